@@ -1,0 +1,291 @@
+"""What the loop and the API need from the world, as Protocols.
+
+The adapters behind these ports live in ``clients/`` (gRPC), ``store/`` (SQL) and
+``services.common.artifacts``; only ``__main__`` builds them.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.orchestrator.domain.prompts import Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the tokens of one completion are drawn."""
+
+    temperature: float
+    top_p: float
+    max_tokens: int
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationItem:
+    """One prompt to complete; ``key`` comes back with the completion."""
+
+    key: str
+    prompt: Prompt
+    sampling: Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One completion, or the error that took its place (``error_code`` set, ``text`` empty)."""
+
+    key: str
+    text: str
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+    adapter: str
+    adapter_sha256: str
+    error_code: str = ""
+    error_message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorInfo:
+    """Identity of the model that the generator serves."""
+
+    model: str
+    revision: str
+    fingerprint: str
+    max_model_len: int
+    max_lora_rank: int
+    engine_version: str
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterRef:
+    """An immutable adapter in the artifact store."""
+
+    name: str
+    sha256: str
+    uri: str
+
+
+@dataclass(frozen=True, slots=True)
+class SwapProof:
+    """What the generator measured when it loaded an adapter."""
+
+    canaries: int
+    max_relative_error: float
+    tolerance: float
+    mean_shift_nats: float
+    duration_s: float
+    already_loaded: bool
+
+
+class Generator(Protocol):
+    """The model under test. Every call raises a ValignError of services.common.errors."""
+
+    async def describe(self) -> GeneratorInfo: ...
+    def generate(self, items: Sequence[GenerationItem], adapter: str = "") -> AsyncIterator[Completion]: ...
+    async def load_adapter(self, adapter: AdapterRef) -> SwapProof: ...
+    async def unload_adapter(self, name: str) -> None: ...
+    async def list_adapters(self) -> list[tuple[str, str]]:
+        """Names and sha256 of what the engine holds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderInfo:
+    """Identity of the sentence encoder."""
+
+    model: str
+    dimension: int
+    fingerprint: str
+    max_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """Rows in the order of the texts, shape (n, dimension), float32; indices of truncated texts."""
+
+    rows: NDArray[np.float32]
+    truncated: tuple[int, ...] = ()
+
+
+class Embedder(Protocol):
+    """The sentence encoder."""
+
+    async def describe(self) -> EncoderInfo: ...
+    async def embed(self, texts: Sequence[str]) -> Embeddings: ...
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingExample:
+    """One example: conversation, answer, and the name of its loss weight (a topic id)."""
+
+    prompt: Prompt
+    answer: str
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRequest:
+    """Everything that determines a training job; ``settings`` are the study's lora and training sections."""
+
+    base_model: str
+    base_revision: str
+    base_fingerprint: str
+    examples: tuple[TrainingExample, ...]
+    group_weights: Mapping[str, float]
+    lora: Mapping[str, Any]
+    training: Mapping[str, Any]
+    seed: int
+    adapter_name_prefix: str
+    init_adapter: AdapterRef | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingStatus:
+    """State of a job: queued, running, succeeded, failed or cancelled."""
+
+    job_id: str
+    state: str
+    step: int = 0
+    total_steps: int = 0
+    epoch: float = 0.0
+    loss: float | None = None
+    learning_rate: float | None = None
+    tokens_per_s: float | None = None
+    time_left_s: float | None = None
+    adapter: AdapterRef | None = None
+    error_code: str = ""
+    error_message: str = ""
+    duration_s: float = 0.0
+
+
+class Trainer(Protocol):
+    """Training jobs; ``start`` attaches to a job that is known."""
+
+    async def start(self, request: TrainingRequest) -> str:
+        """Begin or join the job and return its id (a hash of the request)."""
+        ...
+
+    def watch(self, job_id: str) -> AsyncIterator[TrainingStatus]: ...
+    async def cancel(self, job_id: str) -> None: ...
+
+
+class RunStatus(StrEnum):
+    """Where a run stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        return self in (RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED)
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One row of the runs table. ``study`` is the resolved study as JSON-able data."""
+
+    run_id: str
+    name: str
+    status: RunStatus
+    stage: str
+    identity: str
+    study: Mapping[str, Any]
+    create_time: datetime
+    end_time: datetime | None = None
+    error_code: str = ""
+    error_message: str = ""
+    cancel_requested: bool = False
+    report_uri: str = ""
+    report_html_uri: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EventRecord:
+    """One event of a run; numbers rise by one within the run, from 1."""
+
+    number: int
+    time: datetime
+    kind: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionRecord:
+    """One stored draw. ``principle`` is the parsed text, empty if ``outcome`` is not "ok"."""
+
+    arm: str
+    topic_id: str
+    index: int
+    draw: int
+    text: str
+    principle: str
+    outcome: str
+    finish_reason: str
+    completion_tokens: int
+    adapter: str
+    adapter_sha256: str
+
+
+class RunStore(Protocol):
+    """Durable state. Synchronous: transactions are short; async callers use a thread."""
+
+    def create_run(
+        self, run_id: str, name: str, study: Mapping[str, Any], idempotency_key: str = ""
+    ) -> tuple[RunRecord, bool]:
+        """Insert a queued run and its first event; (existing run, False) for a known key with the same
+        study; ConflictError for a known key with another study."""
+        ...
+
+    def get_run(self, run_id: str) -> RunRecord:
+        """NotFoundError if there is none."""
+        ...
+
+    def list_runs(
+        self, status: RunStatus | None = None, page_size: int = 50, page_token: str = ""
+    ) -> tuple[list[RunRecord], str]:
+        """Newest first, and the next page's token ("" on the last)."""
+        ...
+
+    def update_run(self, run_id: str, **changes: Any) -> RunRecord:
+        """Set columns by name. A run that has ended keeps its status."""
+        ...
+
+    def request_cancel(self, run_id: str) -> RunRecord: ...
+
+    def add_event(self, run_id: str, kind: str, data: Mapping[str, Any] | None = None) -> EventRecord: ...
+    def events(self, run_id: str, after: int = 0, limit: int = 1000) -> list[EventRecord]: ...
+
+    def add_completions(self, run_id: str, records: Sequence[CompletionRecord]) -> None:
+        """Insert; a key (arm, topic, index, draw) that is stored already is left as it is."""
+        ...
+
+    def completions(
+        self, run_id: str, arm: str | None = None, topic_id: str | None = None
+    ) -> list[CompletionRecord]:
+        """Ordered by arm, topic, index, draw."""
+        ...
+
+    def put_value(self, run_id: str, key: str, value: Any) -> None:
+        """Store a step's small result (JSON-able) under a key; overwrites."""
+        ...
+
+    def get_value(self, run_id: str, key: str) -> Any:
+        """The value, or None."""
+        ...
+
+
+class RunQueue(Protocol):
+    """How a run is handed to the loop."""
+
+    async def enqueue(self, run_id: str) -> None: ...
+    async def cancel(self, run_id: str) -> None: ...
