@@ -1,0 +1,1 @@
+"""The method itself, pure: standard library and numpy alone, no input or output."""

@@ -1,0 +1,47 @@
+"""Reference value sets: the values that a model's principles are held against (paper section 3.1)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class ReferencePrinciple:
+    """One principle of a reference set. ``source`` cites where it comes from."""
+
+    id: str
+    heading: str
+    text: str
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceSet:
+    """A versioned set with its map topic id -> principle ids, and the people who answer for it.
+
+    ``steward`` is the body or role that keeps the wording, ``responsible`` whom to write to;
+    ``review_date`` (ISO date) is when the set must be looked at again.
+    """
+
+    id: str
+    title: str
+    version: str
+    review_date: str
+    steward: str
+    responsible: str
+    source: str
+    principles: tuple[ReferencePrinciple, ...]
+    topics: Mapping[str, tuple[str, ...]]
+    languages: tuple[str, ...] = ("en",)
+    changes: tuple[str, ...] = field(default=())
+
+    def principles_for(self, topic_id: str) -> tuple[ReferencePrinciple, ...]:
+        """The principles mapped to a topic, in the mapping's order; empty if there are none."""
+        by_id = {principle.id: principle for principle in self.principles}
+        return tuple(by_id[name] for name in self.topics.get(topic_id, ()))
+
+    def unknown_principles(self) -> tuple[tuple[str, str], ...]:
+        """(topic id, principle id) of every mapping to a principle that the set does not have."""
+        known = {principle.id for principle in self.principles}
+        return tuple(
+            (topic, name) for topic, names in self.topics.items() for name in names if name not in known
+        )
