@@ -1,0 +1,224 @@
+"""report.json as pydantic models: the one place that says what a run's report holds.
+
+A "value difference" is 1 - cosine similarity, in [0, 2]; 0 means the same direction.
+A "mean of topic means" weighs every topic alike, however many pairs it has.
+"""
+
+import json
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = "1.0"
+
+StopReason = Literal["max_iterations", "converged", "too_few_pairs"]
+PointKind = Literal["original", "reference", "realigned"]
+
+
+class _Part(BaseModel):
+    """Immutable; unknown keys, NaN and infinities are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Adapter(_Part):
+    """A LoRA adapter in the artifact store."""
+
+    name: str = Field(description="Immutable name, never used twice.")
+    sha256: str = Field(description="sha256 (hex) of the adapter's manifest.json.")
+    uri: str = Field(description="Where its folder lies in the artifact store.")
+
+
+class DataVersion(_Part):
+    """One versioned piece of data that entered the run."""
+
+    id: str = Field(description="Packaged id, or the name a user's own set gave itself.")
+    version: str = Field(description="Version that the data states.")
+    sha256: str = Field(description="sha256 (hex) of its content.")
+
+
+class Provenance(_Part):
+    """What has to be equal for two runs to be comparable."""
+
+    model_fingerprint: str = Field(description="sha256 (hex) over the base model's config and weights.")
+    encoder_fingerprint: str = Field(description="sha256 (hex) over the encoder's weights, pooling, normalisation.")
+    prompt_set: DataVersion = Field(description="Prompts that were used.")
+    reference_set: DataVersion = Field(description="Reference value set that was used.")
+    identity: str = Field(description="sha256 (hex) over everything that determines the run.")
+    seeds: dict[str, int] = Field(description='Seeds by purpose; "run" is the study\'s seed.')
+    versions: dict[str, str] = Field(description="Versions of valign and of the engines and libraries used.")
+
+
+class Topic(_Part):
+    """One topic's numbers. before, base_p3, after and constant speak of the same test pairs."""
+
+    id: str = Field(description="Topic id, the key in iterations[].weights.")
+    title: str = Field(description="Topic title as people read it.")
+    n_train: int = Field(ge=0, description="Pairs in the train split.")
+    n_validation: int = Field(ge=0, description="Pairs in the validation split.")
+    n_test: int = Field(ge=0, description="Pairs in the test split; 0 in a run that only measured.")
+    rank: int = Field(ge=1, description="1 is the topic with the largest initial mean.")
+    initial_mean: float = Field(description="Mean value difference original to aligned over all pairs, in [0, 2].")
+    initial_weight: float = Field(description="Loss weight of the first iteration, in [0, 1].")
+    before: float = Field(
+        description="Mean value difference original to aligned on the test split, in [0, 2]; "
+        "over all pairs in a run that only measured."
+    )
+    base_p3: float | None = Field(
+        default=None,
+        description="Mean value difference of the untuned model under the third prompt to aligned, test split.",
+    )
+    after: float | None = Field(
+        default=None,
+        description="Mean value difference of the best checkpoint under the third prompt to aligned, test split.",
+    )
+    reduction: float | None = Field(
+        default=None, description="1 - after / before, a fraction; negative where the difference grew."
+    )
+    constant: float | None = Field(
+        default=None,
+        description="Mean value difference of the one constant sentence to aligned, test split.",
+    )
+
+
+class Overall(_Part):
+    """Means of the topic means."""
+
+    before: float = Field(description="Mean over the topics' before.")
+    base_p3: float | None = Field(default=None, description="Mean over the topics' base_p3.")
+    after: float | None = Field(default=None, description="Mean over the topics' after.")
+    reduction: float | None = Field(default=None, description="1 - after / before, a fraction.")
+    constant: float | None = Field(default=None, description="Mean over the topics' constant.")
+
+
+class Counts(_Part):
+    """What became of the principles asked for in one arm."""
+
+    requested: int = Field(ge=0, description="Principles asked for.")
+    usable: int = Field(ge=0, description="Principles that could be used.")
+    redrawn: int = Field(ge=0, description="Extra draws that were made.")
+    failed_by_reason: dict[str, int] = Field(
+        default_factory=dict, description="Draws that gave no usable principle, by reason."
+    )
+    near_duplicate_rate: float | None = Field(
+        default=None, description="Share of usable principles that near-duplicate an earlier one, in [0, 1]."
+    )
+
+
+class TrainingSummary(_Part):
+    """One iteration's fine-tuning."""
+
+    steps: int = Field(ge=0, description="Optimiser steps.")
+    final_loss: float | None = Field(default=None, description="Weighted loss of the last step, in nats a token.")
+    duration_s: float = Field(ge=0, description="Wall time, in seconds.")
+
+
+class Iteration(_Part):
+    """One turn of the loop; iteration 0 is the base model before any training."""
+
+    iteration: int = Field(ge=0, description="0 is before.")
+    weights: dict[str, float] = Field(
+        default_factory=dict, description="Topic loss weights that this iteration trained with; empty for iteration 0."
+    )
+    validation_means: dict[str, float] = Field(description="Mean value difference by topic, validation split.")
+    validation_mean: float = Field(description="Mean of validation_means.")
+    relative_improvement: float | None = Field(
+        default=None, description="(previous - this) / previous of validation_mean; null for iteration 0."
+    )
+    adapter: Adapter | None = Field(default=None, description="Adapter that this iteration trained.")
+    training: TrainingSummary | None = Field(default=None, description="How the training went.")
+    counts: Counts | None = Field(default=None, description="What became of this iteration's generations.")
+
+
+class ProjectionPoint(_Part):
+    """A topic's mean embedding on the plane; only distances between points mean anything."""
+
+    topic: str = Field(description="Topic id.")
+    kind: PointKind = Field(description="Whose mean it is: original, reference (aligned) or realigned texts.")
+    x: float = Field(description="Horizontal place, in units of cosine distance.")
+    y: float = Field(description="Vertical place, in units of cosine distance.")
+
+
+class Projection(_Part):
+    """Multidimensional scaling of the topic means to two dimensions."""
+
+    points: tuple[ProjectionPoint, ...] = Field(default=(), description="Up to three points a topic.")
+
+
+class MovedPrinciple(_Part):
+    """One test principle among those whose value difference fell most."""
+
+    topic: str = Field(description="Topic id.")
+    original: str = Field(description="What the model said under the first prompt.")
+    aligned: str = Field(description="Its counterpart under the second prompt, the reference.")
+    realigned: str = Field(description="What the best checkpoint says under the third prompt.")
+    before: float = Field(description="Value difference original to aligned.")
+    after: float = Field(description="Value difference realigned to aligned.")
+
+
+class SwapLoad(_Part):
+    """Evidence that one adapter took effect when it was loaded into the running engine."""
+
+    iteration: int = Field(ge=1, description="Iteration whose adapter it is.")
+    adapter: str = Field(description="Name of the adapter.")
+    canaries: int = Field(ge=0, description="Canary texts scored.")
+    max_relative_error: float = Field(description="Largest relative gap between engine's and trainer's log-probability.")
+    tolerance: float = Field(description="Largest such gap that is tolerated.")
+    mean_shift_nats: float = Field(description="Mean |adapter - base| log-probability in the engine, in nats.")
+    duration_s: float = Field(ge=0, description="From the call to the proof, in seconds.")
+    already_loaded: bool = Field(default=False, description="True if the engine held it already.")
+
+
+class Swap(_Part):
+    """The proofs of all hot swaps of the run."""
+
+    loads: tuple[SwapLoad, ...] = Field(default=(), description="One entry a loaded adapter, in order.")
+
+
+class Report(_Part):
+    """The whole report of a run (report.json)."""
+
+    schema_version: Literal["1.0"] = Field(default=SCHEMA_VERSION, description="Version of this schema.")
+    run_id: str = Field(description="Id of the run.")
+    name: str = Field(description="Name that the study gives itself.")
+    created_at: datetime = Field(description="When the report was written, ISO 8601 with offset.")
+    base_model: str = Field(description="Model under test: hub id or folder name.")
+    reference_set: str = Field(description="Id of the reference value set.")
+    encoder: str = Field(description="Sentence encoder: hub id or folder name.")
+    provenance: Provenance = Field(description="Fingerprints, versions and seeds.")
+    study: dict[str, Any] = Field(description="The study with every default filled in.")
+    topics: tuple[Topic, ...] = Field(min_length=1, description="The topics, in the study's order.")
+    overall: Overall = Field(description="Means of the topic means.")
+    constant_sentence: str | None = Field(
+        default=None, description="The train split's central aligned text (medoid), scored as `constant`."
+    )
+    iterations: tuple[Iteration, ...] = Field(default=(), description="In order, from iteration 0.")
+    best_iteration: int | None = Field(
+        default=None, description="Iteration with the lowest validation_mean, from 1; null if nothing was trained."
+    )
+    stop_reason: StopReason = Field(description="Why the loop ended.")
+    adapter: Adapter | None = Field(default=None, description="Adapter of the best iteration.")
+    timings_s: dict[str, float] = Field(default_factory=dict, description="Wall time by stage, in seconds.")
+    counts: dict[str, Counts] = Field(
+        default_factory=dict, description='By arm: "original", "aligned", "base_p3", "realigned-i1" and so on.'
+    )
+    projection: Projection | None = Field(default=None, description="The plane; null if it was not computed.")
+    moved: tuple[MovedPrinciple, ...] = Field(
+        default=(), max_length=10, description="Up to ten test principles, the largest fall first."
+    )
+    swap: Swap | None = Field(default=None, description="Proofs of the hot swaps; null if nothing was loaded.")
+
+    def to_json(self) -> str:
+        """report.json: indented UTF-8, keys in the schema's order."""
+        return self.model_dump_json(indent=2) + "\n"
+
+
+def json_schema() -> str:
+    """JSON Schema (draft 2020-12) of report.json, as docs/report.schema.json holds it."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Report.model_json_schema()}
+    return json.dumps(schema, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+if __name__ == "__main__":
+    print(json_schema(), end="")
