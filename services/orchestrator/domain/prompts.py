@@ -46,7 +46,10 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """One worked example: values for the template's placeholders, and the answer (with its prefill)."""
+    """One worked example: the answer (with its prefill), and values for the template's placeholders.
+
+    A placeholder that the shot gives no value for takes the value of the prompt itself.
+    """
 
     answer: str
     values: Mapping[str, str] = field(default_factory=dict)
@@ -130,8 +133,10 @@ def placeholder_faults(stage: Stage, prompt: StagePrompt) -> tuple[str, ...]:
     faults += [f"the {stage} stage's user text must contain {{{name}}}" for name in sorted(missing)]
     used = set(_PLACEHOLDER.findall(prompt.user))
     for number, shot in enumerate(prompt.shots, start=1):
-        for name in sorted(used - set(shot.values)):
-            faults.append(f"shot {number} of the {stage} stage gives no value for {{{name}}}")
+        if "principle" in used and "principle" not in shot.values:
+            faults.append(f"shot {number} of the {stage} stage gives no value for {{principle}}")
+        for name in sorted(set(shot.values) - allowed):
+            faults.append(f"shot {number} of the {stage} stage has a value for the unknown {{{name}}}")
         if not shot.answer.startswith(prompt.prefill):
             faults.append(f"the answer of shot {number} of the {stage} stage must begin with the prefill")
     return tuple(faults)

@@ -1,0 +1,195 @@
+"""Documents that people write (studies, reference sets, prompt sets): YAML or JSON to a pydantic model.
+
+Every fault comes with its line, column and path, in ``InvalidInputError.details["errors"]``. The
+text comes from strangers: safe YAML only, no aliases, no duplicate keys, a size limit.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from services.common.errors import InvalidInputError
+
+MAX_DOCUMENT_BYTES = 1024 * 1024
+MAX_DEPTH = 32
+MAX_REPORTED = 50
+
+type Path = tuple[str | int, ...]
+
+
+def parse_document[M: BaseModel](text: str | bytes, model: type[M]) -> M:
+    """Parse and validate a document. InvalidInputError with line, column and path of every fault."""
+    source = _decode(text)
+    data, marks = _load(source)
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise document_error(error, marks) from None
+
+
+def document_error(
+    error: ValidationError, marks: Mapping[Path, tuple[int, int]] | None = None
+) -> InvalidInputError:
+    """A pydantic error as ours; lines and columns (from 1) where ``marks`` knows the place."""
+    faults = []
+    for item in error.errors(include_url=False, include_context=True)[:MAX_REPORTED]:
+        path = _real_path(item["loc"], marks or {})
+        line, column = _nearest(path, marks or {})
+        faults.append(fault(line, column, path, _message(item)))
+    return invalid_document(faults)
+
+
+def invalid_document(faults: Sequence[Mapping[str, Any]]) -> InvalidInputError:
+    """The error that carries the faults; its message names the first."""
+    first = faults[0]
+    place = f"line {first['line']}, column {first['column']}: " if first["line"] else ""
+    path = f"{first['path']}: " if first["path"] else ""
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return InvalidInputError(f"{place}{path}{first['message']}{more}", details={"errors": list(faults)})
+
+
+def fault(line: int | None, column: int | None, path: Path, message: str) -> dict[str, Any]:
+    """One entry of ``details["errors"]``; line and column count from 1, None where unknown."""
+    return {"line": line, "column": column, "path": format_path(path), "message": message}
+
+
+def format_path(path: Path) -> str:
+    """``("topics", 2, "id")`` as ``topics[2].id``."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
+
+
+def _refuse(message: str, line: int | None = None, column: int | None = None, path: Path = ()) -> Any:
+    raise invalid_document([fault(line, column, path, message)])
+
+
+def _decode(text: str | bytes) -> str:
+    raw = text if isinstance(text, bytes) else text.encode("utf-8", errors="surrogatepass")
+    if len(raw) > MAX_DOCUMENT_BYTES:
+        _refuse(f"the document is {len(raw)} bytes long; at most {MAX_DOCUMENT_BYTES} are read")
+    try:
+        return raw.decode("utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        before = raw[: error.start]
+        line = before.count(b"\n") + 1
+        column = error.start - before.rfind(b"\n")
+        return str(_refuse(f"not UTF-8: byte 0x{raw[error.start]:02x}; save the file as UTF-8", line, column))
+
+
+def _load(source: str) -> tuple[Any, dict[Path, tuple[int, int]]]:
+    loader = yaml.SafeLoader(source) if _printable(source) else None
+    assert loader is not None
+    marks: dict[Path, tuple[int, int]] = {}
+    try:
+        _refuse_aliases(source)
+        node = loader.get_single_node()
+        if node is None:
+            _refuse("the document is empty", 1, 1)
+        _walk(node, (), marks, loader)
+        data = loader.construct_document(node)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark else (None, None)
+        _refuse(_yaml_message(error, source, line), line, column)
+    except RecursionError:
+        _refuse(f"nested too deeply; at most {MAX_DEPTH} levels are read")
+    except ValueError as error:
+        _refuse(f"a value cannot be read: {error}")
+    finally:
+        loader.dispose()
+    if not isinstance(data, dict):
+        _refuse("expected a mapping (lines of 'key: value')", *marks[()])
+    return data, marks
+
+
+def _printable(source: str) -> bool:
+    match = yaml.reader.Reader.NON_PRINTABLE.search(source)
+    if match:
+        before = source[: match.start()]
+        _refuse(
+            f"the character U+{ord(match.group()):04X} is not allowed; remove it",
+            before.count("\n") + 1,
+            match.start() - before.rfind("\n"),
+        )
+    return True
+
+
+def _refuse_aliases(source: str) -> None:
+    for count, token in enumerate(yaml.scan(source, Loader=yaml.SafeLoader)):
+        if isinstance(token, (yaml.AnchorToken, yaml.AliasToken)):
+            mark = token.start_mark
+            _refuse("anchors and aliases (& and *) are not allowed; write it out", mark.line + 1, mark.column + 1)
+        if isinstance(token, yaml.TagToken):
+            mark = token.start_mark
+            _refuse("tags (!) are not allowed; put the text in quotes", mark.line + 1, mark.column + 1)
+        if count > 200_000:
+            _refuse("the document has too many parts")
+
+
+def _walk(node: yaml.Node, path: Path, marks: dict[Path, tuple[int, int]], loader: yaml.SafeLoader) -> None:
+    marks[path] = (node.start_mark.line + 1, node.start_mark.column + 1)
+    if len(path) > MAX_DEPTH:
+        _refuse(f"nested too deeply; at most {MAX_DEPTH} levels are read", *marks[path])
+    if isinstance(node, yaml.MappingNode):
+        seen: dict[Any, int] = {}
+        for key_node, value_node in node.value:
+            line, column = key_node.start_mark.line + 1, key_node.start_mark.column + 1
+            if not isinstance(key_node, yaml.ScalarNode):
+                _refuse("a key must be plain text", line, column, path)
+            key = str(key_node.value)
+            if key in seen:
+                _refuse(f"'{key}' is given twice (first on line {seen[key]})", line, column, (*path, key))
+            seen[key] = line
+            # YAML reads a bare yes, 3 or 2026-01-01 as bool, int or date: keys are always text here.
+            key_node.tag = "tag:yaml.org,2002:str"
+            _walk(value_node, (*path, key), marks, loader)
+            marks[(*path, key)] = (line, column)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            _walk(item, (*path, index), marks, loader)
+
+
+def _yaml_message(error: yaml.MarkedYAMLError, source: str, line: int | None) -> str:
+    text = source.splitlines()[line - 1] if line and line <= len(source.splitlines()) else ""
+    if "\t" in text[: len(text) - len(text.lstrip())] or "'\\t'" in (error.problem or ""):
+        return "a tab is used to indent; YAML wants spaces"
+    return f"not valid YAML: {error.problem or error.context}"
+
+
+def _real_path(loc: tuple[str | int, ...], marks: Mapping[Path, tuple[int, int]]) -> Path:
+    """Drop the names of union members that pydantic puts between the document's own keys."""
+    if not marks:
+        return tuple(part for part in loc if not (isinstance(part, str) and part[:1].isupper()))
+    path: Path = ()
+    for position, part in enumerate(loc):
+        if (*path, part) in marks or position == len(loc) - 1 and not _union_tag(part):
+            path = (*path, part)
+    return path
+
+
+def _union_tag(part: str | int) -> bool:
+    return isinstance(part, str) and (part in ("str", "list", "dict") or "[" in part or part[:1].isupper())
+
+
+def _nearest(path: Path, marks: Mapping[Path, tuple[int, int]]) -> tuple[int | None, int | None]:
+    while path and path not in marks:
+        path = path[:-1]
+    return marks.get(path, (None, None))
+
+
+def _message(item: Mapping[str, Any]) -> str:
+    match item["type"]:
+        case "extra_forbidden":
+            return "unknown key"
+        case "missing":
+            return "required, but missing"
+        case "value_error":
+            return str(item["ctx"]["error"])
+        case _:
+            shown = repr(item.get("input"))
+            shown = shown if len(shown) <= 60 else shown[:57] + "..."
+            return f"{item['msg']}; got {shown}"

@@ -1,0 +1,214 @@
+"""A study: everything that determines a run. The defaults are the paper's numbers (section 4)."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from services.common.errors import InvalidInputError
+from services.orchestrator import catalogue
+from services.orchestrator.documents import fault, invalid_document
+from services.orchestrator.domain.prompts import PromptSet
+from services.orchestrator.domain.reference import ReferenceSet
+from services.orchestrator.domain.topics import Topic
+from services.orchestrator.schemas import (
+    PromptSetDocument,
+    ReferenceSetDocument,
+    Slug,
+    TopicDocument,
+    Words,
+)
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class GenerationSettings(_Section):
+    """How completions are drawn, and how often a draw that is no usable principle is repeated."""
+
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
+    max_new_tokens: Annotated[int, Field(ge=1, le=4096)] = 96
+    max_draws: Annotated[int, Field(ge=1, le=100)] = 5
+    duplicates: Literal["redraw", "keep"] = "redraw"
+    near_duplicate_similarity: Annotated[float, Field(gt=0, le=1)] = 0.9
+
+
+class SplitSettings(_Section):
+    """Fractions of each topic's pairs; they add up to 1."""
+
+    train: Annotated[float, Field(gt=0, lt=1)] = 0.6
+    validation: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    test: Annotated[float, Field(gt=0, lt=1)] = 0.2
+
+    @model_validator(mode="after")
+    def _whole(self) -> "SplitSettings":
+        total = self.train + self.validation + self.test
+        if abs(total - 1) > 1e-9:
+            raise ValueError(f"train, validation and test must add up to 1, not {total:g}")
+        return self
+
+
+class WeightSettings(_Section):
+    """How topic means become loss weights; ``floor`` is used by min-max alone."""
+
+    normalization: Literal["max", "min-max"] = "max"
+    floor: Annotated[float, Field(gt=0, le=1)] = 0.1
+
+
+class LoraSettings(_Section):
+    """The LoRA adapter: rank, scaling, dropout and the modules it attaches to."""
+
+    rank: Annotated[int, Field(ge=1, le=512)] = 16
+    alpha: Annotated[int, Field(ge=1)] = 32
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    target_modules: Annotated[tuple[str, ...], Field(min_length=1)] = ("q_proj", "k_proj", "v_proj", "o_proj")
+
+
+class TrainingSettings(_Section):
+    """One iteration of fine-tuning. ``learning_rate`` 1e-5, AdamW, cosine schedule: the paper's."""
+
+    epochs: Annotated[int, Field(ge=1, le=1000)] = 5
+    batch_size: Annotated[int, Field(ge=1, le=1024)] = 4
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-5
+    adam_beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    adam_beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    lr_schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    max_length: Annotated[int, Field(ge=8)] = 1024
+    dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
+    continue_adapter: bool = True
+    canaries: Annotated[int, Field(ge=1, le=64)] = 4
+    checkpoint_every_steps: Annotated[int, Field(ge=1)] = 25
+
+
+class StopSettings(_Section):
+    """When the loop ends. A negative ``min_relative_improvement`` never stops early."""
+
+    max_iterations: Annotated[int, Field(ge=1, le=100)] = 5
+    min_relative_improvement: Annotated[float, Field(ge=-1e9, le=1)] = 0.01
+
+
+class Study(_Section):
+    """The file that ``valign run`` takes. Sets are a packaged id or written out in the file."""
+
+    name: Slug
+    description: Words | None = None
+    model: Words | None = None
+    encoder: Words | None = None
+    reference_set: Slug | ReferenceSetDocument = "ten-commandments"
+    topics: Slug | Annotated[tuple[TopicDocument, ...], Field(min_length=1)] = "ai-for-social-good"
+    prompt_set: Slug | PromptSetDocument = "instruct"
+    principles_per_topic: Annotated[int, Field(ge=1, le=10_000)] = 100
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    generation: GenerationSettings = GenerationSettings()
+    split: SplitSettings = SplitSettings()
+    weights: WeightSettings = WeightSettings()
+    lora: LoraSettings = LoraSettings()
+    training: TrainingSettings = TrainingSettings()
+    stop: StopSettings = StopSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedStudy:
+    """A study with its topics, reference set and prompt set in full."""
+
+    study: Study
+    topics: tuple[Topic, ...]
+    reference_set: ReferenceSet
+    prompt_set: PromptSet
+
+    def as_json(self) -> dict[str, Any]:
+        """The study as JSON-able data in which nothing refers to a packaged id.
+
+        ``Study.model_validate`` of it, resolved again, gives an equal ResolvedStudy, whatever a
+        later version packages under the same ids.
+        """
+        return {
+            **self.study.model_dump(mode="json"),
+            "topics": [asdict(topic) for topic in self.topics],
+            "reference_set": ReferenceSetDocument.from_domain(self.reference_set).model_dump(mode="json"),
+            "prompt_set": PromptSetDocument.from_domain(self.prompt_set).model_dump(mode="json"),
+        }
+
+
+def resolve(study: Study) -> ResolvedStudy:
+    """Look up packaged ids and check that the parts fit. InvalidInputError names every fault's path."""
+    faults: list[dict[str, Any]] = []
+    topics = _lookup(study.topics, "topics", faults)
+    reference_set = _lookup(study.reference_set, "reference_set", faults)
+    prompt_set = _lookup(study.prompt_set, "prompt_set", faults)
+    if topics and isinstance(reference_set, ReferenceSet):
+        faults += _topic_faults(topics, reference_set)
+    if faults:
+        raise invalid_document(faults)
+    return ResolvedStudy(study=study, topics=topics, reference_set=reference_set, prompt_set=prompt_set)
+
+
+def study_digest(resolved: ResolvedStudy) -> str:
+    """Sha256 (hex) of everything that determines the run's results; name and description left out."""
+    data = resolved.as_json()
+    return digest({key: value for key, value in data.items() if key not in ("name", "description")})
+
+
+def digest(data: Any) -> str:
+    """Sha256 (hex) of JSON-able data in canonical form."""
+    text = json.dumps(data, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def reference_set_digest(reference_set: ReferenceSet) -> str:
+    """Sha256 (hex) of a reference set in full."""
+    return digest(ReferenceSetDocument.from_domain(reference_set).model_dump(mode="json"))
+
+
+def prompt_set_digest(prompt_set: PromptSet) -> str:
+    """Sha256 (hex) of a prompt set in full: any change of a template changes the run's identity."""
+    return digest(PromptSetDocument.from_domain(prompt_set).model_dump(mode="json"))
+
+
+def _lookup(value: Any, key: str, faults: list[dict[str, Any]]) -> Any:
+    try:
+        match value:
+            case ReferenceSetDocument() | PromptSetDocument():
+                return value.to_domain()
+            case tuple():
+                return tuple(topic.to_domain() for topic in value)
+            case _ if key == "topics":
+                return catalogue.load_topics(value).topics
+            case _ if key == "reference_set":
+                return catalogue.load_reference_set(value)
+            case _:
+                return catalogue.load_prompt_set(value)
+    except InvalidInputError as error:
+        faults.append(fault(None, None, (key,), error.message))
+        return None
+
+
+def _topic_faults(topics: tuple[Topic, ...], reference_set: ReferenceSet) -> list[dict[str, Any]]:
+    faults, seen = [], set()
+    for index, topic in enumerate(topics):
+        if topic.id in seen:
+            faults.append(fault(None, None, ("topics", index, "id"), f"the topic '{topic.id}' is given twice"))
+        seen.add(topic.id)
+        if not reference_set.topics.get(topic.id):
+            message = (
+                f"the topic '{topic.id}' has no reference principle in '{reference_set.id}'; "
+                f"add it under the reference set's topics, or remove the topic"
+            )
+            faults.append(fault(None, None, ("reference_set", "topics", topic.id), message))
+    return faults
+
+
+def check_served(study: Mapping[str, Any] | Study, key: Literal["model", "encoder"], served: str) -> bool:
+    """Whether what a service serves is what the study asks for (full id, or the folder's name)."""
+    asked = study[key] if isinstance(study, Mapping) else getattr(study, key)
+    if asked is None:
+        return True
+    return bool(asked == served or served.rstrip("/").split("/")[-1] == asked.rstrip("/").split("/")[-1])
