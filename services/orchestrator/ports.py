@@ -4,7 +4,7 @@ The adapters behind these ports live in ``clients/`` (gRPC), ``store/`` (SQL) an
 ``services.common.artifacts``; only ``__main__`` builds them.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -207,6 +207,7 @@ class RunRecord:
     cancel_requested: bool = False
     report_uri: str = ""
     report_html_uri: str = ""
+    progress: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # stage -> done and total
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +282,15 @@ class RunStore(Protocol):
 
     def get_value(self, run_id: str, key: str) -> Any:
         """The value, or None."""
+        ...
+
+    def subscribe(self, listener: Callable[[str], None]) -> Callable[[], None]:
+        """Call ``listener(run_id)`` after each change of a run made through this object, in the thread
+        that made it; it must not block or raise. Returns the function that ends this."""
+        ...
+
+    def ping(self) -> None:
+        """Raise if the database does not answer."""
         ...
 
 

@@ -1,0 +1,1 @@
+"""Alembic migrations of the orchestrator's tables; run at start by ``SqlRunStore.migrate``."""

@@ -1,0 +1,15 @@
+"""Alembic's entry point: migrates over the connection that ``store.migrate`` hands in."""
+
+from alembic import context
+
+from services.orchestrator.store.tables import metadata
+
+connection = context.config.attributes["connection"]
+context.configure(
+    connection=connection,
+    target_metadata=metadata,
+    render_as_batch=connection.dialect.name == "sqlite",
+    transaction_per_migration=False,
+)
+with context.begin_transaction():
+    context.run_migrations()
