@@ -1,0 +1,24 @@
+"""Prometheus metrics of every rpc, and the endpoint that serves a process's metrics."""
+
+from prometheus_client import Counter, Gauge, Histogram, start_http_server
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
+
+RPC_HANDLED = Counter(
+    "valign_rpc_server_handled_total",
+    "Calls that ended, by method and gRPC status.",
+    ("service", "method", "status"),
+)
+RPC_SECONDS = Histogram(
+    "valign_rpc_server_seconds",
+    "Seconds from a call's begin to its end.",
+    ("service", "method"),
+    buckets=_SECONDS,
+)
+RPC_IN_FLIGHT = Gauge("valign_rpc_server_in_flight", "Calls in flight.", ("service", "method"))
+
+
+def serve_metrics(host: str, port: int) -> None:
+    """Serve ``/metrics`` from a thread; port 0 serves nothing."""
+    if port:
+        start_http_server(port, addr=host)

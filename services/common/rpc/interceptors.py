@@ -1,0 +1,120 @@
+"""What happens around every server call: request id, log line, metrics, error mapping.
+
+All four kinds of handler are wrapped. AbortError and CancelledError pass untouched: the
+first has its status set already, the second means that the caller is gone.
+"""
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import structlog
+
+from services.common.errors import InternalError, ValignError
+from services.common.metrics import RPC_HANDLED, RPC_IN_FLIGHT, RPC_SECONDS
+from services.common.rpc.status import REQUEST_ID_HEADER, status_of, trailers_of
+
+log = structlog.get_logger(__name__)
+
+# Health checks come every second from every probe; a line for each would be noise.
+_QUIET_SERVICES = ("grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection")
+
+
+class ServerInterceptor(grpc.aio.ServerInterceptor):
+    """Wraps the handler of every method."""
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler:
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return handler
+        service, _, method = handler_call_details.method.lstrip("/").partition("/")
+        if service in _QUIET_SERVICES:
+            return handler
+        headers = dict(handler_call_details.invocation_metadata or ())
+        request_id = _text(headers.get(REQUEST_ID_HEADER)) or uuid.uuid4().hex
+        return _wrap(handler, service, method, request_id)
+
+
+def _wrap(handler: Any, service: str, method: str, request_id: str) -> grpc.RpcMethodHandler:
+    codecs = {
+        "request_deserializer": handler.request_deserializer,
+        "response_serializer": handler.response_serializer,
+    }
+    if handler.response_streaming:
+        inner = handler.stream_stream if handler.request_streaming else handler.unary_stream
+
+        async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
+            async with _around(context, service, method, request_id):
+                async for response in inner(request, context):
+                    yield response
+
+        make = (
+            grpc.stream_stream_rpc_method_handler
+            if handler.request_streaming
+            else grpc.unary_stream_rpc_method_handler
+        )
+        return make(stream, **codecs)
+
+    inner = handler.stream_unary if handler.request_streaming else handler.unary_unary
+
+    async def unary(request: Any, context: Any) -> Any:
+        async with _around(context, service, method, request_id):
+            return await inner(request, context)
+
+    make = (
+        grpc.stream_unary_rpc_method_handler
+        if handler.request_streaming
+        else grpc.unary_unary_rpc_method_handler
+    )
+    return make(unary, **codecs)
+
+
+@asynccontextmanager
+async def _around(context: Any, service: str, method: str, request_id: str) -> AsyncIterator[None]:
+    started = time.perf_counter()
+    status = "OK"
+    error: ValignError | None = None
+    RPC_IN_FLIGHT.labels(service, method).inc()
+    with structlog.contextvars.bound_contextvars(request_id=request_id, rpc=f"{service}/{method}"):
+        try:
+            yield
+        except (asyncio.CancelledError, GeneratorExit):
+            status = "CANCELLED"
+            raise
+        except grpc.aio.AbortError:
+            status = "ABORTED"
+            raise
+        except ValignError as raised:
+            error = raised
+            status = error.code.grpc_status
+            if isinstance(error, InternalError):
+                log.error("rpc.failed", exc_info=error)
+        except Exception as raised:
+            log.exception("rpc.failed")
+            error = InternalError(
+                f"internal error; the log has the trace under request id {request_id}",
+            )
+            error.__cause__ = raised
+            status = error.code.grpc_status
+        finally:
+            duration_s = time.perf_counter() - started
+            RPC_IN_FLIGHT.labels(service, method).dec()
+            RPC_HANDLED.labels(service, method, status).inc()
+            RPC_SECONDS.labels(service, method).observe(duration_s)
+            log.info("rpc.ended", status=status, duration_s=round(duration_s, 4))
+    if error is not None:
+        await context.abort(status_of(error), error.message, trailers_of(error, request_id))
+
+
+def _text(value: str | bytes | None) -> str:
+    """A request id from outside, if it is one that can stand in a log line."""
+    text = value.decode("ascii", "replace") if isinstance(value, bytes) else value or ""
+    return text if len(text) <= 128 and text.isprintable() else ""
