@@ -161,9 +161,7 @@ class ArtifactStore:
         self._fs.mv(part, path, recursive=True)
         return artifact
 
-    def fetch_folder(
-        self, uri: str, sha256: str, dest: Path, *, max_bytes: int = 8 * 1024**3
-    ) -> Manifest:
+    def fetch_folder(self, uri: str, sha256: str, dest: Path, *, max_bytes: int = 8 * 1024**3) -> Manifest:
         """Copy a folder to ``dest``, checked, and in place only when it is whole.
 
         Only files that the manifest names are copied. A ``dest`` that exists is taken as

@@ -2,7 +2,8 @@
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
 
 import grpc
 import structlog
@@ -36,9 +37,7 @@ async def start_server(
     Raises:
         PreconditionError: the port is taken.
     """
-    server = build_server(
-        service_names=service_names, health=health, reflection_enabled=settings.reflection
-    )
+    server = build_server(service_names=service_names, health=health, reflection_enabled=settings.reflection)
     register(server)
     address = f"{settings.host}:{settings.port}"
     try:
@@ -55,7 +54,7 @@ async def run_service(
     settings: ServiceSettings,
     service_names: Sequence[str],
     register: Callable[[grpc.aio.Server], None],
-    start: Callable[[Health], Awaitable[None]],
+    start: Callable[[Health], Coroutine[Any, Any, None]],
     stop: Callable[[], Awaitable[None]],
 ) -> None:
     """Serve until a signal comes, then drain.
@@ -68,9 +67,7 @@ async def run_service(
     stopping = stop_event()
     health = Health(service_names)
     await health.set_serving(False)
-    server, port = await start_server(
-        settings, service_names=service_names, register=register, health=health
-    )
+    server, port = await start_server(settings, service_names=service_names, register=register, health=health)
     serve_metrics(settings.host, settings.metrics_port)
     log.info("service.listening", name=name, host=settings.host, port=port)
     starting = asyncio.create_task(start(health))
