@@ -297,5 +297,39 @@ class RunStore(Protocol):
 class RunQueue(Protocol):
     """How a run is handed to the loop."""
 
-    async def enqueue(self, run_id: str) -> None: ...
-    async def cancel(self, run_id: str) -> None: ...
+    async def enqueue(self, run_id: str) -> None:
+        """Hand the run over; a run that is handed over already stays as it is."""
+        ...
+
+    async def cancel(self, run_id: str) -> None:
+        """Stop the run soon, and end it as cancelled; nothing for a run that has ended."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceFacts:
+    """What a service says of itself; empty where it has nothing to say."""
+
+    serving: bool
+    model: str = ""
+    fingerprint: str = ""
+    version: str = ""
+    device: str = ""
+
+
+class Probe(Protocol):
+    """A look at one service, for people who ask what is there."""
+
+    @property
+    def name(self) -> str:
+        """For example "generator"."""
+        ...
+
+    @property
+    def target(self) -> str:
+        """Its address, host:port."""
+        ...
+
+    async def look(self) -> ServiceFacts:
+        """Ask once, without waiting for a service that is away; a ValignError if it cannot be reached."""
+        ...

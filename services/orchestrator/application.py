@@ -1,0 +1,298 @@
+"""What valign offers, once: REST and gRPC are two thin faces of ``Application``.
+
+It knows studies, runs and packaged data; it does not know HTTP, protobuf, SQL or the loop.
+Every method raises a ValignError for what a caller can get wrong.
+"""
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol, TypeVar
+
+from services.common.errors import (
+    ConflictError,
+    DeadlineError,
+    InvalidInputError,
+    NotFoundError,
+    ValignError,
+)
+from services.orchestrator import catalogue
+from services.orchestrator.catalogue import ShippedStudy
+from services.orchestrator.documents import parse_document
+from services.orchestrator.domain.prompts import PromptSet
+from services.orchestrator.domain.reference import ReferenceSet
+from services.orchestrator.ports import (
+    CompletionRecord,
+    EventRecord,
+    Probe,
+    RunQueue,
+    RunRecord,
+    RunStatus,
+    RunStore,
+    ServiceFacts,
+)
+from services.orchestrator.schemas import PromptSetDocument, ReferenceSetDocument
+from services.orchestrator.study import Study, resolve
+
+MAX_PAGE_SIZE = 200
+MAX_KEY_CHARACTERS = 255
+_LAST_EVENTS = frozenset({"run.succeeded", "run.failed", "run.cancelled"})
+# Another process may write the events: its writes are found by looking.
+_POLL_S = 0.3
+# The status and the last event are two writes; a watcher gives the second this long to come.
+_LAST_EVENT_GRACE = timedelta(seconds=2)
+_EVENTS_A_READ = 500
+# Crockford's base 32: sorts like the number, and has no letters that read like digits.
+_DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
+
+T = TypeVar("T")
+
+
+class Artifacts(Protocol):
+    """Where reports lie."""
+
+    def get_bytes(self, uri: str, sha256: str | None = None) -> bytes:
+        """The bytes; NotFoundError if there are none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceState:
+    """One service as it was found; ``latency_s`` is None if it did not answer."""
+
+    name: str
+    target: str
+    reachable: bool
+    facts: ServiceFacts
+    latency_s: float | None = None
+    error: str = ""
+
+
+class Application:
+    """Studies, runs, packaged data and the state of the system."""
+
+    def __init__(
+        self,
+        store: RunStore,
+        queue: RunQueue,
+        artifacts: Artifacts,
+        probes: Sequence[Probe] = (),
+        *,
+        probe_timeout_s: float = 3.0,
+    ) -> None:
+        """Nothing is opened here; the store's schema must be in place before the first call."""
+        self._store = store
+        self._queue = queue
+        self._artifacts = artifacts
+        self._probes = tuple(probes)
+        self._probe_timeout_s = probe_timeout_s
+        self._closing = asyncio.Event()
+
+    def close(self) -> None:
+        """End every watch, so that a server can drain."""
+        self._closing.set()
+
+    async def ready(self) -> None:
+        """Raise if the database does not answer."""
+        await asyncio.to_thread(self._store.ping)
+
+    # Studies and runs
+
+    async def check_study(self, text: str | bytes) -> dict[str, Any]:
+        """A study (YAML) with every default and every packaged set filled in; starts nothing."""
+        return await asyncio.to_thread(lambda: resolve(parse_document(text, Study)).as_json())
+
+    async def create_run(self, text: str | bytes, idempotency_key: str = "") -> tuple[RunRecord, bool]:
+        """Begin a run; (the run that the key made, False) if it was begun before.
+
+        ConflictError: the key made a run of another study.
+        """
+        if len(idempotency_key) > MAX_KEY_CHARACTERS or not idempotency_key.isprintable():
+            raise InvalidInputError(
+                f"an idempotency key is at most {MAX_KEY_CHARACTERS} printable characters; "
+                f"this one has {len(idempotency_key)}"
+            )
+        study = await self.check_study(text)
+        record, created = await asyncio.to_thread(self._insert, study, idempotency_key)
+        # A run that was stored but not handed over (a crash in between) is handed over here.
+        if record.status is RunStatus.QUEUED:
+            await self._queue.enqueue(record.run_id)
+        return record, created
+
+    async def get_run(self, run_id: str) -> RunRecord:
+        """One run."""
+        return await asyncio.to_thread(self._store.get_run, run_id)
+
+    async def list_runs(
+        self, status: RunStatus | None = None, page_size: int = 50, page_token: str = ""
+    ) -> tuple[list[RunRecord], str]:
+        """A page of runs, newest first, and the next page's token ("" on the last).
+
+        A page holds at most 200 runs, also if more are asked for.
+        """
+        if page_size < 1:
+            raise InvalidInputError(f"page_size must be from 1 to {MAX_PAGE_SIZE}, not {page_size}")
+        size = min(page_size, MAX_PAGE_SIZE)
+        return await asyncio.to_thread(self._store.list_runs, status, size, page_token)
+
+    async def cancel_run(self, run_id: str) -> RunRecord:
+        """Ask a run to stop; a run that has ended stays as it is."""
+        record = await asyncio.to_thread(self._store.request_cancel, run_id)
+        if record.status.ended:
+            return record
+        await self._queue.cancel(run_id)
+        return await self.get_run(run_id)
+
+    async def watch(self, run_id: str, after: int = 0) -> AsyncIterator[EventRecord]:
+        """The run's events above number ``after``, then new ones as they come, until it has ended.
+
+        NotFoundError comes before the first event.
+        """
+        loop = asyncio.get_running_loop()
+        news = asyncio.Event()
+
+        def on_change(changed: str) -> None:
+            if changed == run_id and not loop.is_closed():
+                loop.call_soon_threadsafe(news.set)
+
+        unsubscribe = self._store.subscribe(on_change)
+        try:
+            while not self._closing.is_set():
+                news.clear()
+                run = await self.get_run(run_id)
+                events = await asyncio.to_thread(self._store.events, run_id, after, _EVENTS_A_READ)
+                for event in events:
+                    yield event
+                    after = event.number
+                    if event.kind in _LAST_EVENTS:
+                        return
+                if events:
+                    continue
+                if run.status.ended and run.end_time and datetime.now(UTC) - run.end_time > _LAST_EVENT_GRACE:
+                    return
+                await self._wait(news)
+        finally:
+            unsubscribe()
+
+    # What a run left
+
+    async def report(self, run_id: str) -> dict[str, Any]:
+        """report.json; NotFoundError until the run has succeeded."""
+        data = await self._report_bytes(run_id, lambda run: run.report_uri)
+        report: dict[str, Any] = json.loads(data)
+        return report
+
+    async def report_html(self, run_id: str) -> bytes:
+        """report.html, UTF-8; NotFoundError until the run has succeeded."""
+        return await self._report_bytes(run_id, lambda run: run.report_html_uri)
+
+    async def principles(
+        self, run_id: str, arm: str | None = None, topic_id: str | None = None
+    ) -> list[CompletionRecord]:
+        """The usable principles that the run has drawn so far, by arm, topic, index and draw."""
+        await self.get_run(run_id)
+        found = await asyncio.to_thread(self._store.completions, run_id, arm, topic_id)
+        return [record for record in found if record.principle]
+
+    # Packaged data
+
+    async def reference_sets(self) -> list[ReferenceSet]:
+        """The packaged reference sets, by id."""
+        return await asyncio.to_thread(catalogue.list_reference_sets)
+
+    async def reference_set(self, set_id: str) -> dict[str, Any]:
+        """Every field of a packaged reference set."""
+        found = _by_id(await self.reference_sets(), set_id, "reference set", lambda item: item.id)
+        return ReferenceSetDocument.from_domain(found).model_dump(mode="json")
+
+    async def check_reference_set(self, text: str | bytes) -> dict[str, Any]:
+        """A user's reference set (YAML), checked, with its defaults filled in."""
+        document = await asyncio.to_thread(parse_document, text, ReferenceSetDocument)
+        return document.model_dump(mode="json")
+
+    async def prompt_sets(self) -> list[PromptSet]:
+        """The packaged prompt sets, by id."""
+        return await asyncio.to_thread(catalogue.list_prompt_sets)
+
+    async def prompt_set(self, set_id: str) -> dict[str, Any]:
+        """Every field of a packaged prompt set."""
+        found = _by_id(await self.prompt_sets(), set_id, "prompt set", lambda item: item.id)
+        return PromptSetDocument.from_domain(found).model_dump(mode="json")
+
+    async def shipped_studies(self) -> list[ShippedStudy]:
+        """The studies that valign ships, by id."""
+        return await asyncio.to_thread(catalogue.list_shipped_studies)
+
+    async def shipped_study(self, study_id: str) -> ShippedStudy:
+        """One of them."""
+        return await asyncio.to_thread(catalogue.load_shipped_study, study_id)
+
+    async def system(self) -> list[ServiceState]:
+        """Each service, asked at the same time; takes ``probe_timeout_s`` at most."""
+        return list(await asyncio.gather(*(self._look(probe) for probe in self._probes)))
+
+    def _insert(self, study: Mapping[str, Any], idempotency_key: str) -> tuple[RunRecord, bool]:
+        for _ in range(20):
+            run_id = new_run_id(datetime.now(UTC))
+            try:
+                return self._store.create_run(run_id, str(study["name"]), study, idempotency_key)
+            except ConflictError as error:
+                if error.details.get("run_id") != run_id:
+                    raise
+        raise ConflictError("no free run id was found in 20 attempts; try again")
+
+    async def _wait(self, news: asyncio.Event) -> None:
+        waits = [asyncio.ensure_future(event.wait()) for event in (news, self._closing)]
+        try:
+            await asyncio.wait(waits, timeout=_POLL_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def _report_bytes(self, run_id: str, uri_of: Callable[[RunRecord], str]) -> bytes:
+        run = await self.get_run(run_id)
+        uri = uri_of(run)
+        if not uri:
+            raise NotFoundError(
+                f"run {run_id} is {run.status.value} and has no report; a run that succeeds writes one"
+            )
+        return await asyncio.to_thread(self._artifacts.get_bytes, uri)
+
+    async def _look(self, probe: Probe) -> ServiceState:
+        started = time.perf_counter()
+        nothing = ServiceFacts(serving=False)
+        try:
+            async with asyncio.timeout(self._probe_timeout_s):
+                facts = await probe.look()
+        except TimeoutError:
+            error: ValignError = DeadlineError(f"no answer within {self._probe_timeout_s:g} s")
+        except ValignError as raised:
+            error = raised
+        else:
+            latency_s = time.perf_counter() - started
+            return ServiceState(probe.name, probe.target, True, facts, latency_s)
+        return ServiceState(probe.name, probe.target, False, nothing, error=error.message)
+
+
+def new_run_id(now: datetime) -> str:
+    """``r-20261121-xxxxxx``: sorts by time within about 0.1 s; 1,024 ids in each such moment.
+
+    Only lower-case letters, digits and "-", so that it can be part of an adapter's name.
+    """
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    moment = int((now - midnight).total_seconds() / 86_400 * 2**20)
+    value = moment << 10 | secrets.randbits(10)
+    digits = "".join(_DIGITS[value >> shift & 31] for shift in range(25, -1, -5))
+    return f"r-{now:%Y%m%d}-{digits}"
+
+
+def _by_id(items: Sequence[T], wanted: str, what: str, id_of: Callable[[T], str]) -> T:
+    for item in items:
+        if id_of(item) == wanted:
+            return item
+    known = ", ".join(id_of(item) for item in items)
+    raise NotFoundError(f"there is no packaged {what} {wanted[:80]!r}; there are: {known}")
