@@ -91,10 +91,11 @@ def parse_principle(
     body = _join(prefill, body)
     lines = [line for line in body.splitlines() if line.strip()]
     for number, line in enumerate(lines):
+        last = number == len(lines) - 1
         candidate, finished = _statement(line)
-        if not candidate:
+        if not candidate or (not finished and not last and _titled(line, candidate)):
             continue
-        if not finished and finish_reason == "length" and number == len(lines) - 1:
+        if not finished and finish_reason == "length" and last:
             return Parsed("", Outcome.TRUNCATED)
         known = {normalise(answer) for answer in shot_answers}
         if normalise(candidate) in known:
@@ -221,6 +222,11 @@ def _statement(line: str) -> tuple[str, bool]:
     if _words(statement) < _MIN_WORDS:
         return "", False
     return statement, _finished(statement)
+
+
+def _titled(line: str, statement: str) -> bool:
+    """Whether an unfinished line over others is a title: wholly bold, or a few words."""
+    return bool(re.fullmatch(r"\W*\*\*[^*]+\*\*\W*", line.strip())) or _words(statement) <= 5
 
 
 def _strip_marks(line: str) -> str:
