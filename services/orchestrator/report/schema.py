@@ -6,11 +6,11 @@ A "mean of topic means" weighs every topic alike, however many pairs it has.
 
 import json
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION: Final = "1.0"
 
 StopReason = Literal["max_iterations", "converged", "too_few_pairs"]
 PointKind = Literal["original", "reference", "realigned"]

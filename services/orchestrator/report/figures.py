@@ -1,0 +1,241 @@
+"""The report's figures: topic bars (the paper's 2-5), convergence (S1-S2), the MDS plane (6-9)."""
+
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+from services.orchestrator.report import svg
+from services.orchestrator.report.schema import Projection, Report, Topic
+from services.orchestrator.report.text import number, wrap
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_WIDTH_PT = 560.0
+_FONT_PT = 9.0
+_SMALL_PT = 8.0
+
+
+def bars(report: Report) -> Markup:
+    """Value difference by topic: before, base+P3, after; the constant sentence as a line."""
+    labels = svg.Labels()
+    rows: list[tuple[str, Any]] = [("All topics (mean)", report.overall)] if len(report.topics) > 1 else []
+    rows += [(topic.title, topic) for topic in by_rank(report)]
+    series = [
+        ("before", "before (base, first prompt)", svg.BEFORE, svg.BEFORE, ""),
+        ("base_p3", "base, third prompt (untuned)", svg.BASE_P3_PALE, svg.BASE_P3, "/////"),
+        ("after", "after (tuned, third prompt)", svg.AFTER_PALE, svg.AFTER, "....."),
+    ]
+    series = [entry for entry in series if getattr(report.overall, entry[0]) is not None]
+    bar_pt, label_pt, gap_pt = 10.0, 13.0, 11.0
+    slot_pt = label_pt + bar_pt * len(series) + gap_pt
+    top_pt, bottom_pt, right_pt = 44.0, 36.0, 44.0
+    height_pt = top_pt + slot_pt * len(rows) + bottom_pt
+    figure, axes = _panel(height_pt, left_pt=6, right_pt=right_pt, top_pt=top_pt, bottom_pt=bottom_pt)
+    values = [v for _, r in rows for v in (r.before, r.base_p3, r.after, r.constant) if v is not None]
+    limit = max(0.05, *values) * 1.04
+    axes.set_xlim(0, limit)
+    axes.set_ylim(slot_pt * len(rows), 0)
+    axes.set_yticks([])
+    axes.grid(axis="x", color=svg.GRID, linewidth=0.7)
+    axes.set_xlabel(labels.put("mean value difference (1 \u2212 cosine; 0 = same direction as the reference)"))
+    for position, (title, row) in enumerate(rows):
+        start = position * slot_pt + gap_pt / 2
+        line = wrap(title, 78, 1)[0]
+        weight = "bold" if row is report.overall else "normal"
+        axes.text(0, start + label_pt - 3.5, labels.put(line), color=svg.TEXT, fontsize=_FONT_PT, weight=weight)
+        for index, (field, _, face, edge, hatch) in enumerate(series):
+            value = getattr(row, field)
+            if value is None:
+                continue
+            y = start + label_pt + bar_pt * (index + 0.5)
+            axes.barh(y, value, bar_pt * 0.8, color=face, edgecolor=edge, linewidth=0.8, hatch=hatch)
+            axes.text(
+                limit * 1.012, y, labels.put(number(value)), color=svg.TEXT, fontsize=_SMALL_PT, va="center"
+            )
+        if row.constant is not None:
+            span = (start + label_pt - 1, start + label_pt + bar_pt * len(series) + 1)
+            axes.plot([row.constant] * 2, span, color=svg.PAGE, linewidth=3.6)
+            axes.plot([row.constant] * 2, span, color=svg.CONSTANT, linewidth=1.8, linestyle=(0, (3, 1.2)))
+            axes.plot(row.constant, span[0], marker="v", markersize=5, color=svg.CONSTANT, clip_on=False)
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    handles: list[Any] = [
+        Patch(facecolor=face, edgecolor=edge, hatch=hatch, label=text) for _, text, face, edge, hatch in series
+    ]
+    if report.overall.constant is not None:
+        mark = {"color": svg.CONSTANT, "linestyle": (0, (3, 1.2)), "marker": "v", "markersize": 5}
+        handles.append(Line2D([], [], label="one constant sentence", **mark))
+    _legend(figure, handles, height_pt, ncols=2)
+    title = "Bars: mean value difference by topic, before and after realignment; the numbers are in the table above."
+    return svg.to_inline_svg(figure, labels, name="bars", title=title)
+
+
+def convergence(report: Report) -> Markup | None:
+    """Validation mean over the iterations, and one small panel a topic; None without iterations."""
+    if len(report.iterations) < 2:
+        return None
+    labels = svg.Labels()
+    topics = by_rank(report)
+    across = 3
+    down = -(-len(topics) // across)
+    main_pt, cell_pt, top_pt, bottom_pt, left_pt, gap_pt = 170.0, 112.0, 24.0, 34.0, 34.0, 20.0
+    height_pt = top_pt + main_pt + bottom_pt + down * cell_pt
+    figure = _figure(height_pt)
+    x = [entry.iteration for entry in report.iterations]
+    means = [entry.validation_mean for entry in report.iterations]
+    every = means + [value for entry in report.iterations for value in entry.validation_means.values()]
+    limits = (0.0, max(0.05, *every) * 1.18)
+
+    main = _axes(figure, height_pt, left_pt, top_pt, _WIDTH_PT - left_pt - 10, main_pt)
+    _scale_x(main, x, limits)
+    main.plot(x, means, color=svg.AFTER, linewidth=2.2, marker="D", markersize=5)
+    main.plot(x[0], means[0], marker="o", markersize=7, color=svg.BEFORE)
+    for at, value in zip(x, means, strict=True):
+        main.annotate(
+            labels.put(number(value)), (at, value), (0, 10), textcoords="offset points", ha="center",
+            color=svg.TEXT, fontsize=_SMALL_PT,
+        )  # fmt: skip
+    if report.best_iteration in x:
+        best = means[x.index(report.best_iteration)]
+        main.plot(report.best_iteration, best, marker="o", markersize=14, fillstyle="none", color=svg.CONSTANT)
+        main.annotate(
+            labels.put("best"), (report.best_iteration, best), (0, -18), textcoords="offset points", ha="center",
+            color=svg.TEXT, fontsize=_SMALL_PT, weight="bold",
+        )  # fmt: skip
+    main.set_xlabel(labels.put("iteration (0 = before training)"))
+    _heading(main, [labels.put("Mean over the topics, validation split")], weight="bold")
+
+    cell_width_pt = (_WIDTH_PT - 10 - left_pt + gap_pt) / across
+    for index, topic in enumerate(topics):
+        row, column = divmod(index, across)
+        axes = _axes(
+            figure, height_pt, left_pt + column * cell_width_pt,
+            top_pt + main_pt + bottom_pt + row * cell_pt + 30, cell_width_pt - gap_pt, cell_pt - 50,
+        )  # fmt: skip
+        _scale_x(axes, x, limits)
+        if column:
+            axes.tick_params(labelleft=False)
+        axes.plot(x, means, color=svg.MUTED, linewidth=1, linestyle=(0, (2, 2)))
+        own = [(e.iteration, e.validation_means[topic.id]) for e in report.iterations if topic.id in e.validation_means]
+        axes.plot(*zip(*own, strict=True), color=svg.AFTER, linewidth=1.6, marker="D", markersize=3.2)
+        for at, value in (own[0], own[-1]):
+            axes.annotate(
+                labels.put(number(value, 2)), (at, value), (0, 6), textcoords="offset points", ha="center",
+                color=svg.TEXT, fontsize=7,
+            )  # fmt: skip
+        _heading(axes, [labels.put(line) for line in wrap(topic.title, 32, 2)])
+    title = "Lines: mean value difference on the validation split over the iterations, for all topics and each topic."
+    return svg.to_inline_svg(figure, labels, name="convergence", title=title)
+
+
+def plane(projection: Projection | None, numbers: dict[str, int]) -> Markup | None:
+    """Circles original, squares reference, diamonds realigned, each with its topic's number."""
+    if projection is None or not projection.points:
+        return None
+    labels = svg.Labels()
+    marks = {"original": ("o", svg.BEFORE), "reference": ("s", svg.REFERENCE), "realigned": ("D", svg.AFTER)}
+    height_pt = 400.0
+    figure, axes = _panel(height_pt, left_pt=40, right_pt=10, top_pt=30, bottom_pt=36)
+    axes.set_aspect("equal", adjustable="datalim")
+    axes.grid(color=svg.GRID, linewidth=0.7)
+    places = {(point.topic, point.kind): (point.x, point.y) for point in projection.points}
+    for topic in numbers:
+        start, end = places.get((topic, "original")), places.get((topic, "realigned"))
+        goal = places.get((topic, "reference"))
+        if start and end and start != end:
+            style = {"arrowstyle": "-|>", "color": svg.MUTED, "linewidth": 1, "shrinkA": 8, "shrinkB": 9}
+            axes.annotate("", end, start, arrowprops=style)
+        if goal and (tail := end or start):
+            axes.plot(*zip(tail, goal, strict=True), color=svg.MUTED, linewidth=0.9, linestyle=(0, (1, 2.5)))
+    for point in projection.points:
+        if point.topic not in numbers:
+            continue
+        marker, color = marks[point.kind]
+        size = 11 if marker == "D" else 13.5
+        axes.plot(
+            point.x, point.y, marker=marker, markersize=size, color=color, markeredgecolor=svg.PAGE,
+            markeredgewidth=1.2, zorder=3,
+        )  # fmt: skip
+        axes.text(
+            point.x, point.y, str(numbers[point.topic]), ha="center", va="center_baseline", fontsize=7.5,
+            color=svg.ON_MARK, weight="bold", zorder=4,
+        )  # fmt: skip
+    xs, ys = [p.x for p in projection.points], [p.y for p in projection.points]
+    reach = max(max(xs) - min(xs), max(ys) - min(ys), 0.1) * 0.08
+    axes.set_xlim(min(xs) - reach, max(xs) + reach)
+    axes.set_ylim(min(ys) - reach, max(ys) + reach)
+    axes.set_xlabel(labels.put("cosine distance, as well as two dimensions can keep it"))
+    from matplotlib.lines import Line2D
+
+    kinds = [kind for kind in marks if any(point.kind == kind for point in projection.points)]
+    handles = [
+        Line2D([], [], linestyle="", marker=marks[kind][0], color=marks[kind][1], markersize=8, label=kind)
+        for kind in kinds
+    ]
+    _legend(figure, handles, height_pt, ncols=3)
+    title = "Plane: mean embeddings of each topic's original, reference and realigned principles."
+    return svg.to_inline_svg(figure, labels, name="plane", title=title)
+
+
+def by_rank(report: Report) -> list[Topic]:
+    """The topics, largest initial difference first."""
+    return sorted(report.topics, key=lambda topic: topic.rank)
+
+
+def _figure(height_pt: float) -> "Figure":
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(_WIDTH_PT / 72, height_pt / 72))
+
+
+def _axes(
+    figure: "Figure", height_pt: float, left_pt: float, top_pt: float, width_pt: float, tall_pt: float
+) -> "Axes":
+    box = (left_pt / _WIDTH_PT, 1 - (top_pt + tall_pt) / height_pt, width_pt / _WIDTH_PT, tall_pt / height_pt)
+    axes = figure.add_axes(box)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(svg.MUTED)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=svg.MUTED, labelcolor=svg.TEXT, labelsize=_SMALL_PT, length=2.5)
+    axes.xaxis.label.set(color=svg.TEXT, fontsize=_SMALL_PT)
+    return axes
+
+
+def _panel(
+    height_pt: float, *, left_pt: float, right_pt: float, top_pt: float, bottom_pt: float
+) -> tuple["Figure", "Axes"]:
+    figure = _figure(height_pt)
+    width_pt = _WIDTH_PT - left_pt - right_pt
+    return figure, _axes(figure, height_pt, left_pt, top_pt, width_pt, height_pt - top_pt - bottom_pt)
+
+
+def _scale_x(axes: "Axes", iterations: list[int], limits: tuple[float, float]) -> None:
+    step = max(1, -(-len(iterations) // 12))
+    axes.set_xticks(iterations[::step])
+    axes.set_xlim(iterations[0] - 0.35, iterations[-1] + 0.35)
+    axes.set_ylim(*limits)
+    axes.locator_params(axis="y", nbins=4)
+    axes.grid(axis="y", color=svg.GRID, linewidth=0.7)
+
+
+def _heading(axes: "Axes", lines: list[str], weight: str = "normal") -> None:
+    """One text a line, lowest line nearest to the panel: matplotlib anchors only single lines."""
+    for index, line in enumerate(reversed(lines)):
+        axes.annotate(
+            line, (0, 1), (0, 5 + 10 * index), xycoords="axes fraction", textcoords="offset points",
+            color=svg.TEXT, fontsize=_SMALL_PT, weight=weight,
+        )  # fmt: skip
+
+
+def _legend(figure: "Figure", handles: list[Any], height_pt: float, ncols: int) -> None:
+    legend = figure.legend(
+        handles=handles, loc="upper left", bbox_to_anchor=(0, 1 - 2 / height_pt), ncols=ncols, frameon=False,
+        fontsize=_SMALL_PT, labelcolor=svg.TEXT, borderpad=0.1, handlelength=2.4, columnspacing=1.8,
+    )  # fmt: skip
+    legend.set_in_layout(False)
+
+
