@@ -5,7 +5,7 @@ text comes from strangers: safe YAML only, no aliases, no duplicate keys, a size
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -16,10 +16,11 @@ MAX_DOCUMENT_BYTES = 1024 * 1024
 MAX_DEPTH = 32
 MAX_REPORTED = 50
 
-type Path = tuple[str | int, ...]
+Path: TypeAlias = tuple[str | int, ...]
+M = TypeVar("M", bound=BaseModel)
 
 
-def parse_document[M: BaseModel](text: str | bytes, model: type[M]) -> M:
+def parse_document(text: str | bytes, model: type[M]) -> M:
     """Parse and validate a document. InvalidInputError with line, column and path of every fault."""
     source = _decode(text)
     data, marks = _load(source)
@@ -122,7 +123,9 @@ def _refuse_aliases(source: str) -> None:
     for count, token in enumerate(yaml.scan(source, Loader=yaml.SafeLoader)):
         if isinstance(token, (yaml.AnchorToken, yaml.AliasToken)):
             mark = token.start_mark
-            _refuse("anchors and aliases (& and *) are not allowed; write it out", mark.line + 1, mark.column + 1)
+            _refuse(
+                "anchors and aliases (& and *) are not allowed; write it out", mark.line + 1, mark.column + 1
+            )
         if isinstance(token, yaml.TagToken):
             mark = token.start_mark
             _refuse("tags (!) are not allowed; put the text in quotes", mark.line + 1, mark.column + 1)

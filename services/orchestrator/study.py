@@ -195,7 +195,9 @@ def _topic_faults(topics: tuple[Topic, ...], reference_set: ReferenceSet) -> lis
     faults, seen = [], set()
     for index, topic in enumerate(topics):
         if topic.id in seen:
-            faults.append(fault(None, None, ("topics", index, "id"), f"the topic '{topic.id}' is given twice"))
+            faults.append(
+                fault(None, None, ("topics", index, "id"), f"the topic '{topic.id}' is given twice")
+            )
         seen.add(topic.id)
         if not reference_set.topics.get(topic.id):
             message = (

@@ -1,11 +1,12 @@
 """Value differences between sentence embeddings (paper equation 1) and what is read off them."""
 
 from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-type Rows = NDArray[np.float32] | NDArray[np.float64]
+Rows: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
 
 
 def value_differences(left: Rows, right: Rows) -> NDArray[np.float64]:
@@ -32,7 +33,9 @@ def unit_rows(rows: Rows) -> NDArray[np.float64]:
     return np.asarray(scaled / np.linalg.norm(scaled, axis=1, keepdims=True), dtype=np.float64)
 
 
-def topic_means(differences: Sequence[float] | NDArray[np.float64], topics: Sequence[str]) -> dict[str, float]:
+def topic_means(
+    differences: Sequence[float] | NDArray[np.float64], topics: Sequence[str]
+) -> dict[str, float]:
     """Mean value difference by topic, in order of first appearance; ``topics[i]`` is pair i's topic."""
     grouped: dict[str, list[float]] = {}
     for difference, topic in zip(differences, topics, strict=True):
@@ -72,7 +75,9 @@ def constant_differences(row: Rows, targets: Rows) -> NDArray[np.float64]:
 
 
 def most_moved(
-    before: Sequence[float] | NDArray[np.float64], after: Sequence[float] | NDArray[np.float64], count: int = 10
+    before: Sequence[float] | NDArray[np.float64],
+    after: Sequence[float] | NDArray[np.float64],
+    count: int = 10,
 ) -> tuple[int, ...]:
     """Indices of the pairs whose difference fell most, the largest fall first; equals by index."""
     fall = np.asarray(before, dtype=np.float64) - np.asarray(after, dtype=np.float64)

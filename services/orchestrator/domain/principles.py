@@ -14,11 +14,15 @@ _SHORT_SENTENCE_CHARS = 40
 _MAX_SENTENCES = 2
 _MIN_WORDS = 3
 # One character of a script without spaces says about as much as half a word.
-_DENSE = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]")
+_DENSE = re.compile(
+    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff]"
+)
 
 _THINKING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
 _END = re.compile(r"(?:[.!?…؟۔।]+[\"'”’»)\]*_]*(?=\s|$)|[。！？｡]+[\"'”’」』》）]*)")
-_ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|cf|vs|art|no|dr|mr|mrs|ms|st|fig|u\.s|u\.n|approx|para)|\b[A-Z])\.$", re.I)
+_ABBREVIATION = re.compile(
+    r"(?:\b(?:e\.g|i\.e|etc|cf|vs|art|no|dr|mr|mrs|ms|st|fig|u\.s|u\.n|approx|para)|\b[A-Z])\.$", re.I
+)
 _BULLET = re.compile(
     r"^\s*(?:>+\s*|#{1,6}\s+|[-*+•·–—▪●]\s+|\(?(?:[0-9\u0660-\u0669]{1,3}|[a-zA-Z]|[ivx]{1,4})[.)、]\s*(?=\S)"
     r"|[（(]?[一二三四五六七八九十]{1,3}[）)、]\s*|第[一二三四五六七八九十0-9]{1,3}[,，、:：]\s*)+"
@@ -101,7 +105,9 @@ def parse_principle(
         if normalise(candidate) in known:
             return Parsed("", Outcome.DUPLICATE)
         return Parsed(candidate, Outcome.OK)
-    return Parsed("", Outcome.TRUNCATED if finish_reason == "length" and len(lines) == 1 else Outcome.NO_PRINCIPLE)
+    return Parsed(
+        "", Outcome.TRUNCATED if finish_reason == "length" and len(lines) == 1 else Outcome.NO_PRINCIPLE
+    )
 
 
 def sentences(text: str) -> list[str]:
@@ -253,7 +259,7 @@ def _unquote(text: str) -> str:
         # Only quotes around the whole: a quotation inside a sentence stays.
         if closing < 0:
             return inner.strip()
-        if closing >= len(inner) - 2 and not any(quote in inner[:closing] for quote in "\"“”«»「」『』"):
+        if closing >= len(inner) - 2 and not any(quote in inner[:closing] for quote in '"“”«»「」『』'):
             return (inner[:closing] + inner[closing + 1 :]).strip()
     return stripped
 
