@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Rows: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
+Values: TypeAlias = Sequence[float] | NDArray[np.float64]
 
 
 def value_differences(left: Rows, right: Rows) -> NDArray[np.float64]:
@@ -18,7 +19,7 @@ def value_differences(left: Rows, right: Rows) -> NDArray[np.float64]:
     if left.shape != right.shape or left.ndim != 2:
         raise ValueError(f"rows of equal shape (n, dimension) expected, not {left.shape} and {right.shape}")
     cosine = np.einsum("ij,ij->i", unit_rows(left), unit_rows(right))
-    return np.clip(1.0 - cosine, 0.0, 2.0)
+    return np.asarray(np.clip(1.0 - cosine, 0.0, 2.0), dtype=np.float64)
 
 
 def unit_rows(rows: Rows) -> NDArray[np.float64]:
@@ -71,14 +72,10 @@ def medoid(rows: Rows) -> int:
 
 def constant_differences(row: Rows, targets: Rows) -> NDArray[np.float64]:
     """Value difference of one fixed sentence (shape (dimension,)) against each target row: shape (n,)."""
-    return value_differences(np.broadcast_to(row, targets.shape), targets)
+    return value_differences(np.tile(row.astype(np.float64), (len(targets), 1)), targets)
 
 
-def most_moved(
-    before: Sequence[float] | NDArray[np.float64],
-    after: Sequence[float] | NDArray[np.float64],
-    count: int = 10,
-) -> tuple[int, ...]:
+def most_moved(before: Values, after: Values, count: int = 10) -> tuple[int, ...]:
     """Indices of the pairs whose difference fell most, the largest fall first; equals by index."""
     fall = np.asarray(before, dtype=np.float64) - np.asarray(after, dtype=np.float64)
     return tuple(int(index) for index in np.argsort(-fall, kind="stable")[:count])
