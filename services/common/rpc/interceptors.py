@@ -86,9 +86,6 @@ async def _around(context: Any, service: str, method: str, request_id: str) -> A
     with structlog.contextvars.bound_contextvars(request_id=request_id, rpc=f"{service}/{method}"):
         try:
             yield
-            # A client that goes away while we read its stream looks like the stream's end.
-            if context.cancelled():
-                status = "CANCELLED"
         except (asyncio.CancelledError, GeneratorExit):
             status = "CANCELLED"
             raise

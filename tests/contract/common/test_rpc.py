@@ -36,6 +36,8 @@ class Servicer(pb_grpc.EmbedderServiceServicer):
     async def Embed(self, request_iterator: Any, context: Any) -> AsyncIterator[pb.EmbedResponse]:
         async for part in request_iterator:
             yield pb.EmbedResponse(count=len(part.texts))
+            if "wait" in part.texts:
+                await asyncio.sleep(3600)
             if self.error is not None:
                 raise self.error
 
@@ -101,13 +103,10 @@ async def test_cancelled_stream_is_counted_as_cancelled(served: tuple[Servicer, 
 
     before = handled()
 
-    async def endless() -> AsyncIterator[pb.EmbedRequest]:
-        while True:
-            yield pb.EmbedRequest(texts=["a"])
-            await asyncio.sleep(0.01)
-
     async with open_channel(target) as channel:
-        stream = pb_grpc.EmbedderServiceStub(channel).Embed(endless(), timeout=5)
+        stream = pb_grpc.EmbedderServiceStub(channel).Embed(
+            iter([pb.EmbedRequest(texts=["wait"])]), timeout=5
+        )
         await stream.read()
         stream.cancel()
     for _ in range(100):
