@@ -6,6 +6,7 @@ Every method raises a ValignError for what a caller can get wrong.
 
 import asyncio
 import json
+import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -47,6 +48,7 @@ _POLL_S = 0.3
 _LAST_EVENT_GRACE = timedelta(seconds=2)
 _EVENTS_A_READ = 500
 # Crockford's base 32: sorts like the number, and has no letters that read like digits.
+_RUN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
 
 T = TypeVar("T")
@@ -125,7 +127,7 @@ class Application:
 
     async def get_run(self, run_id: str) -> RunRecord:
         """One run."""
-        return await asyncio.to_thread(self._store.get_run, run_id)
+        return await asyncio.to_thread(self._store.get_run, _known_shape(run_id))
 
     async def list_runs(
         self, status: RunStatus | None = None, page_size: int = 50, page_token: str = ""
@@ -141,7 +143,7 @@ class Application:
 
     async def cancel_run(self, run_id: str) -> RunRecord:
         """Ask a run to stop; a run that has ended stays as it is."""
-        record = await asyncio.to_thread(self._store.request_cancel, run_id)
+        record = await asyncio.to_thread(self._store.request_cancel, _known_shape(run_id))
         if record.status.ended:
             return record
         await self._queue.cancel(run_id)
@@ -177,6 +179,13 @@ class Application:
                 await self._wait(news)
         finally:
             unsubscribe()
+
+    async def watch_is_over(self, run_id: str, after: int) -> bool:
+        """True if the run has ended and a watch after event ``after`` (above 0) would show nothing."""
+        run = await self.get_run(run_id)
+        if not run.status.ended or after == 0:
+            return False
+        return not await asyncio.to_thread(self._store.events, run_id, after, 1)
 
     # What a run left
 
@@ -288,6 +297,13 @@ def new_run_id(now: datetime) -> str:
     value = moment << 10 | secrets.randbits(10)
     digits = "".join(_DIGITS[value >> shift & 31] for shift in range(25, -1, -5))
     return f"r-{now:%Y%m%d}-{digits}"
+
+
+def _known_shape(run_id: str) -> str:
+    # No id of ours has another shape, and a database may choke on some (PostgreSQL: NUL).
+    if not _RUN_ID.fullmatch(run_id):
+        raise NotFoundError(f"there is no run {run_id[:80]!r}")
+    return run_id
 
 
 def _by_id(items: Sequence[T], wanted: str, what: str, id_of: Callable[[T], str]) -> T:

@@ -170,13 +170,14 @@ class SqlRunStore:
     def add_event(self, run_id: str, kind: str, data: Mapping[str, Any] | None = None) -> EventRecord:
         """Append an event; its number is the run's last one plus one, whoever else writes.
 
-        Numbers that are not finite become null. ``stage.progress`` also sets the run's ``progress``.
+        Numbers that are not finite become null. ``stage.progress`` of a whole stage also sets the
+        run's ``progress``.
         """
         now = datetime.now(UTC)
         clean = finite(data or {})
         with self._engine.begin() as connection:
             number = _append_event(connection, run_id, kind, clean, now)
-            if kind == "stage.progress":
+            if kind == "stage.progress" and "topic" not in clean:
                 _note_progress(connection, run_id, clean)
         self._notify(run_id)
         return EventRecord(number, now, kind, clean)

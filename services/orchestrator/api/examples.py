@@ -1,0 +1,71 @@
+"""Request bodies for the OpenAPI document."""
+
+from typing import Any
+
+_STUDY_YAML = """\
+name: my-first-study
+reference_set: ten-commandments
+topics: ai-for-social-good
+prompt_set: instruct
+principles_per_topic: 100
+"""
+_REFERENCE_SET_YAML = """\
+id: house-rules
+title: House rules
+version: "1.0"
+review_date: 2027-06-30
+steward: Ethics board
+responsible: ethics@example.org
+source: Staff handbook, chapter 2
+principles:
+  - id: honesty
+    heading: Honesty
+    text: Say what is true, also when it is not welcome.
+topics:
+  education: [honesty]
+"""
+
+
+def _body(schema: str, description: str, yaml_text: str, json_value: dict[str, Any]) -> dict[str, Any]:
+    reference = {"$ref": f"#/components/schemas/{schema}"}
+    content = {
+        "application/yaml": {"schema": reference, "example": yaml_text},
+        "application/json": {"schema": reference, "example": json_value},
+    }
+    return {"requestBody": {"required": True, "description": description, "content": content}}
+
+
+STUDY_BODY = _body(
+    "Study",
+    "A study as YAML (the default) or JSON; everything but `name` has a default.",
+    _STUDY_YAML,
+    {
+        "name": "my-first-study",
+        "reference_set": "ten-commandments",
+        "topics": "ai-for-social-good",
+        "prompt_set": "instruct",
+        "principles_per_topic": 100,
+    },
+)
+REFERENCE_SET_BODY = _body(
+    "ReferenceSetDocument",
+    "A reference set as YAML (the default) or JSON.",
+    _REFERENCE_SET_YAML,
+    {
+        "id": "house-rules",
+        "title": "House rules",
+        "version": "1.0",
+        "review_date": "2027-06-30",
+        "steward": "Ethics board",
+        "responsible": "ethics@example.org",
+        "source": "Staff handbook, chapter 2",
+        "principles": [
+            {
+                "id": "honesty",
+                "heading": "Honesty",
+                "text": "Say what is true, also when it is not welcome.",
+            }
+        ],
+        "topics": {"education": ["honesty"]},
+    },
+)

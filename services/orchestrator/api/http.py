@@ -1,0 +1,142 @@
+"""The REST application: routes, errors, middleware, OpenAPI, probes and metrics."""
+
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import structlog
+from fastapi import APIRouter, FastAPI, Response
+from fastapi.openapi.utils import get_openapi
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic.json_schema import models_json_schema
+
+from services.common.errors import ErrorCode, NotReadyError
+from services.orchestrator.api import problems, routes_data, routes_runs
+from services.orchestrator.api.middleware import RequestMiddleware
+from services.orchestrator.api.models import Status
+from services.orchestrator.application import Application
+from services.orchestrator.schemas import ReferenceSetDocument
+from services.orchestrator.study import Study
+
+log = structlog.get_logger(__name__)
+
+DESCRIPTION = """\
+Measures whose values a language model speaks with, and moves them while the model serves.
+
+Errors are RFC 9457 problem documents with a `code` of a closed table. Every answer carries
+`X-Request-Id`; send your own to find it in the logs.
+"""
+
+
+def _always() -> bool:
+    return True
+
+
+def build_http_app(application: Application, is_serving: Callable[[], bool] = _always) -> FastAPI:
+    """The ASGI application.
+
+    Args:
+        application: what the routes call.
+        is_serving: False while starting and draining; ``/readyz`` then answers 503.
+    """
+    app = FastAPI(
+        title="valign",
+        version=_version(),
+        description=DESCRIPTION,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        openapi_tags=[
+            {"name": "runs", "description": "Begin, watch and cancel runs."},
+            {"name": "results", "description": "What a run found."},
+            {"name": "studies", "description": "Check studies, and those that are shipped."},
+            {"name": "data", "description": "Packaged reference sets and prompt sets."},
+            {"name": "system", "description": "The services, probes and metrics."},
+        ],
+        redirect_slashes=False,
+        redoc_url=None,
+    )
+    problems.install(app)
+    app.add_middleware(RequestMiddleware)
+    app.include_router(_probes(application, is_serving))
+    # Packaged studies first: their paths are more exact than the ones with an id in them.
+    app.include_router(routes_data.router(application), prefix="/v1")
+    app.include_router(routes_runs.router(application), prefix="/v1")
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def _probes(application: Application, is_serving: Callable[[], bool]) -> APIRouter:
+    routes = APIRouter(tags=["system"])
+
+    @routes.get("/healthz", summary="Is the process alive?", operation_id="getHealth")
+    async def healthz() -> Status:
+        """Answers as long as the process does."""
+        return Status(status="ok")
+
+    @routes.get(
+        "/readyz",
+        summary="Can it take requests?",
+        operation_id="getReadiness",
+        responses=problems.problems(ErrorCode.NOT_READY),
+    )
+    async def readyz() -> Status:
+        """503 while it starts or drains, and while its database does not answer."""
+        if not is_serving():
+            raise NotReadyError("the orchestrator is starting or stopping")
+        try:
+            await application.ready()
+        except Exception as error:
+            log.warning("database.away", exc_info=error)
+            raise NotReadyError("the orchestrator's database does not answer") from error
+        return Status(status="ok")
+
+    @routes.get(
+        "/metrics",
+        summary="Prometheus metrics",
+        operation_id="getMetrics",
+        response_class=Response,
+        responses={200: {"description": "Metrics.", "content": {"text/plain": {"schema": {"type": "string"}}}}},
+    )
+    async def metrics() -> Response:
+        """Metrics of this process in Prometheus's text format."""
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    return routes
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        schema = get_openapi(
+            title=app.title,
+            version=app.version,
+            description=app.description,
+            license_info=app.license_info,
+            routes=app.routes,
+            tags=app.openapi_tags,
+        )
+        _, extra = models_json_schema(
+            [(Study, "validation"), (ReferenceSetDocument, "validation"), (problems.Problem, "validation")],
+            ref_template="#/components/schemas/{model}",
+        )
+        schemas = schema.setdefault("components", {}).setdefault("schemas", {})
+        for name, definition in extra["$defs"].items():
+            schemas.setdefault(name, definition)
+        _drop_default_validation_errors(schema)
+        app.openapi_schema = schema
+    return app.openapi_schema
+
+
+def _drop_default_validation_errors(schema: dict[str, Any]) -> None:
+    # FastAPI documents its own shape of 422 for every route with a parameter; ours are problems.
+    for operations in schema["paths"].values():
+        for operation in operations.values():
+            if "HTTPValidationError" in str(operation["responses"].get("422", "")):
+                del operation["responses"]["422"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        schema["components"]["schemas"].pop(name, None)
+
+
+def _version() -> str:
+    try:
+        return version("valign")
+    except PackageNotFoundError:
+        return "0+unknown"

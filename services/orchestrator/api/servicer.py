@@ -1,0 +1,83 @@
+"""OrchestratorService over gRPC: convert, call the application, convert."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from services.common.errors import InvalidInputError
+from services.common.pb.orchestrator.v1 import orchestrator_pb2 as pb
+from services.common.pb.orchestrator.v1 import orchestrator_pb2_grpc as pb_grpc
+from services.orchestrator.api import convert
+from services.orchestrator.application import Application
+
+SERVICE_NAME = pb.DESCRIPTOR.services_by_name["OrchestratorService"].full_name
+_DEFAULT_PAGE_SIZE = 50
+_HIGHEST_NUMBER = 2**63 - 1
+
+
+class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
+    """Errors leave as ValignError; the interceptor maps them."""
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+
+    async def CheckStudy(self, request: pb.CheckStudyRequest, context: Any) -> pb.CheckStudyResponse:
+        """Resolve a study; starts nothing."""
+        study = await self._application.check_study(request.study)
+        return pb.CheckStudyResponse(study=convert.struct(study))
+
+    async def CreateRun(self, request: pb.CreateRunRequest, context: Any) -> pb.CreateRunResponse:
+        """Begin a run."""
+        run, _ = await self._application.create_run(request.study, request.idempotency_key)
+        return pb.CreateRunResponse(run=convert.run_to_pb(run))
+
+    async def GetRun(self, request: pb.GetRunRequest, context: Any) -> pb.GetRunResponse:
+        """One run."""
+        return pb.GetRunResponse(run=convert.run_to_pb(await self._application.get_run(request.run_id)))
+
+    async def ListRuns(self, request: pb.ListRunsRequest, context: Any) -> pb.ListRunsResponse:
+        """A page of runs."""
+        runs, token = await self._application.list_runs(
+            convert.status_from_pb(request.status),
+            request.page_size or _DEFAULT_PAGE_SIZE,
+            request.page_token,
+        )
+        return pb.ListRunsResponse(runs=[convert.run_to_pb(run) for run in runs], next_page_token=token)
+
+    async def CancelRun(self, request: pb.CancelRunRequest, context: Any) -> pb.CancelRunResponse:
+        """Ask a run to stop."""
+        return pb.CancelRunResponse(run=convert.run_to_pb(await self._application.cancel_run(request.run_id)))
+
+    async def WatchRun(self, request: pb.WatchRunRequest, context: Any) -> AsyncIterator[pb.WatchRunResponse]:
+        """A run's events until it has ended."""
+        if request.after > _HIGHEST_NUMBER:
+            raise InvalidInputError(f"after must be the number of an event, not {request.after}")
+        async for event in self._application.watch(request.run_id, request.after):
+            yield convert.event_to_pb(event)
+
+    async def GetReport(self, request: pb.GetReportRequest, context: Any) -> pb.GetReportResponse:
+        """report.json."""
+        report = await self._application.report(request.run_id)
+        return pb.GetReportResponse(report=convert.struct(report))
+
+    async def ListReferenceSets(
+        self, request: pb.ListReferenceSetsRequest, context: Any
+    ) -> pb.ListReferenceSetsResponse:
+        """The packaged reference sets."""
+        found = await self._application.reference_sets()
+        return pb.ListReferenceSetsResponse(
+            reference_sets=[convert.reference_set_to_pb(item) for item in found]
+        )
+
+    async def GetReferenceSet(
+        self, request: pb.GetReferenceSetRequest, context: Any
+    ) -> pb.GetReferenceSetResponse:
+        """One of them."""
+        found = await self._application.reference_set(request.id)
+        return pb.GetReferenceSetResponse(reference_set=convert.struct(found))
+
+    async def CheckReferenceSet(
+        self, request: pb.CheckReferenceSetRequest, context: Any
+    ) -> pb.CheckReferenceSetResponse:
+        """Check a user's set."""
+        found = await self._application.check_reference_set(request.reference_set)
+        return pb.CheckReferenceSetResponse(reference_set=convert.struct(found))
