@@ -1,0 +1,1 @@
+"""``valign``, the command line: a thin client of the orchestrator's REST API."""

@@ -1,0 +1,145 @@
+"""The orchestrator's REST API as calls. It maps errors and knows paths, and holds no logic."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from services.cli.errors import ApiError, CliError, UnreachableError
+from services.cli.sse import read_events
+
+if TYPE_CHECKING:
+    import httpx
+
+ENDED = ("succeeded", "failed", "cancelled")
+Json = dict[str, Any]
+
+
+class Api:
+    """A connection to one orchestrator.
+
+    Raises ``ApiError`` for an error answer, ``UnreachableError`` when nothing answers.
+    """
+
+    def __init__(self, url: str, timeout_s: float) -> None:
+        import httpx
+
+        self.url = url
+        # trust_env=False for this machine: a proxy set for the outside must not catch these calls
+        local = any(host in url for host in ("//127.0.0.1", "//localhost", "//[::1]"))
+        self._http = httpx.Client(base_url=url, timeout=timeout_s, trust_env=not local)
+
+    def __enter__(self) -> "Api":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def get(self, path: str, **params: str | int) -> Any:
+        """GET a JSON document under ``/v1``."""
+        return self._call("GET", path, params=params).json()
+
+    def get_text(self, path: str) -> str:
+        """GET a text document under ``/v1``."""
+        return self._call("GET", path).text
+
+    def post_document(self, path: str, document: str, headers: Mapping[str, str] | None = None) -> Json:
+        """POST a YAML document."""
+        sent = {"content-type": "application/yaml", **(headers or {})}
+        body: Json = self._call("POST", path, content=document.encode(), headers=sent).json()
+        return body
+
+    def create_run(self, study: str, idempotency_key: str) -> Json:
+        """Begin a run of a study (YAML text); the same key and study give the same run."""
+        return self.post_document("/runs", study, {"idempotency-key": idempotency_key})
+
+    def cancel_run(self, run_id: str) -> Json:
+        """Ask a run to stop."""
+        body: Json = self._call("POST", f"/runs/{quote(run_id)}/cancel").json()
+        return body
+
+    def runs(self, *, status: str = "", limit: int = 50) -> list[Json]:
+        """Return up to ``limit`` runs, newest first, over as many pages as that takes."""
+        found: list[Json] = []
+        token = ""
+        while len(found) < limit:
+            params: dict[str, str | int] = {"page_size": min(limit - len(found), 200)}
+            params |= {"status": status} if status else {}
+            params |= {"page_token": token} if token else {}
+            page = self.get("/runs", **params)
+            found += page["runs"]
+            token = page.get("next_page_token") or ""
+            if not token:
+                break
+        return found[:limit]
+
+    def run(self, run: str) -> Json:
+        """Return a run by id; ``latest`` is the newest one."""
+        if run != "latest":
+            body: Json = self.get(f"/runs/{quote(run)}")
+            return body
+        newest = self.runs(limit=1)
+        if not newest:
+            raise CliError("There are no runs yet.", remedy="Start one: valign run demo", code="NOT_FOUND")
+        return newest[0]
+
+    def run_id(self, run: str) -> str:
+        """Return the id that ``run`` names, asking the server only for ``latest``."""
+        return str(self.run(run)["run_id"]) if run == "latest" else run
+
+    def events(self, run_id: str, after: str = "") -> Iterator[Json]:
+        """Yield a run's events (``number``, ``time``, ``kind``, ``data``) after number ``after``.
+
+        Ends when the server closes the stream. Raises ``UnreachableError`` when the
+        connection is lost: call again with the last number seen.
+        """
+        import httpx
+
+        headers = {"accept": "text/event-stream"} | ({"last-event-id": after} if after else {})
+        # The server sends a comment every few seconds; a minute's silence is a dead connection.
+        timeout = httpx.Timeout(10.0, read=60.0)
+        path = f"/v1/runs/{quote(run_id)}/events"
+        try:
+            with self._http.stream("GET", path, headers=headers, timeout=timeout) as response:
+                self._raise_for(response, response.read)
+                for event in read_events(response.iter_lines()):
+                    yield as_event(event.event, event.data, event.id)
+        except httpx.TransportError as error:
+            raise UnreachableError(self.url, _reason(error)) from error
+
+    def _call(self, method: str, path: str, **options: Any) -> "httpx.Response":
+        import httpx
+
+        try:
+            response = self._http.request(method, f"/v1{path}", **options)
+        except httpx.TransportError as error:
+            raise UnreachableError(self.url, _reason(error)) from error
+        self._raise_for(response, lambda: response.content)
+        return response
+
+    @staticmethod
+    def _raise_for(response: "httpx.Response", read: Callable[[], bytes]) -> None:
+        if response.is_success:
+            return
+        raw = read()
+        try:
+            body = json.loads(raw)
+        except ValueError:
+            body = None
+        if not isinstance(body, dict) or not ("detail" in body or "title" in body):
+            text = raw[:200].decode(errors="replace")
+            detail = f"{response.request.url} answered {response.status_code}: {text}"
+            body = {"title": "Unexpected answer", "status": response.status_code, "detail": detail}
+        raise ApiError(response.status_code, body)
+
+
+def as_event(kind: str, data: str, number: str) -> Json:
+    """Return one event of a run from the fields of its server-sent event."""
+    body = json.loads(data)
+    if isinstance(body, dict) and "kind" in body and "data" in body:
+        return {"number": number, **body}
+    return {"number": number, "kind": kind, "data": body}
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__

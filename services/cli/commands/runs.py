@@ -1,0 +1,170 @@
+"""``run``, ``watch``, ``runs``, ``show`` and ``cancel``."""
+
+import json
+import sys
+import uuid
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from services.cli.api import Api, Json
+from services.cli.commands.common import JsonOption, RunArgument, UrlOption, connect
+from services.cli.documents import StudyDocument, load_study, read_text
+from services.cli.errors import CliError, about_document
+from services.cli.output import console, print_json, table
+from services.cli.progress import RunState
+from services.cli.results import print_report
+from services.cli.watch import display_for, follow
+
+INTERRUPTED = 130
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to ``app``."""
+    for command in (run, watch, runs, show, cancel):
+        app.command()(command)
+
+
+def run(
+    study: Annotated[
+        str, typer.Argument(help="A study file, or the name of a shipped study such as `demo`.")
+    ],
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Start the run and return.")] = False,
+    idempotency_key: Annotated[
+        str, typer.Option(help="The same key and study give the same run. Default: a new key.")
+    ] = "",
+    url: UrlOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Run a study and watch it to its end. Ctrl-C stops watching, never the run."""
+    with connect(url) as api:
+        document = find_study(api, study)
+        if "reference_set" in document.files:
+            # checked on its own first, so that an error points into the set's own file
+            file = document.files["reference_set"]
+            text = read_text(file)
+            with about_document(str(file), text):
+                api.post_document("/reference-sets/check", text)
+        with about_document(document.name, document.text):
+            created = api.create_run(document.text, idempotency_key or str(uuid.uuid4()))
+        if not detach:
+            raise SystemExit(_watch(api, created, as_json=as_json))
+        if as_json:
+            print_json(created)
+        else:
+            typer.echo(f"run {created['run_id']} {created['status']}; valign watch {created['run_id']}")
+
+
+def watch(run: RunArgument = "latest", url: UrlOption = "", as_json: JsonOption = False) -> None:
+    """Watch a run to its end."""
+    with connect(url) as api:
+        raise SystemExit(_watch(api, api.run(run), as_json=as_json))
+
+
+def runs(
+    status: Annotated[
+        str, typer.Option(help="Only queued, running, succeeded, failed or cancelled runs.")
+    ] = "",
+    limit: Annotated[int, typer.Option(help="At most so many.", min=1)] = 20,
+    url: UrlOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """List runs, newest first."""
+    with connect(url) as api:
+        found = api.runs(status=status, limit=limit)
+    if as_json:
+        print_json({"runs": found})
+        return
+    rows = [[one["run_id"], one["name"], one["status"], one["stage"] or "", _when(one)] for one in found]
+    console().print(table("", ["run", "name", "status", "stage", "created"], rows))
+
+
+def show(run: RunArgument = "latest", url: UrlOption = "", as_json: JsonOption = False) -> None:
+    """Show where a run stands."""
+    with connect(url) as api:
+        found = api.run(run)
+    if as_json:
+        print_json(found)
+        return
+    lines = {
+        "run": found["run_id"],
+        "name": found["name"],
+        "status": found["status"],
+        "stage": found.get("stage") or "-",
+        "identity": found.get("identity") or "-",
+        "created": _when(found),
+        "ended": str(found.get("end_time") or "-"),
+    }
+    for stage, part in (found.get("progress") or {}).items():
+        lines[f"  {stage}"] = f"{part.get('done')}/{part.get('total')}"
+    if found.get("error"):
+        lines["error"] = f"{found['error'].get('message')} ({found['error'].get('code')})"
+    for name, value in lines.items():
+        typer.echo(f"{name:<12} {value}")
+
+
+def cancel(run: RunArgument, url: UrlOption = "", as_json: JsonOption = False) -> None:
+    """Ask a run to stop. What it has stored so far stays."""
+    with connect(url) as api:
+        after = api.cancel_run(api.run_id(run))
+    if as_json:
+        print_json(after)
+    else:
+        typer.echo(f"run {after['run_id']}: {after['status']}")
+
+
+def find_study(api: Api, study: str) -> StudyDocument:
+    """Return the study in a file, or the shipped one of that name."""
+    path = Path(study)
+    if path.is_file():
+        return load_study(path)
+    if path.suffix or "/" in study:
+        raise CliError(
+            f"There is no study file {study}.", remedy="Write one with `valign init`.", code="NOT_FOUND"
+        )
+    return StudyDocument(study, shipped_study(api, study), {})
+
+
+def shipped_study(api: Api, name: str) -> str:
+    """Return a shipped study's YAML text."""
+    return api.get_text(f"/studies/shipped/{name}")
+
+
+def _when(run: Json) -> str:
+    return str(run.get("create_time") or "")[:19].replace("T", " ")
+
+
+def _watch(api: Api, run: Json, *, as_json: bool) -> int:
+    state = RunState(run["run_id"], name=run.get("name", ""))
+    try:
+        if as_json:
+            # one event a line as it comes, and the run as the last line
+            ended = follow(api, state, _print_line, lambda note: print(note, file=sys.stderr))
+            _print_line(ended)
+        else:
+            typer.echo(f"run {state.run_id}")
+            with display_for(state) as display:
+                ended = follow(api, state, display.event, display.note)
+            _print_end(api, ended)
+    except KeyboardInterrupt:
+        sys.stderr.write(
+            f"\nStopped watching; run {state.run_id} goes on.\n"
+            f"Watch again: valign watch {state.run_id}\nCancel it:   valign cancel {state.run_id}\n"
+        )
+        return INTERRUPTED
+    return 0 if ended["status"] == "succeeded" else 1
+
+
+def _print_line(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False), flush=True)
+
+
+def _print_end(api: Api, run: Json) -> None:
+    if run["status"] == "succeeded":
+        print_report(api.get(f"/runs/{run['run_id']}/report"), console())
+        typer.echo(f"Whole report: valign report {run['run_id']} --html report.html")
+        return
+    error = run.get("error") or {}
+    reason = f": {error['message']} ({error.get('code')})" if error.get("message") else ""
+    sys.stderr.write(f"run {run['run_id']} {run['status']}{reason}\n")

@@ -1,0 +1,68 @@
+"""Study files: what they name by relative path is put into them before they are sent."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from services.cli.errors import CliError
+
+# Keys of a study that may name a file instead of a packaged id.
+FILE_KEYS = ("reference_set", "topics", "prompt_set")
+
+
+@dataclass(frozen=True, slots=True)
+class StudyDocument:
+    """A study ready to send. ``files`` are the documents that were put in, by key."""
+
+    name: str
+    text: str
+    files: dict[str, Path]
+
+
+def read_text(path: Path) -> str:
+    """Return a file's text, or raise ``CliError`` that says why it can't be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise CliError(f"{path} can't be read: {error.strerror}.", code="NOT_FOUND") from error
+    except UnicodeDecodeError as error:
+        raise CliError(f"{path} is not UTF-8 text: {error.reason}.", code="INVALID_INPUT") from error
+
+
+def load_study(path: Path) -> StudyDocument:
+    """Read a study and put the files that it names in place, each on the line that named it.
+
+    Line numbers of everything else stay as they are, so that an error points into the user's
+    own file. A study that is no YAML mapping is sent as it is: the orchestrator says what is wrong.
+    """
+    text = read_text(path)
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError:
+        return StudyDocument(str(path), text, {})
+    files: dict[str, Path] = {}
+    replacements: list[tuple[int, int, str]] = []
+    for key, value in root.value if isinstance(root, yaml.MappingNode) else ():
+        if key.value in FILE_KEYS and isinstance(value, yaml.ScalarNode) and _names_file(value.value):
+            file = path.parent / value.value
+            # JSON is YAML in flow style: the whole document fits where its name stood
+            document = json.dumps(_load(file), ensure_ascii=False, default=str)
+            replacements.append((value.start_mark.index, value.end_mark.index, document))
+            files[key.value] = file
+    for start, end, document in sorted(replacements, reverse=True):
+        text = text[:start] + document + text[end:]
+    return StudyDocument(str(path), text, files)
+
+
+def _names_file(value: str) -> bool:
+    return value.endswith((".yaml", ".yml", ".json")) or "/" in value
+
+
+def _load(file: Path) -> Any:
+    try:
+        return yaml.safe_load(read_text(file))
+    except yaml.YAMLError as error:
+        raise CliError(f"{file} is not YAML: {error}", code="INVALID_INPUT") from error

@@ -1,0 +1,73 @@
+"""Where the command line finds the orchestrator: the only place here that reads the environment."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from services.cli.errors import CliError
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+DEFAULT_HOME = ".valign"
+DEFAULT_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
+DEFAULT_ENCODER = "sentence-transformers/all-mpnet-base-v2"
+
+
+@dataclass(frozen=True, slots=True)
+class CliSettings:
+    """Settings of one invocation.
+
+    ``url`` is the orchestrator's REST address without ``/v1``; ``timeout_s`` bounds one
+    request (event streams have none); ``model`` and ``encoder`` are ids or folders;
+    ``hub_cache`` is where Hugging Face's libraries keep downloads; ``gpu_memory`` is the share
+    that the user has set for the generator, if any.
+    """
+
+    url: str
+    timeout_s: float
+    home: Path
+    model: str
+    encoder: str
+    hub_cache: Path
+    gpu_memory: str | None
+
+
+def load_settings() -> CliSettings:
+    """Read ``VALIGN_URL``, ``VALIGN_TIMEOUT_S``, ``VALIGN_HOME`` and the two model names.
+
+    Raises ``CliError`` if a value can't be read.
+    """
+    env = os.environ
+    url = env.get("VALIGN_URL", DEFAULT_URL).rstrip("/")
+    if not url.startswith(("http://", "https://")):
+        raise CliError(f"VALIGN_URL is {url!r}, which is no http:// or https:// address.")
+    timeout = env.get("VALIGN_TIMEOUT_S", "30")
+    try:
+        timeout_s = float(timeout)
+    except ValueError:
+        raise CliError(f"VALIGN_TIMEOUT_S is {timeout!r}, which is no number of seconds.") from None
+    return CliSettings(
+        url=url,
+        timeout_s=timeout_s,
+        home=Path(env.get("VALIGN_HOME", DEFAULT_HOME)),
+        model=env.get("VALIGN_GENERATOR_MODEL", DEFAULT_MODEL),
+        encoder=env.get("VALIGN_EMBEDDER_MODEL", DEFAULT_ENCODER),
+        hub_cache=_hub_cache(env),
+        gpu_memory=env.get("VALIGN_GENERATOR_GPU_MEMORY_UTILIZATION"),
+    )
+
+
+def _hub_cache(env: Mapping[str, str]) -> Path:
+    # huggingface_hub's own rules, in its order
+    if "HF_HUB_CACHE" in env:
+        return Path(env["HF_HUB_CACHE"]).expanduser()
+    home = env.get("HF_HOME") or f"{env.get('XDG_CACHE_HOME', '~/.cache')}/huggingface"
+    return Path(home).expanduser() / "hub"
+
+
+def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
+    """Return this process's environment with ``extra`` on top, for a service that we start.
+
+    Every ``VALIGN_<SERVICE>_*`` that the user has set passes through, unless ``extra`` names it.
+    """
+    return {**os.environ, **extra}

@@ -1,0 +1,1 @@
+"""``valign up``: the four services on one machine, as child processes of one supervisor."""

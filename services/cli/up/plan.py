@@ -1,0 +1,142 @@
+"""What ``valign up`` starts: commands, environments, ports and probes. Nothing runs in here."""
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from services.cli.errors import CliError
+from services.cli.settings import child_environment
+from services.cli.up.child import ChildSpec
+from services.cli.up.home import Home
+from services.cli.up.ports import free_ports, holder, is_free
+from services.cli.up.probes import grpc_probe, http_probe
+
+SERVICES = ("generator", "embedder", "trainer", "orchestrator")
+HOST = "127.0.0.1"
+# Each needs one for calls and one for metrics; the orchestrator serves metrics on its REST port.
+DEFAULT_PORTS = {
+    "generator": 50051,
+    "generator_metrics": 9051,
+    "embedder": 50052,
+    "embedder_metrics": 9052,
+    "trainer": 50053,
+    "trainer_metrics": 9053,
+    "orchestrator": 8080,
+    "orchestrator_grpc": 50054,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class UpOptions:
+    """What the user asked of ``valign up``; None leaves a service's own default."""
+
+    home: Home
+    model: str
+    encoder: str
+    port: int | None = None
+    only: tuple[str, ...] = SERVICES
+    any_ports: bool = False
+    max_lora_rank: int | None = None
+    max_model_len: int | None = None
+    gpu_memory_utilization: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePlan:
+    """One service: how to start it, how to ask for its health, and where people find it."""
+
+    spec: ChildSpec
+    probe: Callable[[], str]
+    address: str
+    metrics: str
+
+
+@dataclass(frozen=True, slots=True)
+class UpPlan:
+    """All of them, and the REST address ("" if the orchestrator is not among them)."""
+
+    services: list[ServicePlan]
+    url: str
+    ports: dict[str, int] = field(default_factory=dict)
+
+
+def choose_ports(options: UpOptions) -> dict[str, int]:
+    """Return a port per role, checked to be free.
+
+    Raises ``CliError`` that names each taken port and who holds it.
+    """
+    roles = [role for role in DEFAULT_PORTS if role.partition("_")[0] in options.only]
+    if options.any_ports:
+        ports = dict(zip(roles, free_ports(HOST, len(roles)), strict=True))
+    else:
+        ports = {role: DEFAULT_PORTS[role] for role in roles}
+    if options.port is not None and "orchestrator" in ports:
+        ports["orchestrator"] = options.port
+    taken = {role: port for role, port in ports.items() if not is_free(HOST, port)}
+    if taken:
+        lines = [
+            f"  {port} ({role.replace('_', ' ')}): held by {holder(port) or 'a process of another user'}"
+            for role, port in taken.items()
+        ]
+        raise CliError(
+            "Ports that are needed are taken:\n" + "\n".join(lines),
+            remedy="Stop those processes (valign down, if they are ours), or use --any-ports or --port.",
+            code="CONFLICT",
+        )
+    return {**DEFAULT_PORTS, **ports}
+
+
+def make_plan(options: UpOptions, ports: Mapping[str, int]) -> UpPlan:
+    """Return what to start, in order.
+
+    Every service shares one artifact store, the folder ``artifacts`` of the home.
+    """
+    home = options.home.path.resolve()
+    artifacts = str(home / "artifacts")
+    settings: dict[str, dict[str, object]] = {
+        "generator": {
+            "MODEL": options.model,
+            "ARTIFACTS": artifacts,
+            "MAX_LORA_RANK": options.max_lora_rank,
+            "MAX_MODEL_LEN": options.max_model_len,
+            "GPU_MEMORY_UTILIZATION": options.gpu_memory_utilization,
+        },
+        "embedder": {"MODEL": options.encoder},
+        "trainer": {"ARTIFACTS": artifacts, "STATE_DIR": home / "trainer"},
+        "orchestrator": {
+            "ARTIFACTS": artifacts,
+            "DATABASE_URL": f"sqlite:///{home / 'valign.sqlite'}",
+        },
+    }
+    for name in SERVICES[:3]:
+        settings[name] |= {"HOST": HOST, "PORT": ports[name], "METRICS_PORT": ports[f"{name}_metrics"]}
+        if name in options.only:
+            settings["orchestrator"][f"{name.upper()}_TARGET"] = f"{HOST}:{ports[name]}"
+    settings["orchestrator"] |= {
+        "HOST": HOST,
+        "PORT": ports["orchestrator_grpc"],
+        "HTTP_PORT": ports["orchestrator"],
+    }
+    url = f"http://{HOST}:{ports['orchestrator']}"
+    planned = [
+        _service(name, settings[name], ports, options.home) for name in SERVICES if name in options.only
+    ]
+    return UpPlan(planned, url if "orchestrator" in options.only else "", dict(ports))
+
+
+def _service(name: str, settings: Mapping[str, object], ports: Mapping[str, int], home: Home) -> ServicePlan:
+    extra = {
+        f"VALIGN_{name.upper()}_{key}": str(value) for key, value in settings.items() if value is not None
+    }
+    spec = ChildSpec(
+        name=name,
+        command=(sys.executable, "-m", f"services.{name}"),
+        environment=child_environment(extra),
+        log=home.logs / f"{name}.log",
+    )
+    address = f"{HOST}:{ports[name]}"
+    if name == "orchestrator":
+        url = f"http://{address}"
+        return ServicePlan(spec, http_probe(f"{url}/readyz"), url, f"{url}/metrics")
+    metrics = f"http://{HOST}:{ports[f'{name}_metrics']}/metrics"
+    return ServicePlan(spec, grpc_probe(address), address, metrics)
