@@ -1,0 +1,94 @@
+"""The child process of one job: ``python -m services.trainer.lora <job folder> …``.
+
+It dies with its parent, is alone on its job, and says its last word in ``outcome.json``.
+"""
+
+import argparse
+import ctypes
+import fcntl
+import json
+import os
+import signal
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import structlog
+
+from services.common.artifacts import ArtifactStore
+from services.common.errors import ErrorCode, ValignError
+from services.common.logs import configure_logging
+from services.trainer.store import JobFolder, Outcome
+from services.trainer.types import Progress
+
+log = structlog.get_logger(__name__)
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the job; the exit status is 0 whenever the outcome has been written."""
+    parser = argparse.ArgumentParser(prog="services.trainer.lora", description="Run one training job.")
+    parser.add_argument("job_dir", type=Path)
+    parser.add_argument("--parent", type=int, required=True, help="pid of the service")
+    parser.add_argument("--artifacts", required=True, help="root of the artifact store")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 for one a core")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--log-level", default="info")
+    args = parser.parse_args(argv)
+    _die_with(args.parent)
+    configure_logging("trainer-job", args.log_level, "json")
+    folder = JobFolder(args.job_dir)
+    with folder.lock.open("w") as lock:
+        # The child of an earlier service may take a moment to be gone.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if folder.read_outcome() is None:
+            folder.write_outcome(_run(folder, args))
+    return 0
+
+
+def _run(folder: JobFolder, args: argparse.Namespace) -> Outcome:
+    spec = folder.read_spec()
+    work = folder.path / "work"
+    work.mkdir(exist_ok=True)
+    with folder.progress.open("a") as curve:
+
+        def report(point: Progress) -> None:
+            curve.write(json.dumps(asdict(point)) + "\n")
+            curve.flush()
+
+        try:
+            # Imports torch and transformers: seconds that only a job should pay.
+            from services.trainer.lora.train import run_job
+
+            adapter = run_job(
+                spec,
+                work=work,
+                checkpoints=folder.checkpoints,
+                store=ArtifactStore(args.artifacts),
+                report=report,
+                threads=args.threads,
+                device=args.device,
+            )
+        except ValignError as error:
+            log.warning("training.failed", code=error.code, message=error.message)
+            return Outcome(error_code=error.code, error_message=error.message)
+        except Exception:
+            log.exception("training.fault")
+            return Outcome(
+                error_code=ErrorCode.INTERNAL,
+                error_message="training failed by a fault of the trainer; its log has the trace",
+            )
+    return Outcome(adapter=adapter)
+
+
+def _die_with(parent: int) -> None:
+    """Be killed when the service ends, however it ends (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        raise SystemExit(f"the trainer service (pid {parent}) is gone")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
