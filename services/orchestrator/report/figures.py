@@ -25,7 +25,7 @@ def bars(report: Report) -> Markup:
     series = [
         ("before", "before (base, first prompt)", svg.BEFORE, svg.BEFORE, ""),
         ("base_p3", "base, third prompt (untuned)", svg.BASE_P3_PALE, svg.BASE_P3, "/////"),
-        ("after", "after (tuned, third prompt)", svg.AFTER_PALE, svg.AFTER, "....."),
+        ("after", "after (tuned, third prompt)", svg.AFTER_PALE, svg.AFTER, "||||||"),
     ]
     series = [entry for entry in series if getattr(report.overall, entry[0]) is not None]
     bar_pt, label_pt, gap_pt = 10.0, 13.0, 11.0
@@ -39,12 +39,16 @@ def bars(report: Report) -> Markup:
     axes.set_ylim(slot_pt * len(rows), 0)
     axes.set_yticks([])
     axes.grid(axis="x", color=svg.GRID, linewidth=0.7)
-    axes.set_xlabel(labels.put("mean value difference (1 \u2212 cosine; 0 = same direction as the reference)"))
+    axes.set_xlabel(
+        labels.put("mean value difference (1 \u2212 cosine; 0 = same direction as the reference)")
+    )
     for position, (title, row) in enumerate(rows):
         start = position * slot_pt + gap_pt / 2
         line = wrap(title, 78, 1)[0]
         weight = "bold" if row is report.overall else "normal"
-        axes.text(0, start + label_pt - 3.5, labels.put(line), color=svg.TEXT, fontsize=_FONT_PT, weight=weight)
+        axes.text(
+            0, start + label_pt - 3.5, labels.put(line), color=svg.TEXT, fontsize=_FONT_PT, weight=weight
+        )
         for index, (field, _, face, edge, hatch) in enumerate(series):
             value = getattr(row, field)
             if value is None:
@@ -55,21 +59,27 @@ def bars(report: Report) -> Markup:
                 limit * 1.012, y, labels.put(number(value)), color=svg.TEXT, fontsize=_SMALL_PT, va="center"
             )
         if row.constant is not None:
-            span = (start + label_pt - 1, start + label_pt + bar_pt * len(series) + 1)
+            span = (start + label_pt, start + label_pt + bar_pt * len(series) + 1)
             axes.plot([row.constant] * 2, span, color=svg.PAGE, linewidth=3.6)
             axes.plot([row.constant] * 2, span, color=svg.CONSTANT, linewidth=1.8, linestyle=(0, (3, 1.2)))
-            axes.plot(row.constant, span[0], marker="v", markersize=5, color=svg.CONSTANT, clip_on=False)
+            axes.plot(row.constant, span[1] + 2, marker="^", markersize=5, color=svg.CONSTANT, clip_on=False)
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     handles: list[Any] = [
-        Patch(facecolor=face, edgecolor=edge, hatch=hatch, label=text) for _, text, face, edge, hatch in series
+        Patch(facecolor=face, edgecolor=edge, hatch=hatch, label=text)
+        for _, text, face, edge, hatch in series
     ]
     if report.overall.constant is not None:
-        mark = {"color": svg.CONSTANT, "linestyle": (0, (3, 1.2)), "marker": "v", "markersize": 5}
+        mark: dict[str, Any] = {
+            "color": svg.CONSTANT,
+            "linestyle": (0, (3, 1.2)),
+            "marker": "^",
+            "markersize": 5,
+        }
         handles.append(Line2D([], [], label="one constant sentence", **mark))
     _legend(figure, handles, height_pt, ncols=2)
-    title = "Bars: mean value difference by topic, before and after realignment; the numbers are in the table above."
+    title = "Bars: mean value difference by topic, before and after realignment."
     return svg.to_inline_svg(figure, labels, name="bars", title=title)
 
 
@@ -87,10 +97,10 @@ def convergence(report: Report) -> Markup | None:
     x = [entry.iteration for entry in report.iterations]
     means = [entry.validation_mean for entry in report.iterations]
     every = means + [value for entry in report.iterations for value in entry.validation_means.values()]
-    limits = (0.0, max(0.05, *every) * 1.18)
+    limits = (0.0, max(0.05, *every) * 1.3)
 
     main = _axes(figure, height_pt, left_pt, top_pt, _WIDTH_PT - left_pt - 10, main_pt)
-    _scale_x(main, x, limits)
+    _scale(main, x, limits, ticks=7)
     main.plot(x, means, color=svg.AFTER, linewidth=2.2, marker="D", markersize=5)
     main.plot(x[0], means[0], marker="o", markersize=7, color=svg.BEFORE)
     for at, value in zip(x, means, strict=True):
@@ -100,10 +110,12 @@ def convergence(report: Report) -> Markup | None:
         )  # fmt: skip
     if report.best_iteration in x:
         best = means[x.index(report.best_iteration)]
-        main.plot(report.best_iteration, best, marker="o", markersize=14, fillstyle="none", color=svg.CONSTANT)
+        main.plot(
+            report.best_iteration, best, marker="o", markersize=14, fillstyle="none", color=svg.CONSTANT
+        )
         main.annotate(
-            labels.put("best"), (report.best_iteration, best), (0, -18), textcoords="offset points", ha="center",
-            color=svg.TEXT, fontsize=_SMALL_PT, weight="bold",
+            labels.put("best"), (report.best_iteration, best), (0, -18), textcoords="offset points",
+            ha="center", color=svg.TEXT, fontsize=_SMALL_PT, weight="bold",
         )  # fmt: skip
     main.set_xlabel(labels.put("iteration (0 = before training)"))
     _heading(main, [labels.put("Mean over the topics, validation split")], weight="bold")
@@ -115,19 +127,24 @@ def convergence(report: Report) -> Markup | None:
             figure, height_pt, left_pt + column * cell_width_pt,
             top_pt + main_pt + bottom_pt + row * cell_pt + 30, cell_width_pt - gap_pt, cell_pt - 50,
         )  # fmt: skip
-        _scale_x(axes, x, limits)
+        _scale(axes, x, limits, ticks=4)
         if column:
             axes.tick_params(labelleft=False)
         axes.plot(x, means, color=svg.MUTED, linewidth=1, linestyle=(0, (2, 2)))
-        own = [(e.iteration, e.validation_means[topic.id]) for e in report.iterations if topic.id in e.validation_means]
+        own = [
+            (e.iteration, e.validation_means[topic.id])
+            for e in report.iterations
+            if topic.id in e.validation_means
+        ]
         axes.plot(*zip(*own, strict=True), color=svg.AFTER, linewidth=1.6, marker="D", markersize=3.2)
         for at, value in (own[0], own[-1]):
+            below = value < means[x.index(at)]
             axes.annotate(
-                labels.put(number(value, 2)), (at, value), (0, 6), textcoords="offset points", ha="center",
-                color=svg.TEXT, fontsize=7,
+                labels.put(number(value, 2)), (at, value), (0, -11 if below else 6), ha="center",
+                textcoords="offset points", color=svg.TEXT, fontsize=7,
             )  # fmt: skip
         _heading(axes, [labels.put(line) for line in wrap(topic.title, 32, 2)])
-    title = "Lines: mean value difference on the validation split over the iterations, for all topics and each topic."
+    title = "Lines: mean value difference on the validation split over the iterations."
     return svg.to_inline_svg(figure, labels, name="convergence", title=title)
 
 
@@ -139,7 +156,6 @@ def plane(projection: Projection | None, numbers: dict[str, int]) -> Markup | No
     marks = {"original": ("o", svg.BEFORE), "reference": ("s", svg.REFERENCE), "realigned": ("D", svg.AFTER)}
     height_pt = 400.0
     figure, axes = _panel(height_pt, left_pt=40, right_pt=10, top_pt=30, bottom_pt=36)
-    axes.set_aspect("equal", adjustable="datalim")
     axes.grid(color=svg.GRID, linewidth=0.7)
     places = {(point.topic, point.kind): (point.x, point.y) for point in projection.points}
     for topic in numbers:
@@ -163,10 +179,7 @@ def plane(projection: Projection | None, numbers: dict[str, int]) -> Markup | No
             point.x, point.y, str(numbers[point.topic]), ha="center", va="center_baseline", fontsize=7.5,
             color=svg.ON_MARK, weight="bold", zorder=4,
         )  # fmt: skip
-    xs, ys = [p.x for p in projection.points], [p.y for p in projection.points]
-    reach = max(max(xs) - min(xs), max(ys) - min(ys), 0.1) * 0.08
-    axes.set_xlim(min(xs) - reach, max(xs) + reach)
-    axes.set_ylim(min(ys) - reach, max(ys) + reach)
+    _equal_scale(axes, [point.x for point in projection.points], [point.y for point in projection.points])
     axes.set_xlabel(labels.put("cosine distance, as well as two dimensions can keep it"))
     from matplotlib.lines import Line2D
 
@@ -213,13 +226,23 @@ def _panel(
     return figure, _axes(figure, height_pt, left_pt, top_pt, width_pt, height_pt - top_pt - bottom_pt)
 
 
-def _scale_x(axes: "Axes", iterations: list[int], limits: tuple[float, float]) -> None:
+def _scale(axes: "Axes", iterations: list[int], limits: tuple[float, float], ticks: int) -> None:
     step = max(1, -(-len(iterations) // 12))
     axes.set_xticks(iterations[::step])
     axes.set_xlim(iterations[0] - 0.35, iterations[-1] + 0.35)
     axes.set_ylim(*limits)
-    axes.locator_params(axis="y", nbins=4)
+    axes.locator_params(axis="y", nbins=ticks)
     axes.grid(axis="y", color=svg.GRID, linewidth=0.7)
+
+
+def _equal_scale(axes: "Axes", xs: list[float], ys: list[float]) -> None:
+    """The same length for the same distance both ways, all points inside, some room around them."""
+    box = axes.get_window_extent()
+    aspect = box.width / box.height
+    middle_x, middle_y = (max(xs) + min(xs)) / 2, (max(ys) + min(ys)) / 2
+    half = max((max(xs) - min(xs)) / aspect, max(ys) - min(ys), 0.1) / 2 * 1.18
+    axes.set_xlim(middle_x - half * aspect, middle_x + half * aspect)
+    axes.set_ylim(middle_y - half, middle_y + half)
 
 
 def _heading(axes: "Axes", lines: list[str], weight: str = "normal") -> None:
@@ -237,5 +260,3 @@ def _legend(figure: "Figure", handles: list[Any], height_pt: float, ncols: int) 
         fontsize=_SMALL_PT, labelcolor=svg.TEXT, borderpad=0.1, handlelength=2.4, columnspacing=1.8,
     )  # fmt: skip
     legend.set_in_layout(False)
-
-

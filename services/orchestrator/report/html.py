@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from services.orchestrator.report import figures, reading, text
 from services.orchestrator.report.schema import Report
 
-_FOLDER = Path(__file__).parent / "templates"
+_FOLDER = Path(__file__).parent
 _PRINCIPLE_CHARS = 600
 _TITLE_CHARS = 160
 _STUDY_CHARS = 20_000
@@ -27,7 +27,7 @@ def render_html(report: Report) -> str:
     trained = [entry for entry in report.iterations if entry.iteration > 0]
     return (
         _environment()
-        .get_template("report.html.j2")
+        .get_template("page.html.jinja")
         .render(
             report=report,
             css=_css(),
@@ -41,20 +41,23 @@ def render_html(report: Report) -> str:
             bars=figures.bars(report),
             convergence=figures.convergence(report),
             plane=figures.plane(report.projection, numbers),
+            worse=reading.worse,
             study=study[:_STUDY_CHARS],
             study_is_cut=len(study) > _STUDY_CHARS,
-            total_s=sum(report.timings_s.values()),
+            total_s=sum(value for stage, value in report.timings_s.items() if stage != "total"),
         )
     )
 
 
 def _with_short_titles(report: Report) -> Report:
-    topics = tuple(topic.model_copy(update={"title": text.shorten(topic.title, _TITLE_CHARS)}) for topic in report.topics)
+    topics = tuple(
+        topic.model_copy(update={"title": text.shorten(topic.title, _TITLE_CHARS)}) for topic in report.topics
+    )
     return report.model_copy(update={"topics": topics})
 
 
 def _css() -> str:
-    return (_FOLDER / "report.css").read_text(encoding="utf-8")
+    return (_FOLDER / "page.css").read_text(encoding="utf-8")
 
 
 @cache

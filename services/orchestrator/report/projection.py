@@ -25,7 +25,9 @@ def project(means: Mapping[str, Mapping[PointKind, Vector]]) -> list[ProjectionP
     keys = [(topic, kind) for topic, kinds in means.items() for kind in _KINDS if kind in kinds]
     if not keys:
         return []
-    places = _orient(_mds(_cosine_distances([means[topic][kind] for topic, kind in keys])), [k for _, k in keys])
+    places = _orient(
+        _mds(_cosine_distances([means[topic][kind] for topic, kind in keys])), [k for _, k in keys]
+    )
     return [
         ProjectionPoint(topic=topic, kind=kind, x=round(float(x), 6) + 0.0, y=round(float(y), 6) + 0.0)
         for (topic, kind), (x, y) in zip(keys, places, strict=True)
@@ -37,7 +39,7 @@ def _cosine_distances(vectors: Sequence[Vector]) -> NDArray[np.float64]:
     rows = np.asarray(vectors, dtype=np.float64)
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     units = rows / np.where(norms == 0, 1, norms)
-    distances = np.clip(1 - units @ units.T, 0, 2)
+    distances: NDArray[np.float64] = np.clip(1 - units @ units.T, 0, 2)
     distances = (distances + distances.T) / 2
     np.fill_diagonal(distances, 0)
     distances[distances < _SAME] = 0
@@ -63,7 +65,7 @@ def _mds(distances: NDArray[np.float64]) -> NDArray[np.float64]:
         random_state=_SEED,
         normalized_stress=False,
     )
-    return np.asarray(model.fit_transform(distances), dtype=np.float64)
+    return np.asarray(model.fit_transform(distances)).astype(np.float64)
 
 
 def _orient(places: NDArray[np.float64], kinds: Sequence[PointKind]) -> NDArray[np.float64]:

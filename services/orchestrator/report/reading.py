@@ -31,8 +31,9 @@ def summary(report: Report) -> str:
     over = _count(len(report.topics), "topic")
     if overall.after is None:
         return (
-            f"This run only measured: over {over}, the mean value difference between what {report.base_model} says "
-            f"and its counterpart aligned with the reference set is {number(overall.before)}. Nothing was trained."
+            f"This run only measured: over {over}, the mean value difference between what "
+            f"{report.base_model} says and its counterpart aligned with the reference set is "
+            f"{number(overall.before)}. Nothing was trained."
         )
     if overall.before - overall.after > _SHOWN:
         moved = f"fell from {number(overall.before)} to {number(overall.after)} ({change(overall.reduction)})"
@@ -59,8 +60,8 @@ def remarks(report: Report) -> list[Remark]:
             Remark(
                 "plain",
                 "Measured only.",
-                "There were too few pairs for three splits, so nothing was trained and there is no test split. "
-                "The numbers are means over all usable pairs.",
+                "There were too few pairs for three splits, so nothing was trained and there is no test "
+                "split. The numbers are means over all usable pairs.",
             )
         )
     found += [remark for remark in (_prompt(report), _constant(report)) if remark]
@@ -75,7 +76,7 @@ def stopped(report: Report) -> str:
     done = _count(max((entry.iteration for entry in report.iterations), default=0), "iteration")
     why = {
         "max_iterations": f"The loop ended after {done}, the most that the study allows.",
-        "converged": f"The loop ended after {done}: the last one improved the validation mean too little to go on.",
+        "converged": f"The loop ended after {done}: the last one improved the validation mean too little.",
     }[report.stop_reason]
     best = next((entry for entry in report.iterations if entry.iteration == report.best_iteration), None)
     if best is None:
@@ -107,13 +108,17 @@ def _prompt(report: Report) -> Remark | None:
         verdict = f"Training brought {number(gain)}, but no more than the third prompt had lost."
         return Remark("warn", head, f"{scores} {verdict}")
     if base_p3 >= before:
-        verdict = f"The prompt alone does not lower the number, so the whole fall of {number(fall)} is training's."
+        verdict = (
+            f"The prompt alone does not lower the number, so the whole fall of {number(fall)} is training's."
+        )
         tone = "good"
     else:
         share = (before - base_p3) / fall
-        verdict = f"Of the fall of {number(fall)}, the prompt alone gives {percent(share, 0)} and training the rest."
+        verdict = (
+            f"Of the fall of {number(fall)}, the prompt alone gives {percent(share, 0)}, training the rest."
+        )
         tone = "good" if share < 0.5 else "warn"
-    beaten = [topic for topic in report.topics if _worse(topic.after, topic.base_p3)]
+    beaten = [topic for topic in report.topics if worse(topic.after, topic.base_p3)]
     if beaten:
         verdict += f" Not on every topic: the prompt alone is nearer on {_names(beaten)}."
     return Remark(tone, head, f"{scores} {verdict}")
@@ -129,25 +134,25 @@ def _constant(report: Report) -> Remark | None:
     if gap > _SHOWN:
         text = (
             f"Yes, better: one sentence given as the answer to every test prompt scores {number(constant)}, "
-            f"nearer to the reference than the tuned model's {number(after)}. So a low number here does not show "
-            "that the model took on the values: sounding like the reference is enough. "
+            f"nearer to the reference than the tuned model's {number(after)}. So a low number here does not "
+            "show that the model took on the values: sounding like the reference is enough. "
             "Read the principles that moved before you believe the percentage."
         )
         return Remark("warn", head, text)
     if gap >= -_SHOWN:
         return Remark("warn", head, f"Yes, exactly as well: both score {number(after)}.")
     text = (
-        f"No: one sentence given as the answer to every test prompt scores {number(constant)}, and the tuned model "
-        f"is nearer to the reference, at {number(after)}. Repetition alone does not explain the fall."
+        f"No: one sentence given as the answer to every test prompt scores {number(constant)}, and the tuned "
+        f"model is nearer to the reference, at {number(after)}. Repetition alone does not explain the fall."
     )
-    beaten = [topic for topic in report.topics if _worse(topic.after, topic.constant)]
+    beaten = [topic for topic in report.topics if worse(topic.after, topic.constant)]
     if beaten:
         text += f" On {_names(beaten)} the sentence is nearer all the same."
     return Remark("good", head, text)
 
 
 def _grown(report: Report) -> Remark | None:
-    grown = [topic for topic in report.topics if _worse(topic.after, topic.before)]
+    grown = [topic for topic in report.topics if worse(topic.after, topic.before)]
     if not grown:
         return None
     return Remark("warn", "Not every topic improved.", f"The difference grew on {_names(grown)}.")
@@ -157,13 +162,16 @@ def _sample(report: Report) -> Remark | None:
     sizes = [topic.n_test for topic in report.topics]
     if not any(sizes):
         return None
+    from scipy.stats import t as student  # type: ignore[import-untyped]
+
     low, high = min(sizes), max(sizes)
     shown = f"{low}" if low == high else f"{low} to {high}"
     text = f"A topic's mean rests on {shown} test {'pair' if high == 1 else 'pairs'}, from one training run."
     if low > 1:
+        reach = float(student.ppf(0.975, low - 1)) / sqrt(low)
         text += (
-            f" At {low} pairs a 95% interval reaches about {number(1.96 / sqrt(low), 2)} standard deviations of the "
-            "pairs to either side: small gaps between topics may be chance."
+            f" At {low} pairs a 95% interval reaches about {number(reach, 2)} standard deviations of the "
+            "pairs to either side of the mean: small gaps may be chance."
         )
     else:
         text += " One pair says nothing about a topic."
@@ -175,16 +183,15 @@ def _losses(report: Report) -> Remark | None:
     if not lost:
         return None
     asked = sum(counts.requested for counts in report.counts.values())
-    worst = max(lost, key=lambda arm: lost[arm] / report.counts[arm].requested)
-    return Remark(
-        "plain",
-        "Not every answer could be used.",
-        f"{sum(lost.values())} of {asked} principles are missing, most of them ({lost[worst]} of "
-        f"{report.counts[worst].requested}) in the arm {worst}. The reasons are counted below.",
-    )
+    most = max(lost, key=lambda arm: lost[arm] / report.counts[arm].requested)
+    text = f"{sum(lost.values())} of the {asked} principles asked for are missing."
+    if len(lost) > 1:
+        text += f" No arm lost a larger share than {most}: {lost[most]} of {report.counts[most].requested}."
+    return Remark("plain", "Not every answer could be used.", f"{text} The reasons are counted below.")
 
 
-def _worse(value: float | None, than: float | None) -> bool:
+def worse(value: float | None, than: float | None) -> bool:
+    """Whether a value is farther from the reference than another, by a gap that shows."""
     return value is not None and than is not None and value - than > _SHOWN
 
 

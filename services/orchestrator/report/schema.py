@@ -42,7 +42,9 @@ class Provenance(_Part):
     """What has to be equal for two runs to be comparable."""
 
     model_fingerprint: str = Field(description="sha256 (hex) over the base model's config and weights.")
-    encoder_fingerprint: str = Field(description="sha256 (hex) over the encoder's weights, pooling, normalisation.")
+    encoder_fingerprint: str = Field(
+        description="sha256 (hex) over the encoder's weights, pooling, normalisation."
+    )
     prompt_set: DataVersion = Field(description="Prompts that were used.")
     reference_set: DataVersion = Field(description="Reference value set that was used.")
     identity: str = Field(description="sha256 (hex) over everything that determines the run.")
@@ -59,7 +61,9 @@ class Topic(_Part):
     n_validation: int = Field(ge=0, description="Pairs in the validation split.")
     n_test: int = Field(ge=0, description="Pairs in the test split; 0 in a run that only measured.")
     rank: int = Field(ge=1, description="1 is the topic with the largest initial mean.")
-    initial_mean: float = Field(description="Mean value difference original to aligned over all pairs, in [0, 2].")
+    initial_mean: float = Field(
+        description="Mean value difference original to aligned over all pairs, in [0, 2]."
+    )
     initial_weight: float = Field(description="Loss weight of the first iteration, in [0, 1].")
     before: float = Field(
         description="Mean value difference original to aligned on the test split, in [0, 2]; "
@@ -67,11 +71,11 @@ class Topic(_Part):
     )
     base_p3: float | None = Field(
         default=None,
-        description="Mean value difference of the untuned model under the third prompt to aligned, test split.",
+        description="Mean value difference of the untuned model under the third prompt, test split.",
     )
     after: float | None = Field(
         default=None,
-        description="Mean value difference of the best checkpoint under the third prompt to aligned, test split.",
+        description="Mean value difference of the best checkpoint under the third prompt, test split.",
     )
     reduction: float | None = Field(
         default=None, description="1 - after / before, a fraction; negative where the difference grew."
@@ -104,13 +108,20 @@ class Counts(_Part):
     near_duplicate_rate: float | None = Field(
         default=None, description="Share of usable principles that near-duplicate an earlier one, in [0, 1]."
     )
+    copied_original: int | None = Field(
+        default=None,
+        ge=0,
+        description="Aligned principles that are a copy of their original; arm aligned only.",
+    )
 
 
 class TrainingSummary(_Part):
     """One iteration's fine-tuning."""
 
     steps: int = Field(ge=0, description="Optimiser steps.")
-    final_loss: float | None = Field(default=None, description="Weighted loss of the last step, in nats a token.")
+    final_loss: float | None = Field(
+        default=None, description="Weighted loss of the last step, in nats a token."
+    )
     duration_s: float = Field(ge=0, description="Wall time, in seconds.")
 
 
@@ -119,9 +130,12 @@ class Iteration(_Part):
 
     iteration: int = Field(ge=0, description="0 is before.")
     weights: dict[str, float] = Field(
-        default_factory=dict, description="Topic loss weights that this iteration trained with; empty for iteration 0."
+        default_factory=dict,
+        description="Topic loss weights that this iteration trained with; empty for iteration 0.",
     )
-    validation_means: dict[str, float] = Field(description="Mean value difference by topic, validation split.")
+    validation_means: dict[str, float] = Field(
+        description="Mean value difference by topic, validation split."
+    )
     validation_mean: float = Field(description="Mean of validation_means.")
     relative_improvement: float | None = Field(
         default=None, description="(previous - this) / previous of validation_mean; null for iteration 0."
@@ -163,9 +177,13 @@ class SwapLoad(_Part):
     iteration: int = Field(ge=1, description="Iteration whose adapter it is.")
     adapter: str = Field(description="Name of the adapter.")
     canaries: int = Field(ge=0, description="Canary texts scored.")
-    max_relative_error: float = Field(description="Largest relative gap between engine's and trainer's log-probability.")
+    max_relative_error: float = Field(
+        description="Largest relative gap between engine's and trainer's log-probability."
+    )
     tolerance: float = Field(description="Largest such gap that is tolerated.")
-    mean_shift_nats: float = Field(description="Mean |adapter - base| log-probability in the engine, in nats.")
+    mean_shift_nats: float = Field(
+        description="Mean |adapter - base| log-probability in the engine, in nats."
+    )
     duration_s: float = Field(ge=0, description="From the call to the proof, in seconds.")
     already_loaded: bool = Field(default=False, description="True if the engine held it already.")
 
@@ -189,25 +207,35 @@ class Report(_Part):
     provenance: Provenance = Field(description="Fingerprints, versions and seeds.")
     study: dict[str, Any] = Field(description="The study with every default filled in.")
     topics: tuple[Topic, ...] = Field(min_length=1, description="The topics, in the study's order.")
-    overall: Overall = Field(description="Means of the topic means.")
+    overall: Overall = Field(description="Means over the topics.")
     constant_sentence: str | None = Field(
         default=None, description="The train split's central aligned text (medoid), scored as `constant`."
     )
     iterations: tuple[Iteration, ...] = Field(default=(), description="In order, from iteration 0.")
     best_iteration: int | None = Field(
-        default=None, description="Iteration with the lowest validation_mean, from 1; null if nothing was trained."
+        default=None,
+        description="Iteration with the lowest validation_mean, from 1; null if nothing was trained.",
     )
     stop_reason: StopReason = Field(description="Why the loop ended.")
     adapter: Adapter | None = Field(default=None, description="Adapter of the best iteration.")
-    timings_s: dict[str, float] = Field(default_factory=dict, description="Wall time by stage, in seconds.")
+    timings_s: dict[str, float] = Field(
+        default_factory=dict, description='Wall time by stage, in seconds, and their sum as "total".'
+    )
+    external_s: dict[str, float] = Field(
+        default_factory=dict,
+        description="Of it the time in other services, in seconds: generation, training, embedding, loading.",
+    )
     counts: dict[str, Counts] = Field(
-        default_factory=dict, description='By arm: "original", "aligned", "base_p3", "realigned-i1" and so on.'
+        default_factory=dict,
+        description='By arm: "original", "aligned", "base_p3", "realigned-i1" and so on.',
     )
     projection: Projection | None = Field(default=None, description="The plane; null if it was not computed.")
     moved: tuple[MovedPrinciple, ...] = Field(
         default=(), max_length=10, description="Up to ten test principles, the largest fall first."
     )
-    swap: Swap | None = Field(default=None, description="Proofs of the hot swaps; null if nothing was loaded.")
+    swap: Swap | None = Field(
+        default=None, description="Proofs of the hot swaps; null if nothing was loaded."
+    )
 
     def to_json(self) -> str:
         """report.json: indented UTF-8, keys in the schema's order."""

@@ -95,7 +95,11 @@ def report(
     points = tuple(
         ProjectionPoint(topic=t, kind=kind, x=x + 0.02 * (i % 3), y=(i - middle) * spread)
         for i, t in enumerate(ids)
-        for kind, x, spread in (("original", -0.35, 0.07), ("reference", 0.3, 0.05), ("realigned", 0.1, 0.055))
+        for kind, x, spread in (
+            ("original", -0.35, 0.07),
+            ("reference", 0.3, 0.05),
+            ("realigned", 0.1, 0.055),
+        )
     )
     moved = tuple(
         MovedPrinciple(
@@ -130,7 +134,11 @@ def report(
         timings_s={"prepare": 4.1, "uncover": 61.5, "quantify": 5.2, "realign": 284.0, "judge": 31.7},
         counts={
             arm: Counts(
-                requested=72, usable=71, redrawn=5, failed_by_reason={"list": 4, "empty": 2}, near_duplicate_rate=0.014
+                requested=72,
+                usable=71,
+                redrawn=5,
+                failed_by_reason={"list": 4, "empty": 2},
+                near_duplicate_rate=0.014,
             )
             for arm in arms
         },
