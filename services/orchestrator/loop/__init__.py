@@ -1,0 +1,1 @@
+"""The durable loop: uncover, quantify, analyse, realign, judge, report."""

@@ -1,0 +1,89 @@
+"""What the steps of one run share."""
+
+import asyncio
+import hashlib
+import io
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.common.artifacts import ArtifactStore
+from services.orchestrator.loop.clock import Clock
+from services.orchestrator.loop.journal import Journal
+from services.orchestrator.ports import Embedder, Generator, RunStore, Trainer
+from services.orchestrator.study import ResolvedStudy, Study
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The three services, as ports."""
+
+    generator: Generator
+    embedder: Embedder
+    trainer: Trainer
+
+
+Connect = Callable[[Callable[[str, str], None]], Services]
+"""Makes the services for one run; the argument is told (service, reason) when a call has to wait."""
+
+
+@dataclass(slots=True)
+class RunContext:
+    """One run in this process. Everything in it can be rebuilt after a restart."""
+
+    run_id: str
+    resolved: ResolvedStudy
+    services: Services
+    store: RunStore
+    artifacts: ArtifactStore
+    journal: Journal
+    cancelled: asyncio.Event
+    clock: Clock = field(default_factory=Clock)
+
+    @property
+    def study(self) -> Study:
+        """The study with every default filled in."""
+        return self.resolved.study
+
+    async def stored(self, call: Callable[..., Result], *args: Any, **kwargs: Any) -> Result:
+        """A call of the store, in a thread."""
+        return await asyncio.to_thread(call, *args, **kwargs)
+
+    async def put_value(self, key: str, value: Any) -> None:
+        """Store a small result under a key of this run."""
+        await self.stored(self.store.put_value, self.run_id, key, value)
+
+    async def get_value(self, key: str) -> Any:
+        """A small result of this run, or None."""
+        return await self.stored(self.store.get_value, self.run_id, key)
+
+    async def embed(self, texts: list[str]) -> NDArray[np.float32]:
+        """Rows of the texts, shape (n, dimension); equal texts are sent once."""
+        unique = list(dict.fromkeys(texts))
+        with self.clock.external("embedding"):
+            rows = (await self.services.embedder.embed(unique)).rows
+        place = {text: number for number, text in enumerate(unique)}
+        return rows[[place[text] for text in texts]]
+
+    async def put_arrays(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, str]:
+        """Store arrays in the artifact store under their sha256; returns ``{"uri", "sha256"}``."""
+        buffer = io.BytesIO()
+        np.savez(buffer, **dict(arrays))
+        data = buffer.getvalue()
+        key = f"runs/{self.run_id}/{name}-{hashlib.sha256(data).hexdigest()[:16]}.npz"
+        artifact = await asyncio.to_thread(self.artifacts.put_bytes, key, data)
+        return {"uri": artifact.uri, "sha256": artifact.sha256}
+
+    async def get_arrays(self, reference: Mapping[str, str]) -> dict[str, NDArray[Any]]:
+        """What ``put_arrays`` stored. PreconditionError if it has changed since."""
+        data = await asyncio.to_thread(self.artifacts.get_bytes, reference["uri"], reference["sha256"])
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            return dict(arrays)
+
+
+StepBody = Callable[[RunContext], Awaitable[Any]]

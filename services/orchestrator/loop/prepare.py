@@ -1,0 +1,63 @@
+"""Stage prepare: what is served, whether the study fits it, and the run's identity."""
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from services.common.errors import PreconditionError
+from services.orchestrator.loop.context import RunContext
+from services.orchestrator.study import (
+    check_served,
+    digest,
+    prompt_set_digest,
+    reference_set_digest,
+    study_digest,
+)
+
+
+async def prepare(ctx: RunContext) -> dict[str, Any]:
+    """Describe the services and fix the run's identity. PreconditionError if the study wants others."""
+    model = await ctx.services.generator.describe()
+    encoder = await ctx.services.embedder.describe()
+    study = ctx.study
+    if not check_served(study, "model", model.model):
+        raise PreconditionError(
+            f"the study asks for model {study.model!r}, but the generator serves {model.model!r};"
+            " start the generator with that model, or change the study"
+        )
+    if not check_served(study, "encoder", encoder.model):
+        raise PreconditionError(
+            f"the study asks for encoder {study.encoder!r}, but the embedder serves {encoder.model!r};"
+            " start the embedder with that model, or change the study"
+        )
+    if study.lora.rank > model.max_lora_rank:
+        raise PreconditionError(
+            f"lora.rank is {study.lora.rank}, but the generator takes at most {model.max_lora_rank};"
+            " start it with a larger VALIGN_GENERATOR_MAX_LORA_RANK, or lower the rank"
+        )
+    identity = digest(
+        {
+            "study": study_digest(ctx.resolved),
+            "model": model.fingerprint,
+            "revision": model.revision,
+            "encoder": encoder.fingerprint,
+        }
+    )
+    await ctx.stored(ctx.store.update_run, ctx.run_id, identity=identity)
+    return {
+        "identity": identity,
+        "model": model.model,
+        "model_revision": model.revision,
+        "model_fingerprint": model.fingerprint,
+        "encoder": encoder.model,
+        "encoder_fingerprint": encoder.fingerprint,
+        "prompt_set_sha256": prompt_set_digest(ctx.resolved.prompt_set),
+        "reference_set_sha256": reference_set_digest(ctx.resolved.reference_set),
+        "versions": {"valign": _own_version(), "engine": model.engine_version, "device": model.device},
+    }
+
+
+def _own_version() -> str:
+    try:
+        return version("valign")
+    except PackageNotFoundError:
+        return "0+unknown"

@@ -1,0 +1,205 @@
+"""Stage realign: train, load, measure on the validation split, weigh anew (paper section 3.4)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from services.common.errors import InternalError, PreconditionError, error_for
+from services.orchestrator.domain.convergence import relative_improvement, stop_reason
+from services.orchestrator.domain.difference import overall_mean, topic_means
+from services.orchestrator.domain.seeds import training_seed
+from services.orchestrator.loop import metrics
+from services.orchestrator.loop.context import RunContext
+from services.orchestrator.loop.draws import Settled, Slot, draw_arm
+from services.orchestrator.loop.journal import StageProgress
+from services.orchestrator.loop.quantify import PairTable, differences, weigh
+from services.orchestrator.loop.swap import load, name_prefix, unload_others
+from services.orchestrator.ports import AdapterRef, TrainingExample, TrainingRequest, TrainingStatus
+
+
+def arm_of(iteration: int) -> str:
+    """The arm of one iteration's adapter under the third prompt."""
+    return f"realigned-i{iteration}"
+
+
+def training_request(
+    ctx: RunContext,
+    plan: Mapping[str, Any],
+    table: PairTable,
+    iteration: int,
+    weights: Mapping[str, float],
+    previous: AdapterRef | None,
+) -> TrainingRequest:
+    """What one iteration trains: P3 around the original as the prompt, the aligned text as the answer."""
+    prompts, reference = ctx.resolved.prompt_set, ctx.resolved.reference_set
+    topics = {topic.id: topic for topic in ctx.resolved.topics}
+    examples = tuple(
+        TrainingExample(
+            prompt=prompts.render_realigned(topics[pair.topic_id], pair.original, reference.id),
+            answer=pair.aligned,
+            group=pair.topic_id,
+        )
+        for pair in (table.pairs[place] for place in table.places("train"))
+    )
+    return TrainingRequest(
+        base_model=plan["model"],
+        base_revision=plan["model_revision"],
+        base_fingerprint=plan["model_fingerprint"],
+        examples=examples,
+        group_weights=dict(weights),
+        lora=ctx.study.lora.model_dump(mode="json"),
+        training=ctx.study.training.model_dump(mode="json"),
+        seed=training_seed(ctx.study.seed, iteration),
+        adapter_name_prefix=name_prefix(ctx.run_id, iteration),
+        init_adapter=previous if ctx.study.training.continue_adapter else None,
+    )
+
+
+async def train(ctx: RunContext, request: TrainingRequest, iteration: int) -> dict[str, Any]:
+    """Start or join the job and follow it to its end. Raises the job's own error if it failed."""
+    with ctx.clock.external("training"):
+        job_id = await ctx.services.trainer.start(request)
+        # Kept, so that cancelling finds the job after a restart too.
+        await ctx.put_value("training_job", job_id)
+        last: TrainingStatus | None = None
+        async for last in ctx.services.trainer.watch(job_id):
+            _tell(ctx, last, iteration)
+    if last is None or last.state not in ("succeeded", "failed", "cancelled"):
+        raise InternalError(f"the trainer said nothing of how job {job_id[:8]} ended")
+    if last.state == "failed":
+        raise error_for(last.error_code, f"training of iteration {iteration} failed: {last.error_message}")
+    if last.state == "cancelled":
+        raise PreconditionError(f"the training job of iteration {iteration} was cancelled in the trainer")
+    if last.adapter is None:
+        raise InternalError(f"training job {job_id[:8]} succeeded without an adapter")
+    return {
+        "job_id": job_id,
+        "adapter": asdict(last.adapter),
+        "steps": last.step,
+        "final_loss": last.loss,
+        "duration_s": last.duration_s,
+    }
+
+
+def _tell(ctx: RunContext, status: TrainingStatus, iteration: int) -> None:
+    ctx.journal.emit_throttled(
+        "training.progress",
+        final=status.state in ("succeeded", "failed") or status.step == status.total_steps,
+        iteration=iteration,
+        job_id=status.job_id,
+        state=status.state,
+        step=status.step,
+        total_steps=status.total_steps,
+        epoch=status.epoch,
+        loss=status.loss,
+        learning_rate=status.learning_rate,
+        tokens_per_s=status.tokens_per_s,
+        time_left_s=status.time_left_s,
+    )
+
+
+async def swap_in(ctx: RunContext, adapter: AdapterRef) -> dict[str, Any]:
+    """Load the iteration's adapter with its proof; only then unload the run's earlier ones."""
+    proof = await load(ctx, adapter)
+    with ctx.clock.external("loading"):
+        await unload_others(ctx, keep=adapter.name)
+    return asdict(proof)
+
+
+async def draw_realigned(
+    ctx: RunContext,
+    arm: str,
+    table: PairTable,
+    places: Sequence[int],
+    adapter: AdapterRef | None,
+    progress: StageProgress,
+) -> Settled:
+    """P3 around the originals at these places, by the adapter or (None) the base model."""
+    prompts, reference = ctx.resolved.prompt_set, ctx.resolved.reference_set
+    topics = {topic.id: topic for topic in ctx.resolved.topics}
+    answers = prompts.shot_answers("realigned", reference.id)
+    slots = [
+        Slot(
+            pair.topic_id,
+            pair.index,
+            prompts.render_realigned(topics[pair.topic_id], pair.original, reference.id),
+            answers,
+        )
+        for pair in (table.pairs[place] for place in places)
+    ]
+    settled = await draw_arm(ctx, arm, slots, progress.add, adapter=adapter)
+    progress.tell()
+    await ctx.put_value(f"counts:{arm}", settled.counts.as_json())
+    return settled
+
+
+async def measure(
+    ctx: RunContext, table: PairTable, places: Sequence[int], settled: Settled
+) -> tuple[list[int], Any, Any]:
+    """(places that have a text, its rows, its value differences to the aligned texts)."""
+    found = [place for place in places if table.pairs[place].key in settled.principles]
+    if not found:
+        raise PreconditionError(
+            "not one usable principle under the third prompt; draws that failed: "
+            + str(settled.counts.failed_by_reason),
+            details={"counts": settled.counts.as_json()},
+        )
+    rows = await ctx.embed([settled.principles[table.pairs[place].key] for place in found])
+    return found, rows, differences(rows, table.aligned[found])
+
+
+async def validate(ctx: RunContext, table: PairTable, iteration: int, adapter: AdapterRef) -> dict[str, Any]:
+    """Validation means of one iteration. PreconditionError if a topic has no usable text at all."""
+    places = table.places("validation")
+    totals = {topic.id: table.size("validation", topic.id) for topic in ctx.resolved.topics}
+    progress = StageProgress(ctx.journal, "realign", totals, iteration)
+    settled = await draw_realigned(ctx, arm_of(iteration), table, places, adapter, progress)
+    found, _, differ = await measure(ctx, table, places, settled)
+    means = topic_means(differ, [table.pairs[place].topic_id for place in found])
+    silent = [topic_id for topic_id in totals if topic_id not in means]
+    if silent:
+        raise PreconditionError(
+            f"after iteration {iteration} the model gives no usable principle for {', '.join(silent)};"
+            f" draws that failed: {settled.counts.failed_by_reason}. Lower the learning rate or the epochs",
+            details={"counts": settled.counts.as_json()},
+        )
+    metrics.show_differences("validation", means)
+    ctx.journal.emit(
+        "topic.means",
+        arm=arm_of(iteration),
+        split="validation",
+        iteration=iteration,
+        means=means,
+        mean=overall_mean(means),
+    )
+    return {"means": means, "counts": settled.counts.as_json()}
+
+
+async def conclude(
+    ctx: RunContext, iteration: int, history: Sequence[Mapping[str, Any]], means: Mapping[str, float]
+) -> dict[str, Any]:
+    """Close an iteration: improvement, next weights, and why to stop (None to go on).
+
+    ``history`` holds the iterations before this one, from 0, each with its ``validation_mean``.
+    """
+    mean = overall_mean(means)
+    series = [float(entry["validation_mean"]) for entry in history] + [mean]
+    improvement = relative_improvement(series[-2], series[-1])
+    weights = weigh(ctx, means)
+    stop = ctx.study.stop
+    reason = stop_reason(series, stop.max_iterations, stop.min_relative_improvement)
+    ctx.journal.emit(
+        "iteration.ended",
+        iteration=iteration,
+        validation_mean=mean,
+        validation_means=dict(means),
+        relative_improvement=improvement,
+        weights=weights,
+        stop_reason=reason,
+    )
+    return {
+        "validation_mean": mean,
+        "relative_improvement": improvement,
+        "next_weights": weights,
+        "stop_reason": reason,
+    }

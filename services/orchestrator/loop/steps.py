@@ -1,0 +1,102 @@
+"""One step of a run: its stage's events, cancelling, errors as data, and the time it took.
+
+A step returns an envelope and raises nothing but asyncio's own cancellation (the process is
+going down): so a failure is recorded like a result, and a restarted run meets it again.
+"""
+
+import uuid
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Protocol, TypedDict
+
+import structlog
+
+from services.common.errors import ValignError, error_for
+from services.orchestrator.loop import metrics
+from services.orchestrator.loop.cancellation import unless_cancelled
+from services.orchestrator.loop.clock import Ledger
+from services.orchestrator.loop.context import RunContext
+
+log = structlog.get_logger(__name__)
+
+
+class Envelope(TypedDict):
+    """A step's result or error, and its time in seconds."""
+
+    value: Any
+    error: dict[str, Any] | None
+    wall_s: float
+    external_s: dict[str, float]
+
+
+class Record(Protocol):
+    """Runs a step's body unless its envelope is recorded, and records it."""
+
+    async def __call__(self, name: str, body: Callable[[], Awaitable[Envelope]]) -> Envelope: ...
+
+
+class Steps:
+    """The steps of one run, in order."""
+
+    def __init__(self, ctx: RunContext, record: Record) -> None:
+        self._ctx = ctx
+        self._record = record
+        self.ledger = Ledger()
+
+    async def run(
+        self,
+        name: str,
+        stage: str,
+        work: Callable[[], Coroutine[Any, Any, Any]],
+        *,
+        opens: bool = False,
+        closes: Callable[[Any], bool] = lambda value: False,
+        iteration: int | None = None,
+    ) -> Any:
+        """The work's result, from the record if there is one. Raises the work's ValignError.
+
+        ``opens`` and ``closes`` (told the result) mark the stage's first and last step.
+        """
+
+        async def body() -> Envelope:
+            return await self._envelope(name, stage, work, opens, closes, iteration)
+
+        envelope = await self._record(name, body)
+        self.ledger.add(stage, envelope["wall_s"], envelope["external_s"])
+        if envelope["error"] is not None:
+            raise error_for(**envelope["error"])
+        return envelope["value"]
+
+    async def _envelope(
+        self,
+        name: str,
+        stage: str,
+        work: Callable[[], Coroutine[Any, Any, Any]],
+        opens: bool,
+        closes: Callable[[Any], bool],
+        iteration: int | None,
+    ) -> Envelope:
+        ctx = self._ctx
+        value, error = None, None
+        try:
+            if opens:
+                await ctx.stored(ctx.store.update_run, ctx.run_id, stage=stage)
+                extra = {} if iteration is None else {"iteration": iteration}
+                ctx.journal.emit("stage.started", stage=stage, **extra)
+            value = await unless_cancelled(work(), ctx.cancelled)
+            if closes(value):
+                duration_s = self.ledger.stages_s.get(stage, 0.0) + ctx.clock.elapsed_s()
+                metrics.STAGE_SECONDS.labels(stage).observe(duration_s)
+                ctx.journal.emit("stage.ended", stage=stage, duration_s=round(duration_s, 3))
+            await ctx.journal.flush()
+        except ValignError as raised:
+            log.warning("step.failed", step=name, code=raised.code.value, message=raised.message)
+            error = {"code": raised.code.value, "message": raised.message, "details": raised.details}
+        except Exception:
+            error_id = uuid.uuid4().hex
+            log.exception("step.failed", step=name, request_id=error_id)
+            message = f"internal error in {name}; the log has the trace under request id {error_id}"
+            error = {"code": "INTERNAL", "message": message, "details": {}}
+        wall_s, external_s = ctx.clock.lap()
+        for kind, spent in external_s.items():
+            metrics.EXTERNAL_SECONDS.labels(kind).inc(spent)
+        return Envelope(value=value, error=error, wall_s=wall_s, external_s=external_s)

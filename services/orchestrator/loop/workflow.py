@@ -1,0 +1,156 @@
+"""The order of a run's steps. Between steps nothing is decided that is not recorded in one.
+
+prepare, uncover (originals, aligned), quantify, analyse, then per iteration train, load,
+validate, conclude; judge (base, best, constant); report.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from services.orchestrator.domain.convergence import best_iteration
+from services.orchestrator.domain.difference import overall_mean
+from services.orchestrator.loop import judge, realign, reporting, uncover
+from services.orchestrator.loop.context import RunContext
+from services.orchestrator.loop.prepare import prepare
+from services.orchestrator.loop.quantify import PairTable, analyse, pair_table, quantify
+from services.orchestrator.loop.steps import Record, Steps
+from services.orchestrator.ports import AdapterRef
+
+
+def _always(value: Any) -> bool:
+    return True
+
+
+async def realign_model(ctx: RunContext, record: Record) -> dict[str, Any]:
+    """Run all steps; returns the report step's result. Raises ValignError if a step failed."""
+    steps = Steps(ctx, record)
+
+    async def begin() -> dict[str, Any]:
+        ctx.journal.emit("run.started", name=ctx.study.name)
+        return await prepare(ctx)
+
+    facts: dict[str, Any] = {"iterations": []}
+    facts["plan"] = await steps.run("prepare", "prepare", begin, opens=True, closes=_always)
+    facts["originals"] = await steps.run(
+        "uncover_originals", "uncover", lambda: uncover.draw_originals(ctx), opens=True
+    )
+    facts["aligned"] = await steps.run(
+        "uncover_aligned", "uncover", lambda: uncover.draw_aligned(ctx), closes=_always
+    )
+    facts["quantified"] = await steps.run(
+        "quantify", "quantify", lambda: quantify(ctx), opens=True, closes=_always
+    )
+    facts["analysed"] = await steps.run(
+        "analyse", "analyse", lambda: analyse(ctx, facts["quantified"]["means"]), opens=True, closes=_always
+    )
+    tables = _Tables(ctx, facts)
+    if facts["analysed"]["measured_only"]:
+        facts["stop_reason"] = "too_few_pairs"
+    else:
+        await _iterate(ctx, steps, facts, tables)
+        await _judge(ctx, steps, facts, tables)
+
+    async def report() -> dict[str, Any]:
+        return await reporting.write_report(ctx, facts, await tables.get(), steps.ledger)
+
+    result: dict[str, Any] = await steps.run("report", "report", report, opens=True, closes=_always)
+    return result
+
+
+class _Tables:
+    """The pair table, read once in a process and only by steps that need it."""
+
+    def __init__(self, ctx: RunContext, facts: Mapping[str, Any]) -> None:
+        self._ctx = ctx
+        self._facts = facts
+        self._table: PairTable | None = None
+
+    async def get(self) -> PairTable:
+        if self._table is None:
+            self._table = await pair_table(self._ctx, self._facts["quantified"], self._facts["analysed"])
+        return self._table
+
+
+async def _iterate(ctx: RunContext, steps: Steps, facts: dict[str, Any], tables: _Tables) -> None:
+    history: list[dict[str, Any]] = facts["iterations"]
+    history.append(await steps.run("measure_before", "analyse", lambda: _before(ctx, tables)))
+    weights: Mapping[str, float] = facts["analysed"]["weights"]
+    stop: str | None = None
+    while stop is None:
+        weights, stop = await _iteration(ctx, steps, facts, tables, weights)
+    facts["stop_reason"] = stop
+    facts["best_iteration"] = best_iteration([entry["validation_mean"] for entry in history])
+
+
+async def _iteration(
+    ctx: RunContext, steps: Steps, facts: dict[str, Any], tables: _Tables, weights: Mapping[str, float]
+) -> tuple[Mapping[str, float], str | None]:
+    """Train with these weights, swap in, measure; returns the next weights and why to stop, if to stop."""
+    history: list[dict[str, Any]] = facts["iterations"]
+    number = len(history)
+    previous = history[-1].get("adapter")
+
+    async def train() -> dict[str, Any]:
+        init = AdapterRef(**previous) if previous else None
+        request = realign.training_request(ctx, facts["plan"], await tables.get(), number, weights, init)
+        return await realign.train(ctx, request, number)
+
+    trained = await steps.run(f"train_{number}", "realign", train, opens=True, iteration=number)
+    adapter = AdapterRef(**trained["adapter"])
+    proof = await steps.run(f"load_{number}", "realign", lambda: realign.swap_in(ctx, adapter))
+
+    async def validate() -> dict[str, Any]:
+        return await realign.validate(ctx, await tables.get(), number, adapter)
+
+    measured = await steps.run(f"validate_{number}", "realign", validate)
+    ended = await steps.run(
+        f"conclude_{number}",
+        "realign",
+        lambda: realign.conclude(ctx, number, history, measured["means"]),
+        closes=lambda value: value["stop_reason"] is not None,
+    )
+    history.append(
+        {
+            "iteration": number,
+            "weights": dict(weights),
+            "validation_means": measured["means"],
+            "validation_mean": ended["validation_mean"],
+            "relative_improvement": ended["relative_improvement"],
+            "adapter": trained["adapter"],
+            "training": {key: trained[key] for key in ("steps", "final_loss", "duration_s")},
+            "proof": proof,
+            "counts": measured["counts"],
+        }
+    )
+    return ended["next_weights"], ended["stop_reason"]
+
+
+async def _before(ctx: RunContext, tables: _Tables) -> dict[str, Any]:
+    """Iteration 0: the validation pairs' difference before any training."""
+    table = await tables.get()
+    means = table.means(table.places("validation"))
+    ctx.journal.emit("topic.means", arm="original", split="validation", iteration=0, means=means)
+    return {
+        "iteration": 0,
+        "weights": {},
+        "validation_means": means,
+        "validation_mean": overall_mean(means),
+    }
+
+
+async def _judge(ctx: RunContext, steps: Steps, facts: dict[str, Any], tables: _Tables) -> None:
+    number = facts["best_iteration"]
+    adapter = AdapterRef(**facts["iterations"][number]["adapter"])
+
+    async def base() -> dict[str, Any]:
+        return await judge.judge_base(ctx, await tables.get())
+
+    async def best() -> dict[str, Any]:
+        return await judge.judge_best(ctx, await tables.get(), number, adapter)
+
+    async def constant() -> dict[str, Any]:
+        return await judge.judge_constant(ctx, await tables.get())
+
+    facts["base"] = await steps.run("judge_base", "judge", base, opens=True)
+    facts["best"] = await steps.run("judge_best", "judge", best)
+    facts["constant"] = await steps.run("judge_constant", "judge", constant, closes=_always)
