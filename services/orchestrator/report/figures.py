@@ -25,7 +25,7 @@ def bars(report: Report) -> Markup:
     series = [
         ("before", "before (base, first prompt)", svg.BEFORE, svg.BEFORE, ""),
         ("base_p3", "base, third prompt (untuned)", svg.BASE_P3_PALE, svg.BASE_P3, "/////"),
-        ("after", "after (tuned, third prompt)", svg.AFTER_PALE, svg.AFTER, "||||||"),
+        ("after", "after (tuned, third prompt)", svg.AFTER_PALE, svg.AFTER, "||||"),
     ]
     series = [entry for entry in series if getattr(report.overall, entry[0]) is not None]
     bar_pt, label_pt, gap_pt = 10.0, 13.0, 11.0
@@ -88,7 +88,7 @@ def convergence(report: Report) -> Markup | None:
     if len(report.iterations) < 2:
         return None
     labels = svg.Labels()
-    topics = by_rank(report)
+    topics = by_rank(report) if len(report.topics) > 1 else []
     across = 3
     down = -(-len(topics) // across)
     main_pt, cell_pt, top_pt, bottom_pt, left_pt, gap_pt = 170.0, 112.0, 24.0, 34.0, 34.0, 20.0

@@ -49,7 +49,8 @@ def test_page_trained_run_has_every_part() -> None:
     assert len(page.all("svg")) == 3
     for said in (
         "What was measured", "How to read this", "Convergence", "Topic ranking and weights",
-        "The plane of values", "The principles that moved most", "What became of the answers", "Proof of each swap", "Provenance",
+        "The plane of values", "The principles that moved most", "What became of the answers",
+        "Proof of each swap", "Provenance",
     ):  # fmt: skip
         assert said in page.text
     for shown in (
