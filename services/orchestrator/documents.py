@@ -5,7 +5,7 @@ text comes from strangers: safe YAML only, no aliases, no duplicate keys, a size
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn, TypeAlias, TypeVar
+from typing import Any, ClassVar, NoReturn, TypeAlias, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -18,6 +18,15 @@ MAX_REPORTED = 50
 
 Path: TypeAlias = tuple[str | int, ...]
 M = TypeVar("M", bound=BaseModel)
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML in which a date stays the text that was written."""
+
+    yaml_implicit_resolvers: ClassVar[dict[str, list[Any]]] = {
+        first: [rule for rule in rules if rule[0] != "tag:yaml.org,2002:timestamp"]
+        for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
 def parse_document(text: str | bytes, model: type[M]) -> M:
@@ -83,7 +92,7 @@ def _decode(text: str | bytes) -> str:
 
 def _load(source: str) -> tuple[Any, dict[Path, tuple[int, int]]]:
     _refuse_control_characters(source)
-    loader = yaml.SafeLoader(source)
+    loader = _Loader(source)
     marks: dict[Path, tuple[int, int]] = {}
     try:
         _refuse_aliases(source)
@@ -119,7 +128,7 @@ def _refuse_control_characters(source: str) -> None:
 
 
 def _refuse_aliases(source: str) -> None:
-    for token in yaml.scan(source, Loader=yaml.SafeLoader):
+    for token in yaml.scan(source, Loader=_Loader):
         line, column = token.start_mark.line + 1, token.start_mark.column + 1
         if isinstance(token, yaml.AnchorToken | yaml.AliasToken):
             _refuse("anchors and aliases (& and *) are not allowed; write it out", line, column)
@@ -127,7 +136,7 @@ def _refuse_aliases(source: str) -> None:
             _refuse("tags (!) are not allowed; put the text in quotes", line, column)
 
 
-def _walk(node: yaml.Node, path: Path, marks: dict[Path, tuple[int, int]], loader: yaml.SafeLoader) -> None:
+def _walk(node: yaml.Node, path: Path, marks: dict[Path, tuple[int, int]], loader: _Loader) -> None:
     marks[path] = (node.start_mark.line + 1, node.start_mark.column + 1)
     if len(path) > MAX_DEPTH:
         _refuse(f"nested too deeply; at most {MAX_DEPTH} levels are read", *marks[path])
@@ -137,6 +146,7 @@ def _walk(node: yaml.Node, path: Path, marks: dict[Path, tuple[int, int]], loade
             line, column = key_node.start_mark.line + 1, key_node.start_mark.column + 1
             if not isinstance(key_node, yaml.ScalarNode):
                 _refuse("a key must be plain text", line, column, path)
+            _refuse_half_characters(key_node, path)
             key = str(key_node.value)
             if key in seen:
                 _refuse(f"'{key}' is given twice (first on line {seen[key]})", line, column, (*path, key))
@@ -148,6 +158,15 @@ def _walk(node: yaml.Node, path: Path, marks: dict[Path, tuple[int, int]], loade
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             _walk(item, (*path, index), marks, loader)
+    else:
+        _refuse_half_characters(node, path)
+
+
+def _refuse_half_characters(node: yaml.Node, path: Path) -> None:
+    # An escape such as "\ud83d" makes a string that no UTF-8 text can hold.
+    if any("\ud800" <= character <= "\udfff" for character in str(node.value)):
+        line, column = node.start_mark.line + 1, node.start_mark.column + 1
+        _refuse("an escape stands for half a character; write the character itself", line, column, path)
 
 
 def _yaml_message(error: yaml.MarkedYAMLError, source: str, line: int | None) -> str:

@@ -1,0 +1,28 @@
+"""A queue in memory: it remembers what it was given, and a test plays the loop."""
+
+from services.common.errors import ValignError
+from services.orchestrator.ports import RunStatus, RunStore
+
+
+class FakeQueue:
+    """The ``RunQueue`` port. ``error`` is raised by the next ``enqueue``, once."""
+
+    def __init__(self, store: RunStore) -> None:
+        self._store = store
+        self.enqueued: list[str] = []
+        self.cancelled: list[str] = []
+        self.error: ValignError | Exception | None = None
+
+    async def enqueue(self, run_id: str) -> None:
+        """Remember the run; like the real one, once."""
+        if self.error is not None:
+            error, self.error = self.error, None
+            raise error
+        if run_id not in self.enqueued:
+            self.enqueued.append(run_id)
+
+    async def cancel(self, run_id: str) -> None:
+        """End the run as cancelled at once."""
+        self.cancelled.append(run_id)
+        self._store.update_run(run_id, status=RunStatus.CANCELLED)
+        self._store.add_event(run_id, "run.cancelled")

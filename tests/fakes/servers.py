@@ -1,0 +1,53 @@
+"""Real servers on free ports, for tests: uvicorn and gRPC."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import grpc
+import uvicorn
+
+from services.common.rpc.client import open_channel
+from services.common.rpc.server import Health, build_server
+
+
+class _Server(uvicorn.Server):
+    """Leaves the test runner's signal handlers alone."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@asynccontextmanager
+async def http_server(app: Any) -> AsyncIterator[str]:
+    """Serve an ASGI application; yields its base URL."""
+    config = uvicorn.Config(
+        app, host="127.0.0.1", port=0, log_config=None, ws="none", lifespan="off", timeout_graceful_shutdown=2
+    )
+    server = _Server(config)
+    task = asyncio.create_task(server.serve())
+    while not server.started:
+        assert not task.done(), "the HTTP server did not start"
+        await asyncio.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        await task
+
+
+@asynccontextmanager
+async def grpc_channel(register: Any, service_name: str) -> AsyncIterator[grpc.aio.Channel]:
+    """Serve what ``register(server)`` adds; yields a channel to it."""
+    server = build_server(service_names=[service_name], health=Health([service_name]))
+    register(server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        async with open_channel(f"127.0.0.1:{port}") as channel:
+            yield channel
+    finally:
+        await server.stop(None)
