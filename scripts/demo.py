@@ -195,7 +195,8 @@ def _check_report(report: dict[str, Any], out: Path, outcome: Outcome) -> None:
     for load in (report.get("swap") or {}).get("loads", []):
         outcome.check(
             load["max_relative_error"] <= load["tolerance"] and load["mean_shift_nats"] > 0,
-            f"swap of iteration {load['iteration']} proven in {load['duration_s']:.2f} s: {load['canaries']} canaries, "
+            f"swap of iteration {load['iteration']} proven in {load['duration_s']:.2f} s: "
+            f"{load['canaries']} canaries, "
             f"{load['max_relative_error']:.2%} off the trainer's (at most {load['tolerance']:.0%}), "
             f"{load['mean_shift_nats']:.1f} nats off the base",
         )

