@@ -46,9 +46,10 @@ def print_error(error: CliError, *, as_json: bool, source: tuple[str, str] | Non
     if as_json:
         sys.stderr.write(json.dumps(error.problem(), indent=2, ensure_ascii=False) + "\n")
         return
-    lines = [f"error: {error.message}"]
-    if isinstance(error, ApiError):
-        lines += [text for place in error.places for text in describe_place(place, source)]
+    places = error.places if isinstance(error, ApiError) else []
+    # the orchestrator's message repeats the first place, which is shown better below
+    lines = [f"error: {source[0]} is not valid" if places and source else f"error: {error.message}"]
+    lines += [text for place in places for text in describe_place(place, source)]
     if error.remedy:
         lines.append(error.remedy)
     sys.stderr.write("\n".join(lines) + "\n")

@@ -47,7 +47,8 @@ def meaning(report: Report) -> str:
     if constant <= after:
         return (
             f"Always saying one fixed sentence would have scored {constant:.3f} without any training, "
-            f"no worse than the tuned model's {after:.3f}{prompt}: the reduction is not evidence that values moved."
+            f"no worse than the tuned model's {after:.3f}{prompt}: "
+            "the reduction is not evidence that values moved."
         )
     return (
         f"The tuned model ({after:.3f}) comes nearer to the references than one fixed sentence would "

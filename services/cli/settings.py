@@ -65,9 +65,9 @@ def _hub_cache(env: Mapping[str, str]) -> Path:
     return Path(home).expanduser() / "hub"
 
 
-def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
-    """Return this process's environment with ``extra`` on top, for a service that we start.
+def child_environment(extra: Mapping[str, str], defaults: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the environment of a service that we start.
 
-    Every ``VALIGN_<SERVICE>_*`` that the user has set passes through, unless ``extra`` names it.
+    What the user has set wins over ``defaults``, and ``extra`` over both.
     """
-    return {**os.environ, **extra}
+    return {**(defaults or {}), **os.environ, **extra}

@@ -126,7 +126,7 @@ def status(url: UrlOption = "", as_json: JsonOption = False) -> None:
     else:
         rows = [
             [
-                str(one.get("name") or one.get("service")),
+                str(one["name"]),
                 "serving" if one.get("serving") else "not serving" if one.get("reachable") else "unreachable",
                 str(one.get("model") or "-"),
                 str(one.get("fingerprint") or "-")[:12],

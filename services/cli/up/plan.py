@@ -22,7 +22,7 @@ DEFAULT_PORTS = {
     "trainer": 50053,
     "trainer_metrics": 9053,
     "orchestrator": 8080,
-    "orchestrator_grpc": 50054,
+    "orchestrator_grpc": 50050,
 }
 
 
@@ -92,21 +92,24 @@ def make_plan(options: UpOptions, ports: Mapping[str, int]) -> UpPlan:
     Every service shares one artifact store, the folder ``artifacts`` of the home.
     """
     home = options.home.path.resolve()
-    artifacts = str(home / "artifacts")
+    artifacts = home / "artifacts"
+    # The user's own variables win over these, for example to keep artifacts on S3.
+    defaults: dict[str, dict[str, object]] = {
+        "generator": {"ARTIFACTS": artifacts},
+        "embedder": {},
+        "trainer": {"ARTIFACTS_URI": artifacts, "STATE_DIR": home / "trainer"},
+        "orchestrator": {"ARTIFACTS": artifacts, "HOME": home},
+    }
     settings: dict[str, dict[str, object]] = {
         "generator": {
             "MODEL": options.model,
-            "ARTIFACTS": artifacts,
             "MAX_LORA_RANK": options.max_lora_rank,
             "MAX_MODEL_LEN": options.max_model_len,
             "GPU_MEMORY_UTILIZATION": options.gpu_memory_utilization,
         },
         "embedder": {"MODEL": options.encoder},
-        "trainer": {"ARTIFACTS": artifacts, "STATE_DIR": home / "trainer"},
-        "orchestrator": {
-            "ARTIFACTS": artifacts,
-            "DATABASE_URL": f"sqlite:///{home / 'valign.sqlite'}",
-        },
+        "trainer": {},
+        "orchestrator": {},
     }
     for name in SERVICES[:3]:
         settings[name] |= {"HOST": HOST, "PORT": ports[name], "METRICS_PORT": ports[f"{name}_metrics"]}
@@ -119,19 +122,28 @@ def make_plan(options: UpOptions, ports: Mapping[str, int]) -> UpPlan:
     }
     url = f"http://{HOST}:{ports['orchestrator']}"
     planned = [
-        _service(name, settings[name], ports, options.home) for name in SERVICES if name in options.only
+        _service(
+            name, _variables(name, settings[name]), _variables(name, defaults[name]), ports, options.home
+        )
+        for name in SERVICES
+        if name in options.only
     ]
     return UpPlan(planned, url if "orchestrator" in options.only else "", dict(ports))
 
 
-def _service(name: str, settings: Mapping[str, object], ports: Mapping[str, int], home: Home) -> ServicePlan:
-    extra = {
-        f"VALIGN_{name.upper()}_{key}": str(value) for key, value in settings.items() if value is not None
+def _variables(service: str, settings: Mapping[str, object]) -> dict[str, str]:
+    return {
+        f"VALIGN_{service.upper()}_{key}": str(value) for key, value in settings.items() if value is not None
     }
+
+
+def _service(
+    name: str, extra: Mapping[str, str], defaults: Mapping[str, str], ports: Mapping[str, int], home: Home
+) -> ServicePlan:
     spec = ChildSpec(
         name=name,
         command=(sys.executable, "-m", f"services.{name}"),
-        environment=child_environment(extra),
+        environment=child_environment(extra, defaults),
         log=home.logs / f"{name}.log",
     )
     address = f"{HOST}:{ports[name]}"

@@ -38,13 +38,20 @@ def holder(port: int) -> str:
     inodes = set(_listening_inodes(port))
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            links = [str(link.readlink()) for link in (process / "fd").iterdir()]
+            links = [_target(link) for link in (process / "fd").iterdir()]
             name = (process / "comm").read_text().strip()
         except OSError:
             continue  # it has ended, or is another user's
         if any(link in inodes for link in links):
             return f"process {name} (pid {process.name})"
     return ""
+
+
+def _target(link: Path) -> str:
+    try:
+        return str(link.readlink())
+    except FileNotFoundError:
+        return ""  # closed since it was listed
 
 
 def _listening_inodes(port: int) -> Iterable[str]:

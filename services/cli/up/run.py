@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 TICK_S = 0.5
 
 
-class _StopAsked(Exception):
+class _StopSignalError(Exception):
     """SIGTERM, SIGHUP or Ctrl-C asked for an orderly stop."""
 
 
@@ -40,7 +40,7 @@ def run_up(home: Home, plan: UpPlan) -> None:
         screen.print(_where(plan), soft_wrap=True)
         screen.print(f"logs in {home.logs}; Ctrl-C stops all.", markup=False, soft_wrap=True)
         _watch_over(home, plan, supervisor, screen)
-    except _StopAsked:
+    except _StopSignalError:
         screen.print("stopping ...")
     finally:
         # A second Ctrl-C must not interrupt the stop and leave orphans: it kills at once instead.
@@ -60,7 +60,7 @@ def _raise_stop(*_: object) -> None:
     # Ignored from here on until the stop has begun: a second raise would skip it.
     for number in _STOPPING:
         signal.signal(number, signal.SIG_IGN)
-    raise _StopAsked
+    raise _StopSignalError
 
 
 def _wait_until_ready(home: Home, plan: UpPlan, supervisor: Supervisor, screen: "Console") -> None:

@@ -1,0 +1,182 @@
+import importlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from services.cli.commands.machine import detached_arguments
+from services.cli.errors import CliError
+from services.cli.up.home import Home
+from services.cli.up.plan import SERVICES, UpOptions, choose_ports, make_plan
+from services.cli.up.ports import free_ports, holder, is_free
+from services.cli.up.probes import grpc_probe, http_probe
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> UpOptions:
+    return UpOptions(Home(tmp_path), "some/model", "some/encoder", any_ports=True, max_lora_rank=64)
+
+
+def test_plan_sets_only_names_that_the_services_know(
+    options: UpOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = make_plan(options, choose_ports(options))
+    assert [service.spec.name for service in plan.services] == list(SERVICES)
+    for service in plan.services:
+        name = service.spec.name
+        module = importlib.import_module(f"services.{name}.settings")
+        prefix = f"VALIGN_{name.upper()}_"
+        given = {key: value for key, value in service.spec.environment.items() if key.startswith(prefix)}
+        known = {
+            f"{prefix}{field}".upper() for field in getattr(module, f"{name.title()}Settings").model_fields
+        }
+        assert set(given) <= known
+        with monkeypatch.context() as patch:
+            for key, value in given.items():
+                patch.setenv(key, value)
+            getattr(module, f"{name.title()}Settings")()
+
+
+def test_plan_every_service_gets_the_same_artifact_store_and_its_own_ports(options: UpOptions) -> None:
+    ports = choose_ports(options)
+    plan = make_plan(options, ports)
+    stores = {
+        value
+        for service in plan.services
+        for key, value in service.spec.environment.items()
+        if key.startswith("VALIGN_") and "ARTIFACTS" in key
+    }
+    assert stores == {str(options.home.path / "artifacts")}
+    assert len(set(ports.values())) == len(ports)
+    assert plan.url == f"http://127.0.0.1:{ports['orchestrator']}"
+
+
+def test_plan_only_some_services_starts_those(tmp_path: Path) -> None:
+    options = UpOptions(Home(tmp_path), "m", "e", only=("embedder",), any_ports=True)
+    plan = make_plan(options, choose_ports(options))
+    assert [service.spec.name for service in plan.services] == ["embedder"]
+    assert plan.url == ""
+
+
+def test_choose_ports_taken_port_names_who_holds_it(tmp_path: Path) -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        port = server.getsockname()[1]
+        options = UpOptions(Home(tmp_path), "m", "e", any_ports=True, port=port)
+        with pytest.raises(CliError, match=rf"{port} \(orchestrator\): held by process .*pid {os.getpid()}"):
+            choose_ports(options)
+        assert holder(port).endswith(f"(pid {os.getpid()})")
+        assert not is_free("127.0.0.1", port)
+
+
+def test_free_ports_are_different_and_free() -> None:
+    ports = free_ports("127.0.0.1", 8)
+    assert len(set(ports)) == 8
+    assert all(is_free("127.0.0.1", port) for port in ports)
+
+
+def test_detached_arguments_say_the_same(options: UpOptions) -> None:
+    arguments = detached_arguments(options)
+    assert "--max-lora-rank=64" in arguments
+    assert "--any-ports" in arguments
+    assert not any(argument.startswith("--port") for argument in arguments)
+
+
+def test_probes_nobody_there_says_so() -> None:
+    assert "not answering" in grpc_probe("127.0.0.1:9")()
+    assert "not answering" in http_probe("http://127.0.0.1:9/readyz")()
+
+
+def test_home_second_holder_is_refused_and_the_lock_ends_with_the_first(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    assert home.holder_pid() is None
+    with home.acquire():
+        assert home.holder_pid() == os.getpid()
+        with pytest.raises(CliError, match=f"pid {os.getpid()}"):
+            home.acquire()
+    assert home.holder_pid() is None
+
+
+def test_home_state_is_read_as_written(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    assert home.read_state() is None
+    home.write_state({"status": "serving"})
+    assert home.read_state() == {"status": "serving"}
+
+
+def test_stop_holder_ends_it_and_nothing_to_stop_is_none(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    assert home.stop_holder(1.0) is None
+    code = (
+        "import sys, time; from pathlib import Path; from services.cli.up.home import Home;"
+        f"lock = Home(Path({str(tmp_path)!r})).acquire(); print('held', flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    assert home.stop_holder(10.0) == process.pid
+    process.communicate()
+
+
+def test_up_model_that_is_not_there_fails_and_leaves_nothing(tmp_path: Path) -> None:
+    """The real trainer alone, with a setting that it refuses."""
+    home = tmp_path / "home"
+    command = [
+        sys.executable,
+        "-m",
+        "services.cli",
+        "up",
+        "--home",
+        str(home),
+        "--any-ports",
+        "--only",
+        "trainer",
+    ]
+    environment = {**os.environ, "VALIGN_TRAINER_NO_SUCH_SETTING": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "VALIGN_TRAINER_NO_SUCH_SETTING: no such setting" in done.stderr
+    assert json.loads((home / "up.json").read_text())["status"] == "stopped"
+    assert Home(home).holder_pid() is None
+
+
+def test_up_trainer_alone_serves_restarts_and_stops_on_sigterm(tmp_path: Path) -> None:
+    """The real trainer, which loads no model until it trains."""
+    home = Home(tmp_path / "home")
+    command = [
+        sys.executable, "-m", "services.cli", "up",
+        "--home", str(home.path), "--any-ports", "--only", "trainer",
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        first = _wait_for_pid(home, other_than=None)
+        second = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert second.returncode == 1
+        assert "already runs" in second.stderr
+        os.kill(first, signal.SIGKILL)
+        again = _wait_for_pid(home, other_than=first)
+    finally:
+        process.terminate()
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert "restarting" in output
+    assert not Path(f"/proc/{again}").exists()
+
+
+def _wait_for_pid(home: Home, other_than: int | None) -> int:
+    deadline_s = time.monotonic() + 60
+    while time.monotonic() < deadline_s:
+        state = home.read_state()
+        if state and state["status"] == "serving":
+            pid = state["services"]["trainer"]["pid"]
+            if pid != other_than:
+                return int(pid)
+        time.sleep(0.1)
+    raise AssertionError(f"the trainer does not serve: {home.read_state()}")
