@@ -47,9 +47,7 @@ def _words(value: str) -> str:
 
 
 def _text(value: Any) -> Any:
-    # YAML reads 2026-01-31 as a date and 1.0 as a number where a person meant text.
-    if isinstance(value, date):
-        return value.isoformat()
+    # YAML reads 1.0 as a number where a person meant text.
     return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
 

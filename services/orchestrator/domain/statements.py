@@ -38,7 +38,7 @@ _PLEASANTRY = re.compile(
     r"^(?:sure|certainly|of course|okay|ok|absolutely|great|thank(?:s| you)|yes|hello|hi|gladly|alright"
     r"|here(?:['’]s| is| are)|the following|below (?:is|are)"
     r"|i(?:['’]m| am) (?:glad|happy|pleased|excited|here|delighted)"
-    r"|i(?:['’]d| would) (?:be (?:glad|happy)|love|suggest)|i hope|let(?:['’]s|['’]? me)"
+    r"|i(?:['’]d| would) (?:be (?:glad|happy)|love|suggest)|i hope|let(?:['’]s|['’]? me)|this principle"
     r"|当然|好的|以下|下面|没问题|很高兴|當然"
     r"|بالتأكيد|بالطبع|إليك|فيما يلي|حسنا|يسعدني)(?:\b|(?<=[\u3400-\u9fff]))",
     re.I,
