@@ -4,7 +4,7 @@ The adapters behind these ports live in ``clients/`` (gRPC), ``store/`` (SQL) an
 ``services.common.artifacts``; only ``__main__`` builds them.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -88,7 +88,9 @@ class Generator(Protocol):
     """The model under test. Every call raises a ValignError of services.common.errors."""
 
     async def describe(self) -> GeneratorInfo: ...
-    def generate(self, items: Sequence[GenerationItem], adapter: str = "") -> AsyncIterator[Completion]: ...
+    def generate(
+        self, items: Sequence[GenerationItem], adapter: str = ""
+    ) -> AsyncGenerator[Completion, None]: ...
     async def load_adapter(self, adapter: AdapterRef) -> SwapProof: ...
     async def unload_adapter(self, name: str) -> None: ...
     async def list_adapters(self) -> list[tuple[str, str]]:

@@ -20,7 +20,8 @@ class OrchestratorSettings(ServiceSettings):
         "", description="SQLAlchemy URL of runs, events and completions. Empty: SQLite in the home folder."
     )
     system_database_url: str = Field(
-        "", description="URL of DBOS's records of the workflows. Empty: SQLite in the home folder."
+        "",
+        description="URL of DBOS's records of the workflows. Empty: SQLite beside the database, or in the home.",
     )
     artifacts: str = Field(
         "", description="Root of the artifact store: a folder or an fsspec URI. Empty: in the home folder."
@@ -42,7 +43,11 @@ class OrchestratorSettings(ServiceSettings):
     @property
     def system_database(self) -> str:
         """URL of DBOS's database."""
-        return self.system_database_url or f"sqlite:///{self._home() / 'workflows.db'}"
+        if self.system_database_url:
+            return self.system_database_url
+        sqlite = self.database.partition("sqlite:///")[2]
+        folder = Path(sqlite).absolute().parent if sqlite else self._home()
+        return f"sqlite:///{folder / 'workflows.db'}"
 
     @property
     def artifact_root(self) -> str:

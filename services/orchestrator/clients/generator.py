@@ -1,6 +1,6 @@
 """The generator port over gRPC."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 import grpc
 
@@ -52,7 +52,9 @@ class GrpcGenerator:
             device=reply.device,
         )
 
-    async def generate(self, items: Sequence[GenerationItem], adapter: str = "") -> AsyncIterator[Completion]:
+    async def generate(
+        self, items: Sequence[GenerationItem], adapter: str = ""
+    ) -> AsyncGenerator[Completion, None]:
         """Completions in the order in which they end, each key once.
 
         NotFoundError if the adapter is not loaded. An item that fails for good comes back with

@@ -73,7 +73,7 @@ class RunContext:
     async def put_arrays(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, str]:
         """Store arrays in the artifact store under their sha256; returns ``{"uri", "sha256"}``."""
         buffer = io.BytesIO()
-        np.savez(buffer, **dict(arrays))
+        np.savez(buffer, allow_pickle=False, **dict(arrays))
         data = buffer.getvalue()
         key = f"runs/{self.run_id}/{name}-{hashlib.sha256(data).hexdigest()[:16]}.npz"
         artifact = await asyncio.to_thread(self.artifacts.put_bytes, key, data)

@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from services.orchestrator.domain.principles import normalise
+from services.orchestrator.domain.text import normalise
 from services.orchestrator.loop.context import RunContext
 from services.orchestrator.loop.draws import Slot, draw_arm
 from services.orchestrator.loop.journal import StageProgress

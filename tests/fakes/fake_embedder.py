@@ -1,0 +1,51 @@
+"""An embedder servicer without a model: hashed bags of words, 64 numbers a row."""
+
+import hashlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from services.common.errors import NotReadyError
+from services.common.pb.embedder.v1 import embedder_pb2 as pb
+from services.common.pb.embedder.v1 import embedder_pb2_grpc as pb_grpc
+
+DIMENSION = 64
+
+
+def embed(text: str) -> np.ndarray:
+    """The row of a text."""
+    row = np.full(DIMENSION, 0.01, dtype="<f4")
+    for word in text.lower().split():
+        row[int(hashlib.sha256(word.encode()).hexdigest(), 16) % DIMENSION] += 1
+    return row
+
+
+@dataclass
+class FakeEmbedder(pb_grpc.EmbedderServiceServicer):
+    """Sends rows in parts; ``break_after`` breaks the stream once behind that many rows."""
+
+    part: int = 16
+    break_after: int = 0
+    texts_seen: int = 0
+    serving: bool = True
+
+    async def Describe(self, request: Any, context: Any) -> pb.DescribeResponse:
+        if not self.serving:
+            raise NotReadyError("the encoder is loading")
+        return pb.DescribeResponse(
+            model="fake/encoder", dimension=DIMENSION, fingerprint="e" * 64, max_tokens=256
+        )
+
+    async def Embed(self, requests: AsyncIterator[pb.EmbedRequest], context: Any) -> AsyncIterator[Any]:
+        texts = [text async for request in requests for text in request.texts]
+        self.texts_seen += len(texts)
+        for start in range(0, len(texts), self.part):
+            if self.break_after and start >= self.break_after:
+                self.break_after = 0
+                raise NotReadyError("the encoder is restarting")
+            rows = np.stack([embed(text) for text in texts[start : start + self.part]])
+            yield pb.EmbedResponse(
+                offset=start, rows=rows.tobytes(), count=len(rows), dimension=DIMENSION
+            )

@@ -1,0 +1,139 @@
+"""A generator servicer without a model: texts follow from prompt and seed alone.
+
+Test prompts begin with P1, P2 or P3. P1 answers speak the "original" vocabulary, P2 answers the
+"aligned" one, P3 answers the original one, and the more of the aligned one the more iterations
+the adapter has (its name ends in ``-i<k>-<sha8>``).
+"""
+
+import asyncio
+import hashlib
+import json
+import random
+import re
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from services.common.errors import NotFoundError, NotReadyError, OverloadedError
+from services.common.pb.generator.v1 import generator_pb2 as pb
+from services.common.pb.generator.v1 import generator_pb2_grpc as pb_grpc
+
+ORIGINAL_WORDS = "model output data review audit explain record notice user tool label metric trace".split()
+ALIGNED_WORDS = "shall honour truth neighbour witness rest covet parents holy steal justice mercy".split()
+FINGERPRINT = "f" * 64
+
+
+@dataclass
+class FakeGenerator(pb_grpc.GeneratorServiceServicer):
+    """Knobs are plain fields; tests change them while it serves."""
+
+    latency_s: float = 0.0
+    refuse_all: bool = False
+    refuse_draws: int = 0
+    """Draws below this number are refusals."""
+    garbage_with_adapter: bool = False
+    break_after: int = 0
+    """A stream breaks with NOT_READY after this many completions; once."""
+    serving: bool = True
+    slots: int = 8
+    concurrency: int = 8
+    asked_file: Path | None = None
+    adapters: dict[str, str] = field(default_factory=dict)
+    asked: Counter[str] = field(default_factory=Counter)
+    loads: list[str] = field(default_factory=list)
+    proof_error: float = 0.0
+
+    async def Describe(self, request: Any, context: Any) -> pb.DescribeResponse:
+        self._require_serving()
+        return pb.DescribeResponse(
+            model="fake/model",
+            fingerprint=FINGERPRINT,
+            max_model_len=2048,
+            max_lora_rank=64,
+            max_loras=self.slots,
+            engine_version="fake",
+            device="cpu",
+        )
+
+    async def Generate(
+        self, requests: AsyncIterator[pb.GenerateRequest], context: Any
+    ) -> AsyncIterator[pb.GenerateResponse]:
+        self._require_serving()
+        adapter: str | None = None
+        items: list[pb.GenerateItem] = []
+        async for request in requests:
+            adapter = request.adapter if adapter is None else adapter
+            items += request.items
+        if adapter and adapter not in self.adapters:
+            raise NotFoundError(f"adapter {adapter} is not loaded")
+        for number, item in enumerate(items):
+            if self.break_after and number == self.break_after:
+                self.break_after = 0
+                raise NotReadyError("the engine died; it is restarting")
+            if self.latency_s and number % self.concurrency == 0:
+                await asyncio.sleep(self.latency_s)
+            if adapter and adapter not in self.adapters:
+                raise NotFoundError(f"adapter {adapter} is not loaded any more")
+            self._note(f"{adapter or 'base'}|{item.prompt.messages[-1].content[:2]}|{item.id}")
+            yield pb.GenerateResponse(
+                id=item.id,
+                text=self._text(item, adapter or ""),
+                finish_reason="stop",
+                prompt_tokens=10,
+                completion_tokens=12,
+                adapter=adapter or "",
+                adapter_sha256=self.adapters.get(adapter or "", ""),
+            )
+
+    async def LoadAdapter(self, request: pb.LoadAdapterRequest, context: Any) -> pb.LoadAdapterResponse:
+        self._require_serving()
+        known = request.name in self.adapters
+        if not known and len(self.adapters) >= self.slots:
+            raise OverloadedError("no adapter slot is free")
+        self.adapters[request.name] = request.sha256
+        self.loads.append(request.name)
+        return pb.LoadAdapterResponse(
+            adapter=pb.Adapter(name=request.name, sha256=request.sha256),
+            proof=pb.CanaryProof(canaries=4, max_relative_error=0.001, tolerance=0.01, mean_shift_nats=3.0),
+            already_loaded=known,
+            duration_s=0.01,
+        )
+
+    async def UnloadAdapter(self, request: pb.UnloadAdapterRequest, context: Any) -> pb.UnloadAdapterResponse:
+        if self.adapters.pop(request.name, None) is None:
+            raise NotFoundError(f"adapter {request.name} is not loaded")
+        return pb.UnloadAdapterResponse()
+
+    async def ListAdapters(self, request: Any, context: Any) -> pb.ListAdaptersResponse:
+        self._require_serving()
+        return pb.ListAdaptersResponse(
+            adapters=[pb.Adapter(name=name, sha256=sha) for name, sha in sorted(self.adapters.items())]
+        )
+
+    def _require_serving(self) -> None:
+        if not self.serving:
+            raise NotReadyError("the engine is starting")
+
+    def _note(self, key: str) -> None:
+        self.asked[key] += 1
+        if self.asked_file is not None:
+            with self.asked_file.open("a") as file:
+                file.write(json.dumps(key) + "\n")
+
+    def _text(self, item: pb.GenerateItem, adapter: str) -> str:
+        draw = int(item.id.rsplit("/", 1)[1])
+        if self.refuse_all or draw < self.refuse_draws:
+            return "I'm sorry, but I can't help with that."
+        if adapter and self.garbage_with_adapter:
+            return ""
+        prompt = item.prompt.messages[-1].content
+        seed = hashlib.sha256(f"{prompt}|{item.sampling.seed}".encode()).digest()
+        random_ = random.Random(seed)
+        found = re.search(r"-i(\d+)-", adapter)
+        aligned = 1.0 if prompt.startswith("P2") else 1 - 0.5 ** int(found[1]) if found else 0.0
+        words = [
+            random_.choice(ALIGNED_WORDS if random_.random() < aligned else ORIGINAL_WORDS) for _ in range(9)
+        ]
+        return f"Systems {' '.join(words)} number {random_.randrange(10**6)}."
