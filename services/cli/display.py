@@ -164,7 +164,8 @@ def describe(kind: str, data: Mapping[str, Any]) -> str:
             return f"adapter {data.get('name')} loaded and proven"
         case "topic.means":
             means = ", ".join(f"{topic} {mean:.3f}" for topic, mean in (data.get("means") or {}).items())
-            return f"means of {data.get('arm') or data.get('split')}: {means}"
+            split = f" ({data['split']} pairs)" if data.get("split") else ""
+            return f"means of {data.get('arm')}{split}: {means}"
         case "iteration.ended":
             number, mean, improvement = iteration_cells(data)
             return f"iteration {number}: validation difference {mean} {improvement}".rstrip()

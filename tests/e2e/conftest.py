@@ -1,0 +1,72 @@
+"""The whole system as a user starts it: `valign up` with real models, once for the folder's tests."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+START_TIMEOUT_S = 300.0
+STOP_TIMEOUT_S = 90.0
+
+
+@dataclass(frozen=True)
+class System:
+    """Four running services."""
+
+    url: str
+    generator: str
+    home: Path
+
+    def valign(self, *arguments: str, timeout_s: float = 900.0) -> subprocess.CompletedProcess[str]:
+        """Run a command against it."""
+        return subprocess.run(
+            [sys.executable, "-m", "services.cli", *arguments],
+            cwd=ROOT,
+            env={**os.environ, "VALIGN_URL": self.url},
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+        )
+
+
+def _state(home: Path) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = json.loads((home / "up.json").read_text())
+    except FileNotFoundError:
+        return {"status": "none", "services": {}}
+    return state
+
+
+@pytest.fixture(scope="session")
+def system(smollm2: Path, minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """`valign up` on free ports; stopped with SIGTERM, after which nothing may be left."""
+    home = tmp_path_factory.mktemp("home")
+    command = [sys.executable, "-m", "services.cli", "up", "--home", str(home), "--any-ports"]
+    command += ["--model", str(smollm2), "--encoder", str(minilm)]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "VALIGN_GENERATOR_MAX_MODEL_LEN": "1024"}
+    log = (home / "up.log").open("wb")
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
+    deadline_s = time.monotonic() + START_TIMEOUT_S
+    try:
+        while (state := _state(home))["status"] != "serving":
+            assert process.poll() is None, (home / "up.log").read_text()
+            assert time.monotonic() < deadline_s, f"not serving: {state}"
+            time.sleep(0.5)
+        yield System(state["url"], state["services"]["generator"]["address"], home)
+    finally:
+        state = _state(home)
+        process.send_signal(signal.SIGTERM)
+        process.wait(STOP_TIMEOUT_S)
+        log.close()
+    assert process.returncode == 0, (home / "up.log").read_text()
+    left = [one["pid"] for one in state["services"].values() if Path(f"/proc/{one['pid']}").exists()]
+    assert not left, f"still running after valign up has stopped: {left}"
