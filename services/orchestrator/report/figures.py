@@ -27,7 +27,7 @@ def bars(report: Report) -> Markup:
         ("base_p3", "base, third prompt (untuned)", svg.BASE_P3_PALE, svg.BASE_P3, "/////"),
         ("after", "after (tuned, third prompt)", svg.AFTER_PALE, svg.AFTER, "||||"),
     ]
-    series = [entry for entry in series if getattr(report.overall, entry[0]) is not None]
+    series = [entry for entry in series if any(getattr(row, entry[0]) is not None for _, row in rows)]
     bar_pt, label_pt, gap_pt = 10.0, 13.0, 11.0
     slot_pt = label_pt + bar_pt * len(series) + gap_pt
     top_pt, bottom_pt, right_pt = 44.0, 36.0, 44.0
@@ -70,7 +70,7 @@ def bars(report: Report) -> Markup:
         Patch(facecolor=face, edgecolor=edge, hatch=hatch, label=text)
         for _, text, face, edge, hatch in series
     ]
-    if report.overall.constant is not None:
+    if any(row.constant is not None for _, row in rows):
         mark: dict[str, Any] = {
             "color": svg.CONSTANT,
             "linestyle": (0, (3, 1.2)),
@@ -136,6 +136,9 @@ def convergence(report: Report) -> Markup | None:
             for e in report.iterations
             if topic.id in e.validation_means
         ]
+        _heading(axes, [labels.put(line) for line in wrap(topic.title, 32, 2)])
+        if not own:
+            continue
         axes.plot(*zip(*own, strict=True), color=svg.AFTER, linewidth=1.6, marker="D", markersize=3.2)
         for at, value in (own[0], own[-1]):
             below = value < means[x.index(at)]
@@ -143,7 +146,6 @@ def convergence(report: Report) -> Markup | None:
                 labels.put(number(value, 2)), (at, value), (0, -11 if below else 6), ha="center",
                 textcoords="offset points", color=svg.TEXT, fontsize=7,
             )  # fmt: skip
-        _heading(axes, [labels.put(line) for line in wrap(topic.title, 32, 2)])
     title = "Lines: mean value difference on the validation split over the iterations."
     return svg.to_inline_svg(figure, labels, name="convergence", title=title)
 
@@ -170,13 +172,13 @@ def plane(projection: Projection | None, numbers: dict[str, int]) -> Markup | No
         if point.topic not in numbers:
             continue
         marker, color = marks[point.kind]
-        size = 11 if marker == "D" else 13.5
+        size = 10 if marker == "D" else 12
         axes.plot(
             point.x, point.y, marker=marker, markersize=size, color=color, markeredgecolor=svg.PAGE,
             markeredgewidth=1.2, zorder=3,
         )  # fmt: skip
         axes.text(
-            point.x, point.y, str(numbers[point.topic]), ha="center", va="center_baseline", fontsize=7.5,
+            point.x, point.y, str(numbers[point.topic]), ha="center", va="center_baseline", fontsize=7,
             color=svg.ON_MARK, weight="bold", zorder=4,
         )  # fmt: skip
     _equal_scale(axes, [point.x for point in projection.points], [point.y for point in projection.points])

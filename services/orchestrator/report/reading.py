@@ -29,11 +29,17 @@ def summary(report: Report) -> str:
     overall = report.overall
     pairs = _count(sum(topic.n_test for topic in report.topics), "test pair")
     over = _count(len(report.topics), "topic")
-    if overall.after is None:
+    if report.stop_reason == "too_few_pairs":
         return (
             f"This run only measured: over {over}, the mean value difference between what "
             f"{report.base_model} says and its counterpart aligned with the reference set is "
             f"{number(overall.before)}. Nothing was trained."
+        )
+    if overall.after is None:
+        missing = [topic for topic in report.topics if topic.after is None]
+        return (
+            f"The model was tuned, but on {_names(missing)} it gave no usable answer on the test split, so "
+            f"there is no overall number to set beside the {number(overall.before)} before."
         )
     if overall.before - overall.after > _SHOWN:
         moved = f"fell from {number(overall.before)} to {number(overall.after)} ({change(overall.reduction)})"

@@ -131,7 +131,15 @@ def report(
         best_iteration=iterations,
         stop_reason="max_iterations",
         adapter=adapter(iterations),
-        timings_s={"prepare": 4.1, "uncover": 61.5, "quantify": 5.2, "realign": 284.0, "judge": 31.7},
+        timings_s={
+            "prepare": 4.1,
+            "uncover": 61.5,
+            "quantify": 5.2,
+            "realign": 284.0,
+            "judge": 31.7,
+            "total": 386.5,
+        },
+        external_s={"generation": 95.2, "training": 274.2, "embedding": 4.8, "loading": 2.5},
         counts={
             arm: Counts(
                 requested=72,

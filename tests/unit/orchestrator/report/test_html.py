@@ -174,3 +174,25 @@ def test_page_best_iteration_that_is_not_the_last_is_marked() -> None:
     page = Page(render_html(report))
     assert "2 (best)" in page.text
     assert "3 (best)" not in page.text
+
+
+def test_page_time_total_is_not_counted_twice() -> None:
+    page = Page(render_html(examples.report()))
+    assert "Wall time by stage, 6 min 26 s in all." in page.text
+    assert "73.5%" in page.text
+    assert "training 4 min 34 s" in page.text
+
+
+def test_page_topic_without_usable_answers_after_tuning_is_said() -> None:
+    report = examples.report()
+    lost = report.topics[0].model_copy(update={"after": None, "reduction": None})
+    partial = report.model_copy(
+        update={
+            "topics": (lost, *report.topics[1:]),
+            "overall": report.overall.model_copy(update={"after": None, "reduction": None}),
+        }
+    )
+    page = Page(render_html(partial))
+    assert "on Reasoning and Interpretability it gave no usable answer" in page.text
+    assert "only measured" not in page.text
+    assert "after (tuned, third prompt)" in page.text
