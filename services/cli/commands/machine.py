@@ -8,7 +8,7 @@ import typer
 from services.cli.commands.common import JsonOption, UrlOption, connect
 from services.cli.errors import CliError
 from services.cli.output import console, print_json, table
-from services.cli.settings import load_settings
+from services.cli.settings import DEFAULT_URL, load_settings
 from services.cli.up.home import Home
 
 HomeOption = Annotated[
@@ -84,7 +84,7 @@ def up(
         lock.close()
         choose_ports(options)  # a taken port is said here, not in a log
         state = start_detached(place, detached_arguments(options), STARTUP_TIMEOUT_S)
-        _print_state(state, as_json)
+        _print_state(state, place, as_json)
         return
     with lock:
         run_up(place, make_plan(options, choose_ports(options)))
@@ -174,7 +174,7 @@ def doctor(
         raise SystemExit(1)
 
 
-def _print_state(state: dict[str, Any], as_json: bool) -> None:
+def _print_state(state: dict[str, Any], home: Home, as_json: bool) -> None:
     if as_json:
         print_json(state)
         return
@@ -183,4 +183,6 @@ def _print_state(state: dict[str, Any], as_json: bool) -> None:
         for name, one in state["services"].items()
     ]
     console().print(table("", ["service", "state", "address", "metrics", "log"], rows))
-    typer.echo(f"API at {state['url']}; stop with: valign down")
+    if state["url"] and state["url"] != DEFAULT_URL:
+        typer.echo(f"for the other commands: export VALIGN_URL={state['url']}")
+    typer.echo(f"stop with: valign down --home {home.path}")

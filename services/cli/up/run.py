@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from services.cli.display import duration
 from services.cli.errors import CliError
 from services.cli.output import console, table
+from services.cli.settings import DEFAULT_URL
 from services.cli.up.home import Home
 from services.cli.up.plan import UpPlan
 from services.cli.up.supervisor import ChildState, Supervised, Supervisor
@@ -38,6 +39,10 @@ def run_up(home: Home, plan: UpPlan) -> None:
         supervisor.start()
         _wait_until_ready(home, plan, supervisor, screen)
         screen.print(_where(plan), soft_wrap=True)
+        if plan.url and plan.url != DEFAULT_URL:
+            screen.print(
+                f"for the other commands: export VALIGN_URL={plan.url}", markup=False, soft_wrap=True
+            )
         screen.print(f"logs in {home.logs}; Ctrl-C stops all.", markup=False, soft_wrap=True)
         _watch_over(home, plan, supervisor, screen)
     except _StopSignalError:
