@@ -16,6 +16,9 @@ HEAVY_HOMES = {
     "services/embedder/encoder.py",
     "services/trainer/lora/train.py",
     "services/trainer/lora/loss.py",
+    "services/trainer/lora/model.py",
+    "services/trainer/lora/canaries.py",
+    "services/trainer/lora/checkpoint.py",
 }
 
 

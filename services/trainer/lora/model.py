@@ -69,10 +69,12 @@ def new_adapter(model: PreTrainedModel, lora: LoraSpec, base_model: str) -> Peft
         lora_alpha=lora.alpha,  # type: ignore[arg-type]
         lora_dropout=lora.dropout,
         target_modules=sorted(lora.target_modules),
-        base_model_name_or_path=base_model,
         bias="none",
     )
-    return get_peft_model(model, config, adapter_name=_ADAPTER)  # type: ignore[return-value]
+    adapted = get_peft_model(model, config, adapter_name=_ADAPTER)
+    # PEFT writes the folder that the weights came from; the job's own name for them is told instead.
+    adapted.peft_config[_ADAPTER].base_model_name_or_path = base_model
+    return adapted
 
 
 def adapter_parameters(model: PeftModel) -> dict[str, nn.Parameter]:
