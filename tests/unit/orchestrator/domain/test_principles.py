@@ -59,8 +59,9 @@ def test_parse_principle_wrapped_gives_the_bare_sentence(text):
          "AI must reach an accuracy of 99.5 percent before it decides."),
         ('Say "I do not know" when you do not know the answer.',
          'Say "I do not know" when you do not know the answer.'),
-        ("AI systems must explain themselves without a full stop", "AI systems must explain themselves without a full stop"),
-        ("Should AI be fair? It must treat every person the same way.", "It must treat every person the same way."),
+        ("AI systems must explain themselves to all", "AI systems must explain themselves to all"),
+        ("Should AI be fair? It must treat every person the same way.",
+         "It must treat every person the same way."),
         ("As an AI system, I must be honest with the people I serve.",
          "As an AI system, I must be honest with the people I serve."),
         ("A system must never say that it cannot help a person in danger.",
@@ -76,7 +77,8 @@ def test_parse_principle_hard_sentences_are_cut_at_the_right_place(text, expecte
     [
         ("原则：人工智能系统应当公平对待每一个人，并且说明理由。它还应当透明。",
          "人工智能系统应当公平对待每一个人，并且说明理由。"),
-        ("当然，以下是一个原则：\n1、人工智能必须保护每个人的隐私和个人数据。", "人工智能必须保护每个人的隐私和个人数据。"),
+        ("当然，以下是一个原则：\n1、人工智能必须保护每个人的隐私和个人数据。",
+         "人工智能必须保护每个人的隐私和个人数据。"),
         ("“人工智能必须保护每个人的隐私。”", "人工智能必须保护每个人的隐私。"),
         ("المبدأ: يجب أن تكون أنظمة الذكاء الاصطناعي عادلة مع جميع الناس. ويجب أن تشرح.",
          "يجب أن تكون أنظمة الذكاء الاصطناعي عادلة مع جميع الناس."),
@@ -84,7 +86,8 @@ def test_parse_principle_hard_sentences_are_cut_at_the_right_place(text, expecte
          "يجب أن تحمي الأنظمة خصوصية كل إنسان وبياناته الشخصية."),
         ("هل هذا عدل؟ يجب أن تكون الأنظمة عادلة مع جميع الناس في كل مكان.",
          "يجب أن تكون الأنظمة عادلة مع جميع الناس في كل مكان."),
-        ("एआई को हर व्यक्ति के साथ निष्पक्ष व्यवहार करना चाहिए। और भी।", "एआई को हर व्यक्ति के साथ निष्पक्ष व्यवहार करना चाहिए।"),
+        ("एआई को हर व्यक्ति के साथ निष्पक्ष व्यवहार करना चाहिए। और भी।",
+         "एआई को हर व्यक्ति के साथ निष्पक्ष व्यवहार करना चाहिए।"),
     ],
 )  # fmt: skip
 def test_parse_principle_other_scripts_give_one_sentence(text, expected):
