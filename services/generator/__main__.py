@@ -1,0 +1,79 @@
+"""``python -m services.generator``: serve one model until SIGTERM."""
+
+import asyncio
+import sys
+import tempfile
+from pathlib import Path
+
+import structlog
+
+from services.common.artifacts import ArtifactStore
+from services.common.errors import ValignError
+from services.common.lifecycle import run_service
+from services.common.logs import configure_logging
+from services.common.pb.generator.v1 import generator_pb2_grpc as rpc
+from services.common.settings import load_settings
+from services.generator.adapters import Adapters
+from services.generator.service import Generator
+from services.generator.servicer import SERVICE_NAME, GeneratorServicer
+from services.generator.settings import GeneratorSettings, apply_engine_environment
+from services.generator.supervisor import Supervisor
+
+log = structlog.get_logger(__name__)
+
+
+async def serve(settings: GeneratorSettings) -> None:
+    """Build the parts and run the service."""
+    # vLLM takes seconds to import, and reads its environment while it does.
+    from services.generator.engine import VllmEngine
+
+    if settings.adapter_cache is not None:
+        settings.adapter_cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(
+        prefix="valign-adapters-", dir=settings.adapter_cache, ignore_cleanup_errors=True
+    ) as cache:
+        engine = VllmEngine(settings)
+        adapters = Adapters(
+            engine,
+            ArtifactStore(settings.artifacts),
+            Path(cache),
+            max_bytes=settings.max_adapter_bytes,
+            tolerance=settings.canary_tolerance,
+        )
+        generator = Generator(
+            engine, adapters, max_in_flight=settings.max_in_flight, max_calls=settings.max_calls
+        )
+        supervisor = Supervisor(
+            engine,
+            adapters.forget_all,
+            backoff_s=settings.restart_backoff_s,
+            backoff_max_s=settings.restart_backoff_max_s,
+        )
+        await run_service(
+            name="generator",
+            settings=settings,
+            service_names=[SERVICE_NAME],
+            register=lambda server: rpc.add_GeneratorServiceServicer_to_server(
+                GeneratorServicer(generator), server
+            ),
+            start=supervisor.start,
+            stop=supervisor.stop,
+        )
+
+
+def main() -> int:
+    """Exit status: 0 after a clean stop, 1 if the model or the port cannot be had, 2 for bad settings."""
+    settings = load_settings(GeneratorSettings)
+    configure_logging("generator", settings.log_level, settings.log_format)
+    apply_engine_environment(settings)
+    try:
+        asyncio.run(serve(settings))
+    except ValignError as error:
+        log.error("service.cannot_run", code=error.code.value, reason=error.message)
+        return 1
+    return 0
+
+
+# vLLM's worker processes import this module again.
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""The swap proof: an adapter's log-probabilities in the engine against the trainer's.
+
+vLLM can list an adapter and still emit the base model's text. So each canary of the manifest
+is scored with the adapter and without it. Two things must hold:
+
+1. *Agreement.* |engine - trainer| <= tolerance * |trainer| + slack. Both sides compute in
+   bfloat16, which keeps 8 significant bits: measured over real texts they differ by up to about
+   1 % (the tolerance). The slack covers texts that the model is nearly sure of, where 1 % of
+   almost nothing is nothing: a logit of size 16 is rounded by up to 0.03, a token's
+   log-probability so by about 0.05 nats, and independent errors of T tokens add up to
+   0.05 * sqrt(T).
+2. *Effect.* The adapter's log-probabilities differ from the base's. Where the trainer saw a
+   shift larger than the errors that agreement allows, the engine's must be at least half of it;
+   a smaller one must at least not be zero.
+"""
+
+import math
+from collections.abc import Sequence
+
+from services.common.errors import PreconditionError
+from services.generator.types import Canary, CanaryProof, Score
+
+_SLACK_NATS_PER_SQRT_TOKEN = 0.05
+_MIN_SHIFT_NATS = 1e-4
+_MIN_SHARE_OF_EXPECTED_SHIFT = 0.5
+
+
+def prove(
+    name: str,
+    canaries: Sequence[Canary],
+    adapter_scores: Sequence[Score],
+    base_scores: Sequence[Score],
+    tolerance: float,
+) -> CanaryProof:
+    """Compare canaries with the engine's scores of them, with and without the adapter.
+
+    Args:
+        name: the adapter's name, for messages.
+        canaries: at least one; the scores stand in the same order.
+        tolerance: tolerated relative error.
+
+    Raises:
+        PreconditionError: no agreement or no effect; the message has the numbers.
+    """
+    worst = (-1.0, 0.0, 0.0)
+    worst_number = 0
+    for number, (canary, score) in enumerate(zip(canaries, adapter_scores, strict=True)):
+        if score.tokens != canary.tokens:
+            raise PreconditionError(
+                f"adapter {name}: canary {number} has {score.tokens} tokens here and {canary.tokens} in the"
+                " trainer; the two use different tokenizers or chat templates"
+            )
+        size = max(abs(canary.logprob_adapter), 1e-9)
+        allowed = tolerance + _SLACK_NATS_PER_SQRT_TOKEN * math.sqrt(canary.tokens) / size
+        error = abs(score.logprob - canary.logprob_adapter) / size
+        # NaN must not pass as "not larger".
+        ratio = error / allowed if math.isfinite(error) else math.inf
+        if ratio > worst[0]:
+            worst, worst_number = (ratio, error, allowed), number
+    ratio, error, allowed = worst
+    if ratio > 1:
+        canary, score = canaries[worst_number], adapter_scores[worst_number]
+        raise PreconditionError(
+            f"adapter {name} does not answer as it did in training: canary {worst_number} has log-probability"
+            f" {score.logprob:.4f} here and {canary.logprob_adapter:.4f} in the trainer, a relative error of"
+            f" {error:.4f} where {allowed:.4f} is tolerated (base model here:"
+            f" {base_scores[worst_number].logprob:.4f})",
+            details={
+                "canary": worst_number,
+                "engine_logprob": score.logprob,
+                "trainer_logprob": canary.logprob_adapter,
+                "relative_error": error,
+                "tolerance": allowed,
+            },
+        )
+
+    shift = _mean([abs(a.logprob - b.logprob) for a, b in zip(adapter_scores, base_scores, strict=True)])
+    expected = _mean([abs(canary.logprob_adapter - canary.logprob_base) for canary in canaries])
+    noise = _mean(
+        [
+            tolerance * abs(c.logprob_adapter) + _SLACK_NATS_PER_SQRT_TOKEN * math.sqrt(c.tokens)
+            for c in canaries
+        ]
+    )
+    needed = _MIN_SHARE_OF_EXPECTED_SHIFT * expected if expected > noise else _MIN_SHIFT_NATS
+    if shift < needed:
+        raise PreconditionError(
+            f"adapter {name} has no effect: it moves the canaries by {shift:.5f} nats on average, at least"
+            f" {needed:.5f} are needed (the trainer measured {expected:.5f})",
+            details={"mean_shift_nats": shift, "needed_nats": needed, "trainer_shift_nats": expected},
+        )
+    return CanaryProof(len(canaries), error, allowed, shift)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)

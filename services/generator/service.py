@@ -1,0 +1,133 @@
+"""What the generator does with batches: leases, slots, metrics, item errors."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from services.common.errors import ErrorCode, InvalidInputError, OverloadedError, ValignError
+from services.generator.adapters import Adapters, Lease
+from services.generator.batch import run_batch
+from services.generator.metrics import IN_FLIGHT, TOKENS
+from services.generator.types import Asked, Completion, Engine, GenerateItem, ItemT, Score, ScoreItem
+
+ResultT = TypeVar("ResultT", Completion, Score)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[ResultT]):
+    """The result of one item, or why it has none; and the adapter that was asked."""
+
+    id: str
+    result: ResultT | ValignError
+    adapter: str
+    adapter_sha256: str
+
+
+class Generator:
+    """Generates and scores in batches on one engine.
+
+    Args:
+        engine: the engine.
+        adapters: its adapters.
+        max_in_flight: requests in the engine at once, over all calls.
+        max_calls: calls open at once.
+    """
+
+    def __init__(self, engine: Engine, adapters: Adapters, *, max_in_flight: int, max_calls: int) -> None:
+        self.engine = engine
+        self.adapters = adapters
+        self._slots = asyncio.Semaphore(max_in_flight)
+        self._max_unread = 2 * max_in_flight
+        self._max_calls = max_calls
+        self._calls = 0
+
+    async def generate(
+        self, adapter: str, items: AsyncIterator[Asked[GenerateItem]]
+    ) -> AsyncIterator[Outcome[Completion]]:
+        """Complete items as they arrive; outcomes come in the order in which they end.
+
+        Raises:
+            NotFoundError: no such adapter.
+            OverloadedError: too many calls.
+            NotReadyError: no engine, or it died under the call.
+            InvalidInputError: an id came twice.
+        """
+
+        async def work(item: GenerateItem, lease: Lease) -> Completion:
+            result = await self.engine.generate(item.prompt, item.sampling, lease.lora)
+            TOKENS.labels("prompt").inc(result.prompt_tokens)
+            TOKENS.labels("generated").inc(result.completion_tokens)
+            return result
+
+        async for outcome in self._run("generate", adapter, items, work):
+            yield outcome
+
+    async def score(
+        self, adapter: str, items: AsyncIterator[Asked[ScoreItem]]
+    ) -> AsyncIterator[Outcome[Score]]:
+        """Score continuations as they arrive. Raises as ``generate`` does."""
+
+        async def work(item: ScoreItem, lease: Lease) -> Score:
+            result = await self.engine.score(item.prompt, item.continuation, lease.lora)
+            TOKENS.labels("scored").inc(result.tokens)
+            return result
+
+        async for outcome in self._run("score", adapter, items, work):
+            yield outcome
+
+    async def _run(
+        self,
+        kind: str,
+        adapter: str,
+        items: AsyncIterator[Asked[ItemT]],
+        work: Callable[[ItemT, Lease], Awaitable[ResultT]],
+    ) -> AsyncIterator[Outcome[ResultT]]:
+        gauge = IN_FLIGHT.labels(kind)
+        # NotReadyError now, before the caller sends a whole batch to no engine.
+        _ = self.engine.info
+        with self._one_call(), self.adapters.lease(adapter) as lease:
+
+            async def one(asked: Asked[ItemT]) -> Outcome[ResultT]:
+                result: ResultT | ValignError
+                if isinstance(asked.item, InvalidInputError):
+                    return Outcome(asked.id, asked.item, lease.name, lease.sha256)
+                lease.in_flight += 1
+                gauge.inc()
+                try:
+                    result = await work(asked.item, lease)
+                except ValignError as error:
+                    if error.code is not ErrorCode.INVALID_INPUT:
+                        raise
+                    result = error
+                finally:
+                    lease.in_flight -= 1
+                    gauge.dec()
+                return Outcome(asked.id, result, lease.name, lease.sha256)
+
+            batch = run_batch(_unique(items), one, self._slots, max_unread=self._max_unread)
+            async for outcome in batch:
+                yield outcome
+
+    @contextmanager
+    def _one_call(self) -> Iterator[None]:
+        if self._calls >= self._max_calls:
+            raise OverloadedError(
+                f"{self._calls} calls are open, the most that are taken; try again later, put more prompts"
+                " into one call, or raise VALIGN_GENERATOR_MAX_CALLS"
+            )
+        self._calls += 1
+        try:
+            yield
+        finally:
+            self._calls -= 1
+
+
+async def _unique(items: AsyncIterator[Asked[ItemT]]) -> AsyncIterator[Asked[ItemT]]:
+    seen: set[str] = set()
+    async for item in items:
+        if item.id in seen:
+            raise InvalidInputError(f"item id {item.id!r} comes twice in this call; ids must be unique")
+        seen.add(item.id)
+        yield item

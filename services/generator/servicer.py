@@ -1,0 +1,67 @@
+"""The gRPC face: convert, call, convert."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from services.common.pb.generator.v1 import generator_pb2 as pb
+from services.common.pb.generator.v1 import generator_pb2_grpc as rpc
+from services.generator import convert
+from services.generator.service import Generator
+from services.generator.types import Asked, GenerateItem, ScoreItem
+
+SERVICE_NAME = pb.DESCRIPTOR.services_by_name["GeneratorService"].full_name
+
+
+class GeneratorServicer(rpc.GeneratorServiceServicer):
+    """See the contract, ``proto/valign/generator/v1/generator.proto``."""
+
+    def __init__(self, generator: Generator) -> None:
+        self._generator = generator
+
+    async def Describe(self, request: pb.DescribeRequest, context: Any) -> pb.DescribeResponse:  # noqa: N802
+        return convert.describe_response(self._generator.engine.info)
+
+    async def Generate(  # noqa: N802
+        self, request_iterator: AsyncIterator[pb.GenerateRequest], context: Any
+    ) -> AsyncIterator[pb.GenerateResponse]:
+        first = await anext(request_iterator, None)
+        if first is None:
+            return
+
+        async def items() -> AsyncIterator[Asked[GenerateItem]]:
+            for item in first.items:
+                yield convert.generate_item_from(item)
+            async for request in request_iterator:
+                for item in request.items:
+                    yield convert.generate_item_from(item)
+
+        async for outcome in self._generator.generate(first.adapter, items()):
+            yield convert.generate_response(outcome)
+
+    async def Score(  # noqa: N802
+        self, request_iterator: AsyncIterator[pb.ScoreRequest], context: Any
+    ) -> AsyncIterator[pb.ScoreResponse]:
+        first = await anext(request_iterator, None)
+        if first is None:
+            return
+
+        async def items() -> AsyncIterator[Asked[ScoreItem]]:
+            for item in first.items:
+                yield convert.score_item_from(item)
+            async for request in request_iterator:
+                for item in request.items:
+                    yield convert.score_item_from(item)
+
+        async for outcome in self._generator.score(first.adapter, items()):
+            yield convert.score_response(outcome)
+
+    async def LoadAdapter(self, request: pb.LoadAdapterRequest, context: Any) -> pb.LoadAdapterResponse:  # noqa: N802
+        result = await self._generator.adapters.load(request.name, request.uri, request.sha256)
+        return convert.load_response(result)
+
+    async def UnloadAdapter(self, request: pb.UnloadAdapterRequest, context: Any) -> pb.UnloadAdapterResponse:  # noqa: N802
+        return pb.UnloadAdapterResponse(drained=await self._generator.adapters.unload(request.name))
+
+    async def ListAdapters(self, request: pb.ListAdaptersRequest, context: Any) -> pb.ListAdaptersResponse:  # noqa: N802
+        adapters = await self._generator.adapters.loaded()
+        return pb.ListAdaptersResponse(adapters=[convert.adapter_message(a) for a in adapters])

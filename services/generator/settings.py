@@ -1,0 +1,118 @@
+"""Settings of the generator (``VALIGN_GENERATOR_*``), and the environment that vLLM reads."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_settings import SettingsConfigDict
+
+from services.common.settings import ServiceSettings
+
+# The ranks that vLLM has kernels for.
+# The environment carries text, which a Literal of numbers does not take.
+LoraRank = Annotated[
+    Literal[1, 8, 16, 32, 64, 128, 256, 320, 512],
+    BeforeValidator(lambda value: int(value) if isinstance(value, str) and value.isdecimal() else value),
+]
+
+
+class GeneratorSettings(ServiceSettings):
+    """One engine, one base model."""
+
+    model_config = SettingsConfigDict(env_prefix="VALIGN_GENERATOR_", extra="forbid", frozen=True)
+
+    port: int = Field(50051, description="Port of the gRPC server.", ge=0, le=65535)
+    metrics_port: int = Field(
+        9051, description="Port of the Prometheus endpoint; 0 for none.", ge=0, le=65535
+    )
+
+    model: str = Field(description="Base model: a local Hugging Face folder or a hub id.", min_length=1)
+    revision: str | None = Field(None, description="Hub revision; pin it in production.")
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
+        "bfloat16", description="Type that weights and activations are served in."
+    )
+    max_model_len: int = Field(
+        2048, description="Longest prompt plus completion in tokens; capped by the model's own limit.", ge=16
+    )
+    max_num_seqs: int = Field(256, description="Most sequences in one engine step.", ge=1)
+    max_loras: int = Field(2, description="Adapters that one engine step can mix.", ge=1)
+    max_cpu_loras: int = Field(8, description="Adapters that can be loaded at once.", ge=1)
+    max_lora_rank: LoraRank = Field(64, description="Largest adapter rank.")
+    lora_target_modules: tuple[str, ...] = Field(
+        ("q_proj", "k_proj", "v_proj", "o_proj"),
+        description="Modules that adapters may change. Fewer are faster.",
+        min_length=1,
+    )
+    gpu_memory_utilization: float = Field(0.9, description="Share of GPU memory for the engine.", gt=0, le=1)
+    cpu_kv_cache_gib: int = Field(2, description="KV cache in GiB when the engine runs on a CPU.", ge=1)
+    tensor_parallel_size: int = Field(1, description="GPUs that share each layer.", ge=1)
+    pipeline_parallel_size: int = Field(1, description="GPUs that share the stack of layers.", ge=1)
+    enforce_eager: bool | None = Field(
+        None, description="No graph compilation. Unset: true on a CPU, false on a GPU."
+    )
+    enable_prefix_caching: bool = Field(
+        True, description="Share the computed state of equal prompt beginnings."
+    )
+
+    max_in_flight: int = Field(
+        1024, description="Requests in the engine at once; more wait in their calls.", ge=1
+    )
+    max_calls: int = Field(
+        64, description="Generate and Score calls open at once; more are refused as OVERLOADED.", ge=1
+    )
+
+    artifacts: str = Field(
+        "./artifacts", description="Root URI of the artifact store that adapters come from."
+    )
+    adapter_cache: Path | None = Field(
+        None, description="Folder for fetched adapters. Unset: the system's temporary folder."
+    )
+    max_adapter_bytes: int = Field(2 * 1024**3, description="Largest adapter taken.", ge=1)
+    canary_tolerance: float = Field(
+        0.01,
+        description="Tolerated error of a canary's log-probability, relative to the trainer's.",
+        gt=0,
+        lt=1,
+    )
+    restart_backoff_s: float = Field(1.0, description="First pause before a dead engine starts again.", gt=0)
+    restart_backoff_max_s: float = Field(60.0, description="Longest such pause.", gt=0)
+
+    @model_validator(mode="after")
+    def _adapters_fit(self) -> "GeneratorSettings":
+        if self.max_cpu_loras < self.max_loras:
+            raise ValueError(
+                f"max_cpu_loras ({self.max_cpu_loras}) is less than max_loras ({self.max_loras})"
+            )
+        return self
+
+
+def apply_engine_environment(settings: GeneratorSettings) -> None:
+    """Set what vLLM reads from the environment; what the operator has set already stays.
+
+    To be called before vLLM is imported.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    workers = settings.tensor_parallel_size * settings.pipeline_parallel_size
+    share = max(1, len(cores) // workers)
+    groups = [cores[n * share : (n + 1) * share] for n in range(workers)]
+    defaults = {
+        # A fork of a process with gRPC's threads in it can hang.
+        "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
+        "VLLM_CPU_KVCACHE_SPACE": str(settings.cpu_kv_cache_gib),
+        # By default vLLM binds one thread a physical core, which idles half of a small machine.
+        "VLLM_CPU_OMP_THREADS_BIND": "|".join(",".join(map(str, group)) for group in groups),
+        "VLLM_NO_USAGE_STATS": "1",
+        # Our own logging shows vLLM's lines in the service's format.
+        "VLLM_CONFIGURE_LOGGING": "0",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+
+
+def apply_cpu_environment() -> None:
+    """Set what the engine's processes read on a CPU. To be called before they start."""
+    # vLLM compiles small kernels even in eager mode, on first use: that would need a C++ compiler
+    # and make the first Score of every start wait for it.
+    os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")

@@ -1,0 +1,57 @@
+"""Settings from the environment."""
+
+import os
+
+import pytest
+
+from services.common.settings import load_settings
+from services.generator.settings import GeneratorSettings, apply_engine_environment
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith(("VALIGN_GENERATOR_", "VLLM_")):
+            monkeypatch.delenv(name)
+
+
+def test_settings_model_alone_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VALIGN_GENERATOR_MODEL", "m")
+    settings = load_settings(GeneratorSettings)
+    assert (settings.port, settings.metrics_port, settings.max_model_len) == (50051, 9051, 2048)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MAX_LORA_RANK", "17"),
+        ("MODELL", "x"),
+        ("MAX_CPU_LORAS", "1"),
+        ("GPU_MEMORY_UTILIZATION", "1.5"),
+        ("LORA_TARGET_MODULES", "[]"),
+    ],
+)
+def test_settings_bad_value_exits_with_the_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str
+) -> None:
+    monkeypatch.setenv("VALIGN_GENERATOR_MODEL", "m")
+    monkeypatch.setenv(f"VALIGN_GENERATOR_{name}", value)
+    with pytest.raises(SystemExit) as exit_:
+        load_settings(GeneratorSettings)
+    assert exit_.value.code == 2
+    assert name.lower() in capsys.readouterr().err.lower()
+
+
+def test_apply_engine_environment_binds_all_cores_and_keeps_the_operators(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("VLLM_WORKER_MULTIPROC_METHOD", "VLLM_NO_USAGE_STATS", "VLLM_CPU_OMP_THREADS_BIND",
+                 "VLLM_CONFIGURE_LOGGING", "TOKENIZERS_PARALLELISM"):
+        monkeypatch.setenv(name, "mine")
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "7")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3})
+    apply_engine_environment(GeneratorSettings(model="m", tensor_parallel_size=2))
+    assert os.environ["VLLM_CPU_OMP_THREADS_BIND"] == "0,1|2,3"
+    assert os.environ["VLLM_CPU_KVCACHE_SPACE"] == "7"
+    assert os.environ["VLLM_WORKER_MULTIPROC_METHOD"] == "spawn"
