@@ -21,6 +21,7 @@ class ChildState(StrEnum):
 
     STARTING = "starting"
     SERVING = "serving"
+    NOT_SERVING = "not serving"
     RESTARTING = "restarting"
     STOPPED = "stopped"
 
@@ -34,6 +35,7 @@ class Supervised:
     state: ChildState = ChildState.STARTING
     detail: str = ""
     was_ready: bool = False
+    served_since_start: bool = False
     crashes: int = 0
     restarts: int = 0
     restart_at_s: float = 0.0
@@ -85,6 +87,7 @@ class Supervisor:
                 if self._clock() >= one.restart_at_s:
                     one.child.start()
                     one.restarts += 1
+                    one.served_since_start = False
                     one.state = ChildState.STARTING
                 continue
             status = one.child.exit_status()
@@ -93,9 +96,9 @@ class Supervisor:
                 continue
             one.detail = one.probe()
             if one.detail:
-                one.state = ChildState.STARTING
+                one.state = ChildState.NOT_SERVING if one.served_since_start else ChildState.STARTING
                 continue
-            one.state, one.was_ready = ChildState.SERVING, True
+            one.state, one.was_ready, one.served_since_start = ChildState.SERVING, True, True
 
     def stop(self) -> None:
         """Send SIGTERM to all, wait, then kill what is left, with all that it had started."""

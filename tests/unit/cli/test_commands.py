@@ -1,4 +1,7 @@
+import contextlib
 import json
+import os
+import pty
 import subprocess
 import sys
 import time
@@ -124,6 +127,24 @@ def test_watch_interrupted_leaves_the_run_and_exits_130(api: FakeApi, tmp_path: 
     assert "run r-1 goes on" in err
     assert "valign cancel r-1" in err
     assert api.runs["r-1"]["status"] == "running"
+
+
+def test_watch_on_a_terminal_draws_the_stages_live(api: FakeApi) -> None:
+    api.runs["r-1"] = make_run("r-1")
+    api.events = EVENTS
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "services.cli", "watch", "r-1", "--url", api.url]
+    environment = {**os.environ, "COLUMNS": "120", "LINES": "50", "TERM": "xterm"}
+    process = subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment)
+    os.close(theirs)
+    text = b""
+    with contextlib.suppress(OSError):  # Linux reports a closed terminal as an error
+        while part := os.read(ours, 65536):
+            text += part
+    os.close(ours)
+    assert process.wait(20) == 0
+    for expected in (b"uncover", b"0.4600", b"+37.8%", b"Security and Privacy", b"\x1b["):
+        assert expected in text
 
 
 def test_runs_follows_pages_up_to_the_limit(cli: Cli, api: FakeApi) -> None:

@@ -57,6 +57,18 @@ def test_tick_child_that_answers_is_serving(supervise: Callable[..., Supervisor]
     assert supervisor.ready
 
 
+def test_tick_child_that_stops_answering_is_not_serving(
+    supervise: Callable[..., Supervisor], tmp_path: Path
+) -> None:
+    answers = iter(["", "loading"])
+    supervisor = supervise((spec(tmp_path, SLEEP), lambda: next(answers)))
+    supervisor.start()
+    supervisor.tick()
+    supervisor.tick()
+    assert supervisor.children[0].state is ChildState.NOT_SERVING
+    assert not supervisor.ready
+
+
 def test_tick_killed_child_is_started_again(supervise: Callable[..., Supervisor], tmp_path: Path) -> None:
     supervisor = supervise((spec(tmp_path, SLEEP), lambda: ""))
     supervisor.start()
