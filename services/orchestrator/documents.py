@@ -72,7 +72,7 @@ def document_error(
     """A pydantic error as ours; lines and columns (from 1) where ``marks`` knows the place."""
     faults = []
     for item in error.errors(include_url=False, include_context=True)[:MAX_REPORTED]:
-        path = _real_path(item["loc"], marks or {})
+        path = _real_path(item["loc"])
         line, column = _nearest(path, marks or {})
         faults.append(fault(line, column, path, _message(item)))
     return invalid_document(faults)
@@ -189,19 +189,9 @@ def _yaml_message(error: yaml.MarkedYAMLError, source: str, line: int | None) ->
     return f"not valid YAML: {error.problem or error.context}"
 
 
-def _real_path(loc: tuple[str | int, ...], marks: Mapping[Path, tuple[int, int]]) -> Path:
-    """Drop the names of union members that pydantic puts between the document's own keys."""
-    if not marks:
-        return tuple(part for part in loc if not (isinstance(part, str) and part[:1].isupper()))
-    path: Path = ()
-    for position, part in enumerate(loc):
-        if (*path, part) in marks or (position == len(loc) - 1 and not _union_tag(part)):
-            path = (*path, part)
-    return path
-
-
-def _union_tag(part: str | int) -> bool:
-    return isinstance(part, str) and (part in ("str", "list", "dict") or "[" in part or part[:1].isupper())
+def _real_path(loc: tuple[str | int, ...]) -> Path:
+    """Pydantic's path without the tags ("<inline>") that it puts between the document's own keys."""
+    return tuple(part for part in loc if not (isinstance(part, str) and part.startswith("<")))
 
 
 def _nearest(path: Path, marks: Mapping[Path, tuple[int, int]]) -> tuple[int | None, int | None]:
@@ -218,7 +208,14 @@ def _message(item: Mapping[str, Any]) -> str:
             return "required, but missing"
         case "value_error":
             return str(item["ctx"]["error"])
+        case "model_type" | "model_attributes_type" | "dict_type":
+            return f"expected a mapping (lines of 'key: value'); got {_shown(item)}"
+        case "tuple_type":
+            return f"expected a list (lines of '- entry'); got {_shown(item)}"
         case _:
-            shown = repr(item.get("input"))
-            shown = shown if len(shown) <= 60 else shown[:57] + "..."
-            return f"{item['msg']}; got {shown}"
+            return f"{item['msg']}; got {_shown(item)}"
+
+
+def _shown(item: Mapping[str, Any]) -> str:
+    shown = repr(item.get("input"))
+    return shown if len(shown) <= 60 else shown[:57] + "..."

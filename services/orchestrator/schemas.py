@@ -1,10 +1,20 @@
 """Shapes of the documents that people write, and their conversion to and from the domain."""
 
 import re
+from collections.abc import Sized
 from datetime import date
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, TypeVar, cast
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
 
 from services.orchestrator.domain.prompts import (
     STAGES,
@@ -17,6 +27,9 @@ from services.orchestrator.domain.prompts import (
 from services.orchestrator.domain.reference import ReferencePrinciple, ReferenceSet
 from services.orchestrator.domain.topics import Topic, TopicSet
 
+_Sized = TypeVar("_Sized", bound=Sized)
+# Marks of "a packaged id" and "written out"; they stand in pydantic's paths, never in ours.
+ID_TAG, INLINE_TAG = "<id>", "<inline>"
 _SLUG = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
 # Ids of topics and principles may be in any script; they must stay one readable word.
 _NAME = re.compile(r"[^\W_][\w.-]{0,79}")
@@ -51,6 +64,17 @@ def _text(value: Any) -> Any:
     return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
 
+def _not_empty(value: _Sized) -> _Sized:
+    # After the entries: a constraint of pydantic's would also complain when an entry is wrong.
+    if not value:
+        raise ValueError("must have at least 1 entry")
+    return value
+
+
+def _form(value: Any) -> str:
+    return ID_TAG if isinstance(value, str) else INLINE_TAG
+
+
 def _iso_date(value: str) -> str:
     try:
         date.fromisoformat(value)
@@ -64,6 +88,8 @@ Name = Annotated[str, BeforeValidator(_text), AfterValidator(_name)]
 Words = Annotated[str, BeforeValidator(_text), Field(max_length=20_000), AfterValidator(_words)]
 Prefill = Annotated[str, Field(max_length=2_000)]
 IsoDate = Annotated[str, BeforeValidator(_text), AfterValidator(_iso_date)]
+AsId = Annotated[Slug, Tag(ID_TAG)]
+IdOrInline = Discriminator(_form)
 
 
 class _Document(BaseModel):
@@ -81,13 +107,17 @@ class TopicDocument(_Document):
         return Topic(id=self.id, title=self.title, description=self.description)
 
 
+Topics = Annotated[tuple[TopicDocument, ...], AfterValidator(_not_empty)]
+TopicsChoice = Annotated[AsId | Annotated[Topics, Tag(INLINE_TAG)], IdOrInline]
+
+
 class TopicSetDocument(_Document):
     """A named list of topics."""
 
     id: Slug
     title: Words
     version: Words
-    topics: Annotated[tuple[TopicDocument, ...], Field(min_length=1)]
+    topics: Topics
 
     def to_domain(self) -> TopicSet:
         return TopicSet(self.id, self.title, self.version, tuple(t.to_domain() for t in self.topics))
@@ -114,8 +144,8 @@ class ReferenceSetDocument(_Document):
     source: Words
     languages: tuple[Words, ...] = ("en",)
     changes: tuple[Words, ...] = ()
-    principles: Annotated[tuple[ReferencePrincipleDocument, ...], Field(min_length=1)]
-    topics: dict[Name, Annotated[tuple[Name, ...], Field(min_length=1)]]
+    principles: Annotated[tuple[ReferencePrincipleDocument, ...], AfterValidator(_not_empty)]
+    topics: dict[Name, Annotated[tuple[Name, ...], AfterValidator(_not_empty)]]
 
     @model_validator(mode="after")
     def _consistent(self) -> "ReferenceSetDocument":
@@ -140,6 +170,9 @@ class ReferenceSetDocument(_Document):
             for p in value.principles
         )
         return cls(**fields)
+
+
+ReferenceSetChoice = Annotated[AsId | Annotated[ReferenceSetDocument, Tag(INLINE_TAG)], IdOrInline]
 
 
 class ShotDocument(_Document):
@@ -215,6 +248,9 @@ class PromptSetDocument(_Document):
             overrides={name: _stages_document(stages) for name, stages in value.overrides.items()},
             facets=value.facets,
         )
+
+
+PromptSetChoice = Annotated[AsId | Annotated[PromptSetDocument, Tag(INLINE_TAG)], IdOrInline]
 
 
 def _stages_document(stages: Any) -> StagesDocument:

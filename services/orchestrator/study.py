@@ -15,10 +15,12 @@ from services.orchestrator.domain.prompts import PromptSet
 from services.orchestrator.domain.reference import ReferenceSet
 from services.orchestrator.domain.topics import Topic
 from services.orchestrator.schemas import (
+    PromptSetChoice,
     PromptSetDocument,
+    ReferenceSetChoice,
     ReferenceSetDocument,
     Slug,
-    TopicDocument,
+    TopicsChoice,
     Words,
 )
 
@@ -102,9 +104,9 @@ class Study(_Section):
     description: Words | None = None
     model: Words | None = None
     encoder: Words | None = None
-    reference_set: Slug | ReferenceSetDocument = "ten-commandments"
-    topics: Slug | Annotated[tuple[TopicDocument, ...], Field(min_length=1)] = "ai-for-social-good"
-    prompt_set: Slug | PromptSetDocument = "instruct"
+    reference_set: ReferenceSetChoice = "ten-commandments"
+    topics: TopicsChoice = "ai-for-social-good"
+    prompt_set: PromptSetChoice = "instruct"
     principles_per_topic: Annotated[int, Field(ge=1, le=10_000)] = 100
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     generation: GenerationSettings = GenerationSettings()

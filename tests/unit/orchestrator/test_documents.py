@@ -54,7 +54,7 @@ def test_parse_document_utf8_bytes_with_byte_order_mark_are_read():
         ("name: x\ntraining:\n  learning_rate: .nan\n", 3, 3, "training.learning_rate", "got nan"),
         ("name: x\ntopics:\n- {id: a, title: A, description: b}\n- {id: b, title: B}\n", 4, 3,
          "topics[1].description", "required"),
-        ("name: x\ntopics: []\n", 2, 1, "topics", "at least 1"),
+        ("name: x\ntopics: []\n", 2, 1, "topics", "at least 1 entry"),
         ("name: x\nreference_set:\n  id: y\n  titel: z\n", 4, 3, "reference_set.titel", "unknown key"),
         ("name: x\nname: y\n", 2, 1, "name", "given twice (first on line 1)"),
         ("name: x\nstop:\n\tmax_iterations: 2\n", 3, 1, "", "tab"),
@@ -78,6 +78,20 @@ def test_parse_document_faulty_study_points_at_the_place(text, line, column, pat
     found = [fault for fault in faults(text) if words in fault["message"] and fault["path"] == path]
     assert found, faults(text)
     assert (found[0]["line"], found[0]["column"]) == (line, column)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "name: x\nreference_set: Bad Name\n",
+        "name: x\nreference_set: 3\n",
+        "name: x\ntopics: 5\n",
+        "name: x\ntopics:\n- 4\n",
+        "name: x\nreference_set: 2026-01-01 noon\n",
+    ],
+)
+def test_parse_document_wrong_choice_of_id_or_inline_is_one_fault(text):
+    assert len(faults(text)) == 1
 
 
 def test_parse_document_several_faults_are_all_reported_and_the_first_is_the_message():
@@ -114,7 +128,7 @@ def test_parse_reference_set_right_document_takes_dates_and_numbers_as_text():
     ("old", "new", "line", "words"),
     [
         ("[quiet]", "[loud]", 1, "topics.privacy names 'loud'; known: quiet"),
-        ("[quiet]", "[]", 13, "at least 1"),
+        ("[quiet]", "[]", 13, "at least 1 entry"),
         ("2027-01-31", "soon", 4, "'soon' is no date"),
         ("text: Be quiet at night.", "text: ''", 11, "must not be empty"),
         ("steward: the house\n", "", 1, "required"),
