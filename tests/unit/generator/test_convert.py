@@ -71,7 +71,7 @@ def test_score_item_from_empty_continuation_is_item_error() -> None:
 
 def test_generate_response_error_has_code_and_no_text() -> None:
     error = InvalidInputError("too long")
-    response = convert.generate_response(Outcome[Completion]("a", error, "ad", "sha"))
+    response = convert.generate_response(Outcome("a", error, "ad", "sha"))
     assert (response.error.code, response.error.message, response.text) == ("INVALID_INPUT", "too long", "")
     assert response.adapter == "ad"
 
