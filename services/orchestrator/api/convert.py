@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from google.protobuf import struct_pb2, timestamp_pb2
+from google.protobuf import struct_pb2, timestamp_pb2  # type: ignore[import-untyped]
 
 from services.common.errors import InvalidInputError
 from services.common.pb.orchestrator.v1 import orchestrator_pb2 as pb
@@ -19,7 +19,7 @@ _STATUS = {
     RunStatus.FAILED: pb.RUN_STATUS_FAILED,
     RunStatus.CANCELLED: pb.RUN_STATUS_CANCELLED,
 }
-_FROM_STATUS = {value: status for status, value in _STATUS.items()}
+_FROM_STATUS: dict[int, RunStatus] = {int(value): status for status, value in _STATUS.items()}
 
 
 def run_to_pb(run: RunRecord) -> pb.Run:

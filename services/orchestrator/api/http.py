@@ -94,7 +94,9 @@ def _probes(application: Application, is_serving: Callable[[], bool]) -> APIRout
         summary="Prometheus metrics",
         operation_id="getMetrics",
         response_class=Response,
-        responses={200: {"description": "Metrics.", "content": {"text/plain": {"schema": {"type": "string"}}}}},
+        responses={
+            200: {"description": "Metrics.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+        },
     )
     async def metrics() -> Response:
         """Metrics of this process in Prometheus's text format."""

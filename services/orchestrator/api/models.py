@@ -60,7 +60,7 @@ class Run(BaseModel):
     status: RunStatus = Field(description="Where it stands.")
     stage: str = Field(description="The stage it is in; empty before it begins.")
     identity: str = Field(
-        description="sha256 (hex) over study, reference set, prompt set and models; empty until they are known."
+        description="sha256 (hex) over study, reference set, prompt set and models; empty before it begins."
     )
     create_time: datetime = Field(description="When it was accepted.")
     end_time: datetime | None = Field(description="When it ended.")
@@ -180,7 +180,9 @@ class ReferenceSetList(BaseModel):
 class PromptSetSummary(BaseModel):
     """A packaged prompt set in short."""
 
-    model_config = _examples({"id": "instruct", "version": "1.0", "title": "Instruct models", "sha256": "5d41402a…"})
+    model_config = _examples(
+        {"id": "instruct", "version": "1.0", "title": "Instruct models", "sha256": "5d41402a…"}
+    )
 
     id: str = Field(description="Its id.")
     version: str = Field(description="Its version.")

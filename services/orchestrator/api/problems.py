@@ -114,10 +114,10 @@ def problem_response(
 
 def install(app: FastAPI) -> None:
     """Answer every exception that a route raises with a problem document."""
-    app.add_exception_handler(ValignError, _on_valign_error)
-    app.add_exception_handler(RequestValidationError, _on_validation_error)
-    app.add_exception_handler(HTTPException, _on_http_exception)
-    app.add_exception_handler(ClientDisconnect, _on_disconnect)
+    app.exception_handler(ValignError)(_on_valign_error)
+    app.exception_handler(RequestValidationError)(_on_validation_error)
+    app.exception_handler(HTTPException)(_on_http_exception)
+    app.exception_handler(ClientDisconnect)(_on_disconnect)
 
 
 def request_id_of(request: Request) -> str:
@@ -125,15 +125,13 @@ def request_id_of(request: Request) -> str:
     return str(request.state.request_id)
 
 
-async def _on_valign_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, ValignError)
+async def _on_valign_error(request: Request, error: ValignError) -> Response:
     if error.code is ErrorCode.INTERNAL:
         log.error("http.failed", exc_info=error)
     return problem_response(error, request_id_of(request))
 
 
-async def _on_validation_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
+async def _on_validation_error(request: Request, error: RequestValidationError) -> Response:
     faults = []
     for item in error.errors():
         shown = repr(item.get("input"))
@@ -143,8 +141,7 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
     return problem_response(InvalidInputError(message, details={"errors": faults}), request_id_of(request))
 
 
-async def _on_http_exception(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
+async def _on_http_exception(request: Request, error: HTTPException) -> Response:
     where = f"{request.method} {request.url.path[:200]}"
     problem: ValignError
     match error.status_code:
@@ -160,7 +157,7 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     return problem_response(problem, request_id_of(request), error.headers)
 
 
-async def _on_disconnect(request: Request, error: Exception) -> Response:
+async def _on_disconnect(request: Request, error: ClientDisconnect) -> Response:
     return problem_response(CancelledRequestError("the caller went away"), request_id_of(request))
 
 

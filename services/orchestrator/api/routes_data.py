@@ -74,7 +74,9 @@ def router(application: Application) -> APIRouter:
     )
     async def list_prompt_sets() -> PromptSetList:
         """The packaged prompt sets."""
-        return PromptSetList(prompt_sets=[PromptSetSummary.of(item) for item in await application.prompt_sets()])
+        return PromptSetList(
+            prompt_sets=[PromptSetSummary.of(item) for item in await application.prompt_sets()]
+        )
 
     @routes.get(
         "/prompt-sets/{set_id}",

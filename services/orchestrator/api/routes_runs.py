@@ -31,7 +31,10 @@ def router(application: Application) -> APIRouter:
         tags=["studies"],
         summary="Check a study",
         operation_id="checkStudy",
-        responses={200: {"description": "The study with every default and set filled in."}, **problems(_INVALID)},
+        responses={
+            200: {"description": "The study with every default and set filled in."},
+            **problems(_INVALID),
+        },
         openapi_extra=STUDY_BODY,
         response_class=JSONResponse,
     )
@@ -57,8 +60,8 @@ def router(application: Application) -> APIRouter:
         idempotency_key: Annotated[
             str,
             Header(
-                description=f"At most {MAX_KEY_CHARACTERS} characters. The same key with the same study gives "
-                "the same run; with another study it is a conflict.",
+                description=f"At most {MAX_KEY_CHARACTERS} characters. The same key with the same study "
+                "gives the same run; with another study it is a conflict.",
                 examples=["0f8fad5b-d9cb-469f-a165-70867728950e"],
             ),
         ] = "",
@@ -112,8 +115,8 @@ def router(application: Application) -> APIRouter:
         response_class=Response,
         responses={
             200: {
-                "description": "The events from the first (or the one after `Last-Event-ID`) on, then new ones "
-                "until the run has ended. `data` is an Event.",
+                "description": "The events from the first (or the one after `Last-Event-ID`) on, then new "
+                "ones until the run has ended. `data` is an Event.",
                 "content": {"text/event-stream": {"schema": {"type": "string"}, "example": _SSE_EXAMPLE}},
             },
             204: {"description": "The run has ended and there is nothing after `Last-Event-ID`."},
@@ -138,7 +141,10 @@ def router(application: Application) -> APIRouter:
         tags=["results"],
         summary="Get a run's report",
         operation_id="getReport",
-        responses={200: {"description": "report.json; its `schema_version` tells its shape."}, **problems(ErrorCode.NOT_FOUND)},
+        responses={
+            200: {"description": "report.json; its `schema_version` tells its shape."},
+            **problems(ErrorCode.NOT_FOUND),
+        },
     )
     async def get_report(run_id: str) -> dict[str, Any]:
         """The report of a run that has succeeded."""
@@ -152,7 +158,10 @@ def router(application: Application) -> APIRouter:
         operation_id="getReportHtml",
         response_class=Response,
         responses={
-            200: {"description": "One page that opens offline.", "content": {"text/html": {"schema": {"type": "string"}}}},
+            200: {
+                "description": "One page that opens offline.",
+                "content": {"text/html": {"schema": {"type": "string"}}},
+            },
             **problems(ErrorCode.NOT_FOUND),
         },
     )
@@ -170,7 +179,9 @@ def router(application: Application) -> APIRouter:
     async def list_principles(
         run_id: str,
         arm: Annotated[str | None, Query(description="Only this arm.", examples=["original"])] = None,
-        topic: Annotated[str | None, Query(description="Only this topic's id.", examples=["education"])] = None,
+        topic: Annotated[
+            str | None, Query(description="Only this topic's id.", examples=["education"])
+        ] = None,
     ) -> PrincipleList:
         """The usable principles that the run has drawn so far."""
         found = await application.principles(run_id, arm, topic)

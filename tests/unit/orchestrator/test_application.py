@@ -121,7 +121,7 @@ async def test_list_runs_huge_page_size_counts_as_the_highest(here: World) -> No
     with pytest.raises(InvalidInputError):
         await here.application.list_runs(page_size=0)
     with pytest.raises(InvalidInputError, match="page_token"):
-        await here.application.list_runs(page_token="nonsense")
+        await here.application.list_runs(page_token="nonsense")  # noqa: S106
 
 
 @pytest.mark.parametrize("run_id", ["", "r-none", "é", "运行", "a/b", "../x", "\x00", "x" * 65, "' OR 1=1"])
@@ -295,7 +295,6 @@ async def test_system_asks_all_at_once_and_none_for_longer_than_the_timeout(tmp_
 
 
 async def test_system_unexpected_error_is_not_swallowed(tmp_path: Path) -> None:
-    with world(tmp_path, [_Probe("generator", RuntimeError("bug"))]) as here:
-        with pytest.raises(RuntimeError):
-            await here.application.system()
+    with world(tmp_path, [_Probe("generator", RuntimeError("bug"))]) as here, pytest.raises(RuntimeError):
+        await here.application.system()
     assert not issubclass(RuntimeError, ValignError)

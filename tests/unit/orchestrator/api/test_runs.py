@@ -85,7 +85,9 @@ async def test_create_run_odd_names_are_invalid(client: httpx.AsyncClient, here:
     assert here.queue.enqueued == []
 
 
-@pytest.mark.parametrize("media_type", ["application/xml", "multipart/form-data", "application/yaml; charset=latin-1"])
+@pytest.mark.parametrize(
+    "media_type", ["application/xml", "multipart/form-data", "application/yaml; charset=latin-1"]
+)
 async def test_create_run_other_media_types_are_refused(client: httpx.AsyncClient, media_type: str) -> None:
     answer = await client.post("/v1/runs", content=STUDY, headers={"content-type": media_type})
     assert (answer.status_code, answer.json()["code"]) == (415, "INVALID_INPUT")
@@ -131,9 +133,7 @@ async def test_create_run_topics_in_other_scripts_come_back(client: httpx.AsyncC
         "topics": {"健康": ["p"], "العدالة": ["p"]},
     }
     topics = [{"id": name, "title": name, "description": name} for name in ("健康", "العدالة")]
-    answer = await client.post(
-        "/v1/runs", json={"name": "own", "reference_set": reference, "topics": topics}
-    )
+    answer = await client.post("/v1/runs", json={"name": "own", "reference_set": reference, "topics": topics})
     assert answer.status_code == 201, answer.text
     run_id = answer.json()["run_id"]
     record = CompletionRecord("original", "العدالة", 0, 0, "خير", "خير", "ok", "stop", 1, "", "")
@@ -159,7 +159,15 @@ async def test_list_runs_pages_and_filters(client: httpx.AsyncClient, here: Worl
 
 @pytest.mark.parametrize(
     "query",
-    ["page_size=0", "page_size=-1", "page_size=x", "page_size=", "status=done", "page_token=x", "page_token=%00"],
+    [
+        "page_size=0",
+        "page_size=-1",
+        "page_size=x",
+        "page_size=",
+        "status=done",
+        "page_token=x",
+        "page_token=%00",
+    ],
 )
 async def test_list_runs_bad_parameters_are_invalid(client: httpx.AsyncClient, query: str) -> None:
     answer = await client.get(f"/v1/runs?{query}")

@@ -64,9 +64,7 @@ def upgrade() -> None:
         sa.Column("completion_tokens", sa.Integer, nullable=False),
         sa.Column("adapter", sa.String(255), nullable=False),
         sa.Column("adapter_sha256", sa.String(64), nullable=False),
-        sa.PrimaryKeyConstraint(
-            "run_id", "arm", "topic_id", "item_index", "draw", name="pk_completions"
-        ),
+        sa.PrimaryKeyConstraint("run_id", "arm", "topic_id", "item_index", "draw", name="pk_completions"),
         _run_reference("completions"),
     )
     op.create_table(
