@@ -4,6 +4,7 @@ Rule: the first line that states something, without list marks, markdown, labels
 pleasantries; of it the first sentence, and a second one where the first is very short.
 """
 
+import math
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -73,13 +74,10 @@ def parse_principle(
 def similarity(left: str, right: str) -> float:
     """How alike two texts are, in [0, 1]: Dice coefficient of their character shingles.
 
-    Three characters a shingle, two where either text is in a script without spaces (Chinese,
-    Japanese, Thai), whose sentences are short. 1 means equal but for case, spaces and punctuation,
-    or almost always so.
+    Three characters a shingle; two in a script without spaces (Chinese, Japanese, Thai), whose
+    sentences are short. 1 means equal but for case, spaces and punctuation, or almost always so.
     """
-    first, second = normalise(left), normalise(right)
-    size = 2 if DENSE_SCRIPT.search(first) or DENSE_SCRIPT.search(second) else 3
-    return _dice(_shingles(first, size), _shingles(second, size))
+    return _dice(_shingles(left), _shingles(right))
 
 
 class NearDuplicates:
@@ -87,23 +85,28 @@ class NearDuplicates:
 
     def __init__(self, threshold: float, texts: Iterable[str] = ()) -> None:
         self._threshold = threshold
-        self._seen: list[tuple[frozenset[str], frozenset[str], bool]] = []
+        self._seen: list[frozenset[str]] = []
+        self._holders: dict[str, list[int]] = {}
         for text in texts:
             self.add(text)
 
     def add(self, text: str) -> None:
         """Remember a principle."""
-        self._seen.append(_both(text))
+        shingles = _shingles(text)
+        for shingle in shingles:
+            self._holders.setdefault(shingle, []).append(len(self._seen))
+        self._seen.append(shingles)
 
     def matches(self, text: str) -> bool:
         """Whether a remembered principle is at least as similar as the threshold."""
-        two, three, dense = _both(text)
-        return any(
-            _dice(two, seen_two) >= self._threshold
-            if dense or seen_dense
-            else _dice(three, seen_three) >= self._threshold
-            for seen_two, seen_three, seen_dense in self._seen
-        )
+        shingles = _shingles(text)
+        # A match shares at least size * t / (2 - t) shingles with the text, so it holds one of any
+        # (size - that + 1): the rarest are asked, and only their holders are compared.
+        shared = math.ceil(len(shingles) * self._threshold / (2 - self._threshold) - 1e-9)
+        rarest = sorted(shingles, key=lambda shingle: len(self._holders.get(shingle, ())))
+        asked = rarest[: len(shingles) - max(shared, 1) + 1]
+        near = {holder for shingle in asked for holder in self._holders.get(shingle, ())}
+        return any(_dice(shingles, self._seen[holder]) >= self._threshold for holder in near)
 
 
 def near_duplicate_rate(texts: Iterable[str], threshold: float) -> float:
@@ -116,15 +119,12 @@ def near_duplicate_rate(texts: Iterable[str], threshold: float) -> float:
     return repeated / total if total else 0.0
 
 
-def _both(text: str) -> tuple[frozenset[str], frozenset[str], bool]:
+def _shingles(text: str) -> frozenset[str]:
     plain = normalise(text)
-    return _shingles(plain, 2), _shingles(plain, 3), bool(DENSE_SCRIPT.search(plain))
-
-
-def _shingles(text: str, size: int) -> frozenset[str]:
-    if len(text) <= size:
-        return frozenset({text})
-    return frozenset(text[start : start + size] for start in range(len(text) - size + 1))
+    size = 2 if DENSE_SCRIPT.search(plain) else 3
+    if len(plain) <= size:
+        return frozenset({plain})
+    return frozenset(plain[start : start + size] for start in range(len(plain) - size + 1))
 
 
 def _dice(left: frozenset[str], right: frozenset[str]) -> float:
