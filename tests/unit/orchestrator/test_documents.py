@@ -2,7 +2,7 @@ import json
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.common.errors import InvalidInputError
@@ -108,11 +108,13 @@ def test_parse_document_too_deep_is_refused(text):
     assert faults(text)[0]["message"] == "nested too deeply; at most 32 levels are read"
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_parse_document_any_text_is_refused_in_our_words(text):
     assert all(set(fault) == {"line", "column", "path", "message"} for fault in faults(text))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=100))
 def test_parse_document_any_bytes_are_refused_in_our_words(data):
     assert faults(data)
