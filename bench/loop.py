@@ -1,0 +1,89 @@
+"""(d) The loop's own overhead: the share of a run's wall time outside generation, training, embedding
+and loading. Target: at most 3 %.
+
+    python bench/loop.py RUN/report.json
+    python bench/loop.py --url http://127.0.0.1:8080 --study demo      (runs the study first)
+
+The orchestrator measures both sides in one run (report.json: ``timings_s.total``, ``external_s``), so the
+ratio needs no second machine. A run that was interrupted counts the time that its steps took, not the
+time that it was down. Prints JSON; exits with 1 above the target.
+"""
+
+import argparse
+import json
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+TARGET = 0.03
+POLL_S = 1.0
+
+
+def overhead(report: dict[str, Any]) -> dict[str, Any]:
+    """The figures of a report (schema 1.0); seconds, and shares of the total."""
+    total_s = report["timings_s"]["total"]
+    external_s: dict[str, float] = report["external_s"]
+    own_s = total_s - sum(external_s.values())
+    share = own_s / total_s if total_s else 0.0
+    return {
+        "bench": "loop",
+        "run_id": report["run_id"],
+        "base_model": report["base_model"],
+        "total_s": round(total_s, 3),
+        "external_s": {kind: round(spent, 3) for kind, spent in external_s.items()},
+        "own_s": round(own_s, 3),
+        "own_share": round(share, 5),
+        "stages_s": {
+            stage: round(spent, 3) for stage, spent in report["timings_s"].items() if stage != "total"
+        },
+        "target_share": TARGET,
+        "met": share <= TARGET,
+    }
+
+
+def run_study(url: str, study: str) -> dict[str, Any]:
+    """Run a shipped study (by id) or a file, and return its report."""
+    path = Path(study)
+    if path.is_file():
+        text = path.read_text(encoding="utf-8")
+    else:
+        text = _get(f"{url}/v1/studies/shipped/{study}")["text"]
+    request = urllib.request.Request(  # noqa: S310 - the address is the caller's own
+        f"{url}/v1/runs", data=text.encode(), headers={"Content-Type": "application/yaml"}, method="POST"
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+        run_id = json.load(answer)["run_id"]
+    while (run := _get(f"{url}/v1/runs/{run_id}"))["status"] in ("queued", "running"):
+        time.sleep(POLL_S)
+    if run["status"] != "succeeded":
+        raise SystemExit(f"run {run_id} {run['status']}: {run.get('error')}")
+    return _get(f"{url}/v1/runs/{run_id}/report")
+
+
+def _get(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310
+        return json.load(answer)
+
+
+def main() -> int:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("report", nargs="?", type=Path, help="report.json of a finished run")
+    parser.add_argument("--url", default="http://127.0.0.1:8080", help="REST address of the orchestrator")
+    parser.add_argument("--study", help="shipped study's id, or a file; it is run first")
+    options = parser.parse_args()
+    if (options.report is None) == (options.study is None):
+        parser.error("give either a report.json or --study")
+    if options.study:
+        report = run_study(options.url.rstrip("/"), options.study)
+    else:
+        report = json.loads(options.report.read_text(encoding="utf-8"))
+    result = overhead(report)
+    print(json.dumps(result, indent=2))
+    return 0 if result["met"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
