@@ -49,27 +49,31 @@ def run_study(url: str, study: str) -> dict[str, Any]:
     if path.is_file():
         text = path.read_text(encoding="utf-8")
     else:
-        text = _get(f"{url}/v1/studies/shipped/{study}")["text"]
+        text = _get(f"{url}/v1/studies/shipped/{study}").decode("utf-8")
     request = urllib.request.Request(  # noqa: S310 - the address is the caller's own
         f"{url}/v1/runs", data=text.encode(), headers={"Content-Type": "application/yaml"}, method="POST"
     )
     with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
         run_id = json.load(answer)["run_id"]
-    while (run := _get(f"{url}/v1/runs/{run_id}"))["status"] in ("queued", "running"):
+    while (run := json.loads(_get(f"{url}/v1/runs/{run_id}")))["status"] in ("queued", "running"):
         time.sleep(POLL_S)
     if run["status"] != "succeeded":
         raise SystemExit(f"run {run_id} {run['status']}: {run.get('error')}")
-    return _get(f"{url}/v1/runs/{run_id}/report")
+    report: dict[str, Any] = json.loads(_get(f"{url}/v1/runs/{run_id}/report"))
+    return report
 
 
-def _get(url: str) -> Any:
+def _get(url: str) -> bytes:
     with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310
-        return json.load(answer)
+        body: bytes = answer.read()
+    return body
 
 
 def main() -> int:
     """Print the figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("report", nargs="?", type=Path, help="report.json of a finished run")
     parser.add_argument("--url", default="http://127.0.0.1:8080", help="REST address of the orchestrator")
     parser.add_argument("--study", help="shipped study's id, or a file; it is run first")

@@ -21,7 +21,7 @@ class OrchestratorSettings(ServiceSettings):
     )
     system_database_url: str = Field(
         "",
-        description="URL of DBOS's records of the workflows. Empty: SQLite beside the database, or in the home.",
+        description="URL of DBOS's records of the workflows. Empty: SQLite beside the database.",
     )
     artifacts: str = Field(
         "", description="Root of the artifact store: a folder or an fsspec URI. Empty: in the home folder."

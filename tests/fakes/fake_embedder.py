@@ -46,6 +46,4 @@ class FakeEmbedder(pb_grpc.EmbedderServiceServicer):
                 self.break_after = 0
                 raise NotReadyError("the encoder is restarting")
             rows = np.stack([embed(text) for text in texts[start : start + self.part]])
-            yield pb.EmbedResponse(
-                offset=start, rows=rows.tobytes(), count=len(rows), dimension=DIMENSION
-            )
+            yield pb.EmbedResponse(offset=start, rows=rows.tobytes(), count=len(rows), dimension=DIMENSION)

@@ -20,8 +20,35 @@ from services.common.errors import NotFoundError, NotReadyError, OverloadedError
 from services.common.pb.generator.v1 import generator_pb2 as pb
 from services.common.pb.generator.v1 import generator_pb2_grpc as pb_grpc
 
-ORIGINAL_WORDS = "model output data review audit explain record notice user tool label metric trace".split()
-ALIGNED_WORDS = "shall honour truth neighbour witness rest covet parents holy steal justice mercy".split()
+ORIGINAL_WORDS = [
+    "model",
+    "output",
+    "data",
+    "review",
+    "audit",
+    "explain",
+    "record",
+    "notice",
+    "user",
+    "tool",
+    "label",
+    "metric",
+    "trace",
+]
+ALIGNED_WORDS = [
+    "shall",
+    "honour",
+    "truth",
+    "neighbour",
+    "witness",
+    "rest",
+    "covet",
+    "parents",
+    "holy",
+    "steal",
+    "justice",
+    "mercy",
+]
 FINGERPRINT = "f" * 64
 
 
@@ -36,6 +63,8 @@ class FakeGenerator(pb_grpc.GeneratorServiceServicer):
     garbage_with_adapter: bool = False
     break_after: int = 0
     """A stream breaks with NOT_READY after this many completions; once."""
+    lose_adapters_after: int = 0
+    """All adapters are gone before this item of a call with an adapter; once."""
     serving: bool = True
     slots: int = 8
     concurrency: int = 8
@@ -43,7 +72,6 @@ class FakeGenerator(pb_grpc.GeneratorServiceServicer):
     adapters: dict[str, str] = field(default_factory=dict)
     asked: Counter[str] = field(default_factory=Counter)
     loads: list[str] = field(default_factory=list)
-    proof_error: float = 0.0
 
     async def Describe(self, request: Any, context: Any) -> pb.DescribeResponse:
         self._require_serving()
@@ -74,6 +102,9 @@ class FakeGenerator(pb_grpc.GeneratorServiceServicer):
                 raise NotReadyError("the engine died; it is restarting")
             if self.latency_s and number % self.concurrency == 0:
                 await asyncio.sleep(self.latency_s)
+            if adapter and self.lose_adapters_after and number == self.lose_adapters_after:
+                self.lose_adapters_after = 0
+                self.adapters.clear()
             if adapter and adapter not in self.adapters:
                 raise NotFoundError(f"adapter {adapter} is not loaded any more")
             self._note(f"{adapter or 'base'}|{item.prompt.messages[-1].content[:2]}|{item.id}")

@@ -57,17 +57,17 @@ class Waiter:
     async def pause(self, error: ValignError) -> None:
         """Sleep before the next attempt.
 
-        Raises the error itself if it is none that waiting cures, or if the wait is over.
+        Raises the error itself if it is none that waiting cures, or one that says so if the wait is over.
         """
         if error.code not in _WAITS_FOR:
             raise error
         waited_s = time.monotonic() - self._since
         if waited_s >= self._patience.wait_s:
-            error.message = (
+            raise type(error)(
                 f"{error.message} (waited {waited_s:.0f} s for the {self._service};"
-                " start it, or raise VALIGN_ORCHESTRATOR_WAIT_FOR_SERVICES_S)"
+                " start it, or raise VALIGN_ORCHESTRATOR_WAIT_FOR_SERVICES_S)",
+                details=error.details,
             )
-            raise error
         self._on_waiting(self._service, error.message)
         longest = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**self._attempt)
         left = max(0.0, self._patience.wait_s - waited_s)

@@ -17,7 +17,7 @@ from services.orchestrator.clients.embedder import GrpcEmbedder
 from services.orchestrator.clients.generator import GrpcGenerator
 from services.orchestrator.clients.patience import Patience
 from services.orchestrator.clients.trainer import GrpcTrainer
-from services.orchestrator.loop import ending
+from services.orchestrator.loop import ending, reporting
 from services.orchestrator.loop.context import RunContext, Services
 from services.orchestrator.loop.journal import Journal
 from services.orchestrator.loop.steps import Envelope
@@ -96,7 +96,9 @@ class World:
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
+async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    # Drawing the figures takes seconds; tests/chaos and tests/integration have the real page.
+    monkeypatch.setattr(reporting, "render_html", lambda report: f"<!doctype html>{report.run_id}")
     store = SqlRunStore(f"sqlite:///{tmp_path}/runs.db")
     store.migrate()
     async with fake_services() as fakes, open_channel(fakes.target) as channel:

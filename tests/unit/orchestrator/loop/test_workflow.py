@@ -122,22 +122,11 @@ async def test_run_stream_breaks_goes_on_with_what_is_missing(world) -> None:
 
 
 async def test_run_generator_loses_adapter_loads_again(world) -> None:
-    ctx = world.context(study_json(iterations=1))
-    original = world.fakes.generator._text
-    lost: list[str] = []
-
-    def forget_once(item, adapter: str) -> str:
-        if adapter and not lost:
-            lost.append(adapter)
-            world.fakes.generator.adapters.clear()
-            return original(item, "")
-        return original(item, adapter)
-
-    world.fakes.generator._text = forget_once
-    # The completion during which it forgets carries no sha256 any more: a wrong answer would be caught.
-    world.fakes.generator.lose = True
-    await world.run(ctx)
-    assert lost
+    world.fakes.generator.lose_adapters_after = 2
+    await world.run(world.context(study_json(iterations=1)))
+    name = world.report().adapter.name
+    assert world.fakes.generator.loads.count(name) == 3
+    assert max(world.fakes.generator.asked.values()) == 1
 
 
 async def test_run_repeated_after_end_runs_no_step_and_asks_nothing(world) -> None:
@@ -151,7 +140,9 @@ async def test_run_repeated_after_end_runs_no_step_and_asks_nothing(world) -> No
     assert len(world.events()) == events
 
 
-@pytest.mark.parametrize("step", ["uncover_aligned", "quantify", "train_2", "load_1", "validate_2", "judge_best"])
+@pytest.mark.parametrize(
+    "step", ["uncover_aligned", "quantify", "train_2", "load_1", "validate_2", "judge_best"]
+)
 async def test_run_step_run_twice_asks_for_nothing_again(world, step: str) -> None:
     study = study_json()
     await world.run(world.context(study))

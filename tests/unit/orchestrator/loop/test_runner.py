@@ -1,0 +1,128 @@
+"""The loop on DBOS, in this process."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from services.orchestrator.loop.runner import LoopConfig, LoopRunner
+from services.orchestrator.ports import RunStatus
+from tests.fakes.studies import study_json
+
+
+@asynccontextmanager
+async def launched(world) -> AsyncIterator[LoopRunner]:
+    url = f"sqlite:///{world.folder}/workflows.db"
+    runner = LoopRunner(world.store, world.artifacts, world.connect, LoopConfig(url, queue_poll_s=0.05))
+    await runner.launch()
+    try:
+        yield runner
+    finally:
+        await runner.shutdown()
+
+
+async def until(condition: Callable[[], bool], timeout_s: float = 30) -> None:
+    async with asyncio.timeout(timeout_s):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+def ended(world, run_id: str) -> Callable[[], bool]:
+    return lambda: bool(world.store.get_value(run_id, "ended"))
+
+
+def create(world, run_id: str = "r-1") -> None:
+    study = study_json()
+    world.store.create_run(run_id, study["name"], study)
+
+
+async def test_enqueue_two_runs_both_end_one_after_the_other(world) -> None:
+    async with launched(world) as runner:
+        create(world, "r-1")
+        create(world, "r-2")
+        await runner.enqueue("r-1")
+        await runner.enqueue("r-2")
+        await runner.enqueue("r-1")
+        await until(ended(world, "r-2"))
+    assert world.report("r-1").topics
+    assert world.report("r-2").topics
+    first, second = world.store.get_run("r-1"), world.store.get_run("r-2")
+    assert first.identity == second.identity
+    started = world.events("run.started", "r-2")[0]
+    assert first.end_time <= started.time
+
+
+async def test_launch_run_that_was_never_handed_over_begins_it(world) -> None:
+    create(world)
+    async with launched(world):
+        await until(ended(world, "r-1"))
+    assert world.report()
+
+
+async def test_shutdown_in_generation_run_goes_on_at_next_launch(world) -> None:
+    world.fakes.generator.latency_s = 0.02
+    world.fakes.generator.concurrency = 1
+    create(world)
+    async with launched(world) as runner:
+        await runner.enqueue("r-1")
+        await until(lambda: len(world.store.completions("r-1", "original")) > 5)
+    assert world.store.get_run("r-1").status is RunStatus.RUNNING
+    world.fakes.generator.latency_s = 0.0
+    async with launched(world):
+        await until(ended(world, "r-1"))
+    assert world.report()
+    assert len(world.events("run.started")) == 1
+
+
+async def test_shutdown_in_training_attaches_at_next_launch(world) -> None:
+    world.fakes.trainer.step_s = 0.2
+    create(world)
+    async with launched(world) as runner:
+        await runner.enqueue("r-1")
+        await until(lambda: bool(world.fakes.trainer.jobs))
+    assert [job.state.state for job in world.fakes.trainer.jobs.values()] == [2]
+    async with launched(world):
+        await until(ended(world, "r-1"))
+    assert world.fakes.trainer.attached == 1
+    assert len(world.fakes.trainer.jobs) == 2
+
+
+async def test_cancel_queued_run_ends_at_once(world) -> None:
+    world.fakes.trainer.step_s = 5
+    async with launched(world) as runner:
+        create(world, "r-1")
+        create(world, "r-2")
+        await runner.enqueue("r-1")
+        await until(lambda: world.store.get_run("r-1").status is RunStatus.RUNNING)
+        await runner.enqueue("r-2")
+        for run_id in ("r-2", "r-1"):
+            world.store.request_cancel(run_id)
+            await runner.cancel(run_id)
+        assert world.store.get_run("r-2").status is RunStatus.CANCELLED
+        await until(ended(world, "r-1"))
+    assert world.store.get_run("r-1").status is RunStatus.CANCELLED
+    assert world.events("run.started", "r-2") == []
+
+
+async def test_cancel_asked_while_down_ends_cancelled_at_launch(world) -> None:
+    world.fakes.trainer.step_s = 5
+    create(world)
+    async with launched(world) as runner:
+        await runner.enqueue("r-1")
+        await until(lambda: bool(world.fakes.trainer.jobs))
+    world.store.request_cancel("r-1")
+    async with launched(world):
+        await until(ended(world, "r-1"))
+    assert world.store.get_run("r-1").status is RunStatus.CANCELLED
+    assert [job.state.state for job in world.fakes.trainer.jobs.values()] == [5]
+
+
+async def test_services_down_run_waits_and_says_so(world) -> None:
+    world.fakes.generator.serving = False
+    create(world)
+    async with launched(world) as runner:
+        await runner.enqueue("r-1")
+        await until(lambda: bool(world.events("service.waiting")))
+        world.fakes.generator.serving = True
+        await until(ended(world, "r-1"))
+    assert world.report()
+    assert world.events("service.waiting")[0].data["service"] == "generator"
