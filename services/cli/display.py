@@ -25,6 +25,8 @@ def duration(seconds: float) -> str:
 
 def training_line(data: Mapping[str, Any]) -> str:
     """Return a training progress event as text."""
+    if not data.get("total_steps"):
+        return f"iteration {data.get('iteration')}, loading the model"
     parts = [
         f"iteration {data.get('iteration')}",
         f"step {data.get('step')}/{data.get('total_steps')}",

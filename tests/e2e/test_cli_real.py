@@ -56,13 +56,27 @@ class Request:
 
 @dataclass
 class Load:
-    """Users of the base model who go on asking while the run goes on."""
+    """Users of the base model who go on asking around the swap.
+
+    Not during the whole run: on two cores they would take the training's time.
+    """
 
     stub: stubs.GeneratorServiceStub
     requests: list[Request] = field(default_factory=list)
+    started: asyncio.Event = field(default_factory=asyncio.Event)
     stopping: bool = False
 
+    def see(self, event: dict[str, Any]) -> None:
+        """Begin with the last training step, end with the iteration."""
+        data = event.get("data", {})
+        if event.get("kind") == "training.progress" and 0 < data["total_steps"] <= data["step"] + 1:
+            self.started.set()
+        if event.get("kind") in ("iteration.ended", "run.failed") or "status" in event:
+            self.stopping = True
+            self.started.set()
+
     async def user(self, number: int) -> None:
+        await self.started.wait()
         while not self.stopping:
             began_s = time.time()
             answer = await generate(self.stub, "", 64, f"{PROMPT} Number {number}.", temperature=0.8)
@@ -92,6 +106,22 @@ async def greedy(stub: stubs.GeneratorServiceStub, adapter: str = "") -> str:
     return str(answer.text)
 
 
+async def watched_run(system: System, study: str, load: Load) -> AsyncIterator[dict[str, Any]]:
+    """The lines of `valign run --json`, as they come."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "services.cli", "run", study, "--url", system.url, "--json"),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        limit=2**20,
+    )
+    assert process.stdout is not None
+    async for line in process.stdout:
+        event = json.loads(line)
+        load.see(event)
+        yield event
+    await process.wait()
+
+
 def write(folder: Path, study: dict[str, Any]) -> str:
     path = folder / "study.yaml"
     path.write_text(yaml.safe_dump(study), encoding="utf-8")
@@ -106,13 +136,9 @@ async def test_run_under_load_swaps_a_proven_adapter_and_disturbs_nobody(
         before = await greedy(stub)
         load = Load(stub)
         users = [asyncio.create_task(load.user(number)) for number in range(2)]
-        done = await asyncio.to_thread(system.valign, "run", write(tmp_path, STUDY), "--json")
-        load.stopping = True
+        *events, run = [one async for one in watched_run(system, write(tmp_path, STUDY), load)]
         await asyncio.gather(*users)
-        assert done.returncode == 0, done.stdout[-2000:] + done.stderr
-
-        *events, run = [json.loads(line) for line in done.stdout.splitlines()]
-        assert run["status"] == "succeeded"
+        assert run["status"] == "succeeded", run
         report = json.loads(system.valign("report", run["run_id"], "--json").stdout)
         adapter = report["adapter"]
         await stub.LoadAdapter(
