@@ -1,7 +1,6 @@
 """Load, lease, drain, unload on a fake engine."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -25,9 +24,7 @@ class Rig:
         self.tmp_path = tmp_path
         self.engine = FakeEngine()
         self.store = ArtifactStore(str(tmp_path / "store"))
-        self.adapters = Adapters(
-            self.engine, self.store, tmp_path / "cache", max_bytes=10**6, tolerance=0.01
-        )
+        self.adapters = Adapters(self.engine, self.store, tmp_path / "cache", max_bytes=10**6, tolerance=0.01)
         self._count = 0
 
     def write(self, key: str = "adapters/a", **how: object) -> Artifact:
@@ -43,10 +40,10 @@ class Rig:
 
 
 @pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+async def rig(tmp_path: Path) -> Rig:
     rig = Rig(tmp_path)
     await rig.engine.start()
-    yield rig
+    return rig
 
 
 async def test_load_good_adapter_is_proven_and_listed(rig: Rig) -> None:
@@ -69,9 +66,7 @@ async def test_load_twice_answers_at_once(rig: Rig) -> None:
 
 async def test_load_concurrent_calls_share_one_load(rig: Rig) -> None:
     artifact = rig.write()
-    results = await asyncio.gather(
-        *(rig.adapters.load("a", artifact.uri, artifact.sha256) for _ in range(5))
-    )
+    results = await asyncio.gather(*(rig.adapters.load("a", artifact.uri, artifact.sha256) for _ in range(5)))
     assert len(results) == 5
     assert len(rig.engine.ids_ever) == 1
 

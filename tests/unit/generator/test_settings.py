@@ -45,8 +45,13 @@ def test_settings_bad_value_exits_with_the_name(
 def test_apply_engine_environment_binds_all_cores_and_keeps_the_operators(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for name in ("VLLM_WORKER_MULTIPROC_METHOD", "VLLM_NO_USAGE_STATS", "VLLM_CPU_OMP_THREADS_BIND",
-                 "VLLM_CONFIGURE_LOGGING", "TOKENIZERS_PARALLELISM"):
+    for name in (
+        "VLLM_WORKER_MULTIPROC_METHOD",
+        "VLLM_NO_USAGE_STATS",
+        "VLLM_CPU_OMP_THREADS_BIND",
+        "VLLM_CONFIGURE_LOGGING",
+        "TOKENIZERS_PARALLELISM",
+    ):
         monkeypatch.setenv(name, "mine")
         monkeypatch.delenv(name)
     monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "7")

@@ -1,0 +1,141 @@
+"""The generator as a process of its own, with real vLLM."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from services.common.artifacts import ArtifactStore
+from services.common.pb.generator.v1 import generator_pb2 as pb
+from services.common.pb.generator.v1 import generator_pb2_grpc as rpc
+from services.common.rpc.client import open_channel, wait_until_serving
+
+ROOT = Path(__file__).resolve().parents[3]
+START_TIMEOUT_S = 240.0
+
+
+@dataclass
+class GeneratorProcess:
+    process: subprocess.Popen[bytes]
+    target: str
+    model: Path
+    folder: Path
+
+    @property
+    def store(self) -> ArtifactStore:
+        return ArtifactStore(str(self.folder / "store"))
+
+    def log_tail(self) -> str:
+        return (self.folder / "generator.log").read_text(errors="replace")[-3000:]
+
+    def make_adapter(self, name: str, *numbers: int) -> dict[str, str]:
+        """A real PEFT adapter for this model; numbers are seed and rank."""
+        made = subprocess.run(
+            [
+                sys.executable, "-m", "tests.integration.generator.make_adapter",
+                str(self.model), str(self.folder / "store"), name, *map(str, numbers),
+            ],
+            cwd=ROOT, check=True, capture_output=True, text=True, timeout=200,
+        )  # fmt: skip
+        result: dict[str, str] = json.loads(made.stdout.splitlines()[-1])
+        return result
+
+    def engine_core_pid(self) -> int:
+        """The process that holds the model."""
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit():
+                continue
+            with contextlib.suppress(OSError):
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                if parent == self.process.pid and b"EngineCore" in (entry / "cmdline").read_bytes():
+                    return int(entry.name)
+        raise AssertionError("no engine process found")
+
+
+@contextlib.contextmanager
+def running_generator(model: Path, folder: Path, **settings: str) -> Iterator[GeneratorProcess]:
+    """Start the service, wait until it serves, stop it with SIGTERM and expect status 0."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {
+        **os.environ,
+        "VALIGN_GENERATOR_MODEL": str(model),
+        "VALIGN_GENERATOR_PORT": str(port),
+        "VALIGN_GENERATOR_METRICS_PORT": "0",
+        "VALIGN_GENERATOR_ARTIFACTS": str(folder / "store"),
+        "VALIGN_GENERATOR_CPU_KV_CACHE_GIB": "1",
+        "VALIGN_GENERATOR_MAX_MODEL_LEN": "512",
+        "VALIGN_GENERATOR_DRAIN_TIMEOUT_S": "5",
+        **{f"VALIGN_GENERATOR_{name.upper()}": value for name, value in settings.items()},
+    }
+    with (folder / "generator.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "services.generator"],
+            cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        service = GeneratorProcess(process, f"127.0.0.1:{port}", model, folder)
+        try:
+            asyncio.run(_serving(service))
+            yield service
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                status = process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                raise
+    assert status == 0, service.log_tail()
+
+
+async def _serving(service: GeneratorProcess) -> None:
+    waiting = asyncio.create_task(wait_until_serving(service.target, START_TIMEOUT_S))
+    while not waiting.done():
+        await asyncio.wait({waiting}, timeout=0.5)
+        if service.process.poll() is not None:
+            waiting.cancel()
+            raise AssertionError(f"the generator ended: {service.log_tail()}")
+    await waiting
+
+
+def item(
+    id_: str,
+    text: str,
+    *,
+    temperature: float = 0.0,
+    seed: int | None = None,
+    max_tokens: int = 16,
+    prefill: str = "",
+) -> pb.GenerateItem:
+    sampling = pb.Sampling(temperature=temperature, top_p=0.95, max_tokens=max_tokens, seed=seed)
+    prompt = pb.Prompt(messages=[pb.Message(role="user", content=text)], assistant_prefill=prefill)
+    return pb.GenerateItem(id=id_, prompt=prompt, sampling=sampling)
+
+
+@contextlib.asynccontextmanager
+async def stub_of(service: GeneratorProcess) -> Any:
+    async with open_channel(service.target) as channel:
+        yield rpc.GeneratorServiceStub(channel)
+
+
+async def generate(stub: Any, items: Iterable[pb.GenerateItem], adapter: str = "") -> dict[str, Any]:
+    request = pb.GenerateRequest(adapter=adapter, items=items)
+    return {answer.id: answer async for answer in stub.Generate(iter([request]), timeout=240)}
+
+
+async def score(stub: Any, text: str, continuation: str, adapter: str = "") -> Any:
+    prompt = pb.Prompt(messages=[pb.Message(role="user", content=text)])
+    request = pb.ScoreRequest(
+        adapter=adapter, items=[pb.ScoreItem(id="s", prompt=prompt, continuation=continuation)]
+    )
+    [answer] = [a async for a in stub.Score(iter([request]), timeout=120)]
+    return answer

@@ -1,0 +1,257 @@
+"""A real model on real vLLM: seeds, scores, and the swap of real PEFT adapters while it serves."""
+
+import asyncio
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from services.common.errors import ErrorCode
+from services.common.pb.generator.v1 import generator_pb2 as pb
+from services.common.rpc.client import as_valign_error
+from tests.integration.generator.process import (
+    GeneratorProcess,
+    generate,
+    item,
+    running_generator,
+    score,
+    stub_of,
+)
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+GREEDY = "Name three colours."
+
+
+@pytest.fixture(scope="module")
+def service(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GeneratorProcess]:
+    with running_generator(smollm2, tmp_path_factory.mktemp("smollm2")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def adapter(service: GeneratorProcess) -> dict[str, str]:
+    return service.make_adapter("good", 1, 8)
+
+
+def load(stub: Any, adapter: dict[str, str], **changes: str) -> Any:
+    return stub.LoadAdapter(pb.LoadAdapterRequest(**{**adapter, **changes}), timeout=120)
+
+
+async def refused(call: Any) -> tuple[ErrorCode, str]:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    error = as_valign_error(caught.value)
+    return error.code, error.message
+
+
+async def test_describe_names_the_model_and_its_template(service: GeneratorProcess) -> None:
+    async with stub_of(service) as stub:
+        response = await stub.Describe(pb.DescribeRequest(), timeout=10)
+    assert response.model == str(service.model)
+    assert (response.max_model_len, response.has_chat_template) == (512, True)
+    assert len(response.fingerprint) == 64
+
+
+async def test_generate_per_sample_seeds_reproduce_in_any_batch(service: GeneratorProcess) -> None:
+    async with stub_of(service) as stub:
+        alone = await generate(stub, [item("x", "Tell me a story.", temperature=0.9, seed=7)])
+        batch = await generate(
+            stub, [item(str(n), "Tell me a story.", temperature=0.9, seed=n % 8) for n in range(16)]
+        )
+    assert alone["x"].text == batch["7"].text == batch["15"].text
+    assert len({batch[str(n)].text for n in range(8)}) > 4
+    assert batch["0"].completion_tokens <= 16
+
+
+async def test_generate_prefill_is_continued_and_not_repeated(service: GeneratorProcess) -> None:
+    async with stub_of(service) as stub:
+        answers = await generate(stub, [item("x", "Give one rule for a good life.", prefill="You shall")])
+    assert answers["x"].text
+    assert not answers["x"].text.startswith("You shall")
+
+
+async def test_generate_too_long_prompt_is_an_item_error(service: GeneratorProcess) -> None:
+    async with stub_of(service) as stub:
+        answers = await generate(stub, [item("long", "word " * 600), item("short", "Hello")])
+    assert answers["long"].error.code == "INVALID_INPUT"
+    assert "512" in answers["long"].error.message
+    assert answers["short"].text
+
+
+async def test_score_likely_text_above_unlikely_text(service: GeneratorProcess) -> None:
+    async with stub_of(service) as stub:
+        likely = await score(stub, "What is the capital of France?", "The capital of France is Paris.")
+        unlikely = await score(stub, "What is the capital of France?", "Purple the of quickly is Paris.")
+    assert likely.logprob > unlikely.logprob
+    assert likely.logprob < 0
+    assert likely.tokens > 3
+
+
+async def test_swap_under_load_all_complete_text_differs_and_base_is_unchanged(
+    service: GeneratorProcess, adapter: dict[str, str]
+) -> None:
+    async with stub_of(service) as stub:
+        before = (await generate(stub, [item("x", GREEDY)]))["x"].text
+        flight = asyncio.create_task(
+            generate(
+                stub,
+                [item(str(n), "Tell me a story.", temperature=0.9, seed=n, max_tokens=48) for n in range(32)],
+            )
+        )
+        await asyncio.sleep(0.5)
+        loaded = await load(stub, adapter)
+        in_flight_answers = await flight
+        after_base = (await generate(stub, [item("x", GREEDY)]))["x"].text
+        after = (await generate(stub, [item("x", GREEDY)], adapter="good"))["x"]
+        listed = await stub.ListAdapters(pb.ListAdaptersRequest(), timeout=10)
+
+    assert len(in_flight_answers) == 32
+    assert not any(answer.HasField("error") for answer in in_flight_answers.values())
+    assert loaded.proof.canaries == 2
+    assert loaded.proof.max_relative_error <= loaded.proof.tolerance
+    assert loaded.proof.mean_shift_nats > 1
+    assert after_base == before
+    assert after.text != before
+    assert (after.adapter, after.adapter_sha256) == ("good", adapter["sha256"])
+    assert [entry.name for entry in listed.adapters] == ["good"]
+
+
+async def test_unload_then_generate_not_found_and_load_again_works(
+    service: GeneratorProcess, adapter: dict[str, str]
+) -> None:
+    async with stub_of(service) as stub:
+        await load(stub, adapter)
+        text = (await generate(stub, [item("x", GREEDY)], adapter="good"))["x"].text
+        await stub.UnloadAdapter(pb.UnloadAdapterRequest(name="good"), timeout=60)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await generate(stub, [item("x", GREEDY)], adapter="good")
+        assert as_valign_error(caught.value).code is ErrorCode.NOT_FOUND
+        assert not (await stub.ListAdapters(pb.ListAdaptersRequest(), timeout=10)).adapters
+        assert not (await load(stub, adapter)).already_loaded
+        assert (await generate(stub, [item("x", GREEDY)], adapter="good"))["x"].text == text
+        await stub.UnloadAdapter(pb.UnloadAdapterRequest(name="good"), timeout=60)
+
+
+def _no_effect(folder: Path, meta: dict[str, Any]) -> None:
+    """B all zero: loads well, changes nothing."""
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    from services.generator.adapter_files import read_header
+
+    header, _ = read_header(folder / "adapter_model.safetensors")
+    zeros = {name: np.zeros(entry["shape"], np.float16) for name, entry in header.items()}
+    save_file(zeros, folder / "adapter_model.safetensors")
+
+
+def _wrong_shape(folder: Path, meta: dict[str, Any]) -> None:
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    from services.generator.adapter_files import read_header
+
+    header, _ = read_header(folder / "adapter_model.safetensors")
+    shapes = {n: [s + 8 if s > 8 else s for s in entry["shape"]] for n, entry in header.items()}
+    save_file(
+        {n: np.full(shape, 0.01, np.float16) for n, shape in shapes.items()},
+        folder / "adapter_model.safetensors",
+    )
+
+
+def _unknown_layer(folder: Path, meta: dict[str, Any]) -> None:
+    """Passes every check of ours: the engine itself, or at last the proof, must refuse it."""
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    prefix = "base_model.model.model.layers.0.self_attn.nowhere.q_proj"
+    save_file(
+        {
+            f"{prefix}.lora_A.weight": np.full((8, 576), 0.01, np.float16),
+            f"{prefix}.lora_B.weight": np.full((576, 8), 0.01, np.float16),
+        },
+        folder / "adapter_model.safetensors",
+    )
+
+
+def _pickle(folder: Path, meta: dict[str, Any]) -> None:
+    (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")
+
+
+def _missing(folder: Path, meta: dict[str, Any]) -> None:
+    (folder / "adapter_config.json").unlink()
+
+
+def _other_base(folder: Path, meta: dict[str, Any]) -> None:
+    meta["base_fingerprint"] = "0" * 64
+
+
+def _wrong_canary(folder: Path, meta: dict[str, Any]) -> None:
+    meta["canaries"] = [{**c, "logprob_adapter": 1.1 * c["logprob_adapter"]} for c in meta["canaries"]]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (_no_effect, "does not answer as it did in training"),
+        (_wrong_shape, "the base model needs"),
+        (_unknown_layer, "unknown"),
+        (_pickle, "pickled weights are refused"),
+        (_missing, "has no adapter_config.json"),
+        (_other_base, "another base model"),
+        (_wrong_canary, "does not answer as it did in training"),
+    ],
+)
+async def test_load_bad_adapter_refused_and_engine_goes_on(
+    service: GeneratorProcess,
+    adapter: dict[str, str],
+    spoil: Callable[[Path, dict[str, Any]], None],
+    says: str,
+    tmp_path: Path,
+) -> None:
+    store = service.store
+    folder = tmp_path / "adapter"
+    manifest = store.fetch_folder(adapter["uri"], adapter["sha256"], folder)
+    (folder / "manifest.json").unlink()
+    meta = dict(manifest.meta)
+    spoil(folder, meta)
+    name = f"bad{spoil.__name__}"
+    artifact = store.put_folder(f"adapters/{name}", folder, meta)
+    async with stub_of(service) as stub:
+        code, message = await refused(
+            load(stub, {"name": name, "uri": artifact.uri, "sha256": artifact.sha256})
+        )
+        assert code is ErrorCode.PRECONDITION
+        if says != "unknown":
+            assert says in message
+        assert not (await stub.ListAdapters(pb.ListAdaptersRequest(), timeout=10)).adapters
+        assert (await generate(stub, [item("x", "Hello")]))["x"].text
+
+
+async def test_load_rank_too_high_refused(service: GeneratorProcess) -> None:
+    adapter = service.make_adapter("too-high", 1, 96)
+    async with stub_of(service) as stub:
+        code, message = await refused(load(stub, adapter))
+    assert code is ErrorCode.PRECONDITION
+    assert "rank 96, the engine takes at most 64" in message
+
+
+async def test_load_sha_mismatch_and_damaged_file_refused(
+    service: GeneratorProcess, adapter: dict[str, str], tmp_path: Path
+) -> None:
+    source = service.folder / "store" / "adapters" / "good"
+    damaged = service.folder / "store" / "adapters" / "damaged"
+    shutil.copytree(source, damaged)
+    path = damaged / "adapter_model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(bytes(data))
+    async with stub_of(service) as stub:
+        assert (await refused(load(stub, adapter, name="s", sha256="0" * 64)))[0] is ErrorCode.PRECONDITION
+        uri = service.store.uri("adapters/damaged")
+        code, message = await refused(load(stub, adapter, name="d", uri=uri))
+    assert code is ErrorCode.PRECONDITION
+    assert "damaged" in message
