@@ -1,8 +1,10 @@
 """The orchestrator's application for tests: a real SQLite file, a real artifact folder, the fake queue."""
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from services.common.artifacts import ArtifactStore
@@ -23,12 +25,27 @@ class World:
     database_url: str
 
 
+@cache
+def _migrated_database() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "valign.db"
+        store = SqlRunStore(f"sqlite:///{path}")
+        store.migrate()
+        store.close()
+        return path.read_bytes()
+
+
+def migrated_store(folder: Path) -> tuple[SqlRunStore, str]:
+    """A migrated, empty store in a folder, and its URL; migrated once and copied, which is quicker."""
+    path = folder / "valign.db"
+    path.write_bytes(_migrated_database())
+    return SqlRunStore(f"sqlite:///{path}"), f"sqlite:///{path}"
+
+
 @contextmanager
 def world(folder: Path, probes: Sequence[Probe] = (), probe_timeout_s: float = 3.0) -> Iterator[World]:
     """A new, empty world in a folder."""
-    database_url = f"sqlite:///{folder}/valign.db"
-    store = SqlRunStore(database_url)
-    store.migrate()
+    store, database_url = migrated_store(folder)
     queue = FakeQueue(store)
     artifacts = ArtifactStore(str(folder / "artifacts"))
     application = Application(store, queue, artifacts, probes, probe_timeout_s=probe_timeout_s)

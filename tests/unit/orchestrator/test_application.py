@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.common.errors import (
@@ -106,6 +106,7 @@ async def test_create_run_taken_ids_are_drawn_again(here: World, monkeypatch: py
     assert (run.run_id, created) == ("r-2", True)
 
 
+@settings(deadline=None)
 @given(st.datetimes(datetime(2020, 1, 1), datetime(2099, 1, 1), timezones=st.just(UTC)))
 def test_new_run_id_is_safe_and_sorts_by_time(now: datetime) -> None:
     first, later = new_run_id(now), new_run_id(now + timedelta(seconds=1))

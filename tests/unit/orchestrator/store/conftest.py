@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from services.orchestrator.store import SqlRunStore
+from tests.fakes.orchestrator import migrated_store
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqlRunStore]:
     """Migrated and empty."""
-    store = SqlRunStore(f"sqlite:///{tmp_path}/valign.db")
-    store.migrate()
+    store, _ = migrated_store(tmp_path)
     yield store
     store.close()

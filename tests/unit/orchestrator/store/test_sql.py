@@ -212,6 +212,7 @@ def test_list_runs_page_size_out_of_range_is_invalid(store: SqlRunStore, page_si
         store.list_runs(page_size=page_size)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_token_decode_of_any_text_is_invalid_input_or_a_token(text: str) -> None:
     try:
@@ -221,6 +222,7 @@ def test_token_decode_of_any_text_is_invalid_input_or_a_token(text: str) -> None
     assert tokens.encode(*decoded) == text
 
 
+@settings(deadline=None)
 @given(st.datetimes(timezones=st.just(UTC)), st.text(max_size=40))
 def test_token_round_trip(time: datetime, run_id: str) -> None:
     assert tokens.decode(tokens.encode(time, run_id)) == (time, run_id)
