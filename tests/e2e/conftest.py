@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from services.cli.up.child import Child, ChildSpec
 
 ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 300.0
@@ -53,20 +54,24 @@ def system(smollm2: Path, minilm: Path, tmp_path_factory: pytest.TempPathFactory
     command = [sys.executable, "-m", "services.cli", "up", "--home", str(home), "--any-ports"]
     command += ["--model", str(smollm2), "--encoder", str(minilm)]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "VALIGN_GENERATOR_MAX_MODEL_LEN": "1024"}
-    log = (home / "up.log").open("wb")
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
+    # a Child ends with this process, should somebody kill the tests
+    process = Child(ChildSpec("valign up", command, environment, home / "up.log"))
+    process.start()
     deadline_s = time.monotonic() + START_TIMEOUT_S
     try:
         while (state := _state(home))["status"] != "serving":
-            assert process.poll() is None, (home / "up.log").read_text()
+            assert process.exit_status() is None, process.log_tail(50)
             assert time.monotonic() < deadline_s, f"not serving: {state}"
             time.sleep(0.5)
         yield System(state["url"], state["services"]["generator"]["address"], home)
     finally:
         state = _state(home)
-        process.send_signal(signal.SIGTERM)
-        process.wait(STOP_TIMEOUT_S)
-        log.close()
-    assert process.returncode == 0, (home / "up.log").read_text()
+        process.terminate()
+        deadline_s = time.monotonic() + STOP_TIMEOUT_S
+        while process.exit_status() is None and time.monotonic() < deadline_s:
+            time.sleep(0.1)
+        status = process.exit_status()
+        process.kill_group()
+    assert status == 0, process.log_tail(50)
     left = [one["pid"] for one in state["services"].values() if Path(f"/proc/{one['pid']}").exists()]
     assert not left, f"still running after valign up has stopped: {left}"
