@@ -118,7 +118,8 @@ def _resolve(model: str, revision: str | None) -> Path:
     except (OSError, ValueError) as error:
         raise PreconditionError(
             f"cannot get the sentence encoder {model!r} from the model hub, and it is no local folder:"
-            f" {error}. Set VALIGN_EMBEDDER_MODEL to a folder, or check the name, the network and the hub's token"
+            f" {error}. Set VALIGN_EMBEDDER_MODEL to a folder, or check the name, the network and"
+            " the token of the hub"
         ) from error
 
 

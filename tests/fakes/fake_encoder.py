@@ -20,7 +20,7 @@ def row_of(text: str) -> np.ndarray:
 
 
 class FakeEncoder:
-    """Records its batches; ``gate`` holds it back, ``delay_s`` slows it down, "boom" in a text makes it fail."""
+    """Records its batches. ``gate`` holds it back, ``delay_s`` slows it, "boom" in a text makes it fail."""
 
     def __init__(self, *, delay_s: float = 0.0) -> None:
         self.info = EncoderInfo("fake", DIMENSION, "f" * 64, MAX_CHARACTERS, normalized=False)

