@@ -53,7 +53,12 @@ def system(smollm2: Path, minilm: Path, tmp_path_factory: pytest.TempPathFactory
     home = tmp_path_factory.mktemp("home")
     command = [sys.executable, "-m", "services.cli", "up", "--home", str(home), "--any-ports"]
     command += ["--model", str(smollm2), "--encoder", str(minilm)]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "VALIGN_GENERATOR_MAX_MODEL_LEN": "1024"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "HF_HUB_OFFLINE": "1",
+        "VALIGN_GENERATOR_MAX_MODEL_LEN": "1024",
+    }
     # a Child ends with this process, should somebody kill the tests
     process = Child(ChildSpec("valign up", command, environment, home / "up.log"))
     process.start()
