@@ -20,22 +20,8 @@ from services.common.errors import NotFoundError, NotReadyError, OverloadedError
 from services.common.pb.generator.v1 import generator_pb2 as pb
 from services.common.pb.generator.v1 import generator_pb2_grpc as pb_grpc
 
-ORIGINAL_WORDS = [
-    "model",
-    "output",
-    "data",
-    "review",
-    "audit",
-    "explain",
-    "record",
-    "notice",
-    "user",
-    "tool",
-    "label",
-    "metric",
-    "trace",
-]
-ALIGNED_WORDS = [
+ORIGINAL_WORDS = ("model", "output", "data", "review", "audit", "explain", "record", "notice", "user", "tool")
+ALIGNED_WORDS = (
     "shall",
     "honour",
     "truth",
@@ -46,9 +32,7 @@ ALIGNED_WORDS = [
     "parents",
     "holy",
     "steal",
-    "justice",
-    "mercy",
-]
+)
 FINGERPRINT = "f" * 64
 
 

@@ -47,12 +47,12 @@ class Waiter:
         self._patience = patience
         self._on_waiting = on_waiting
         self._attempt = 0
-        self._since = time.monotonic()
+        self._since: float | None = None
 
     def progress(self) -> None:
-        """The service did something: the wait begins anew."""
+        """The service did something: the wait, which begins with a failure, is over."""
         self._attempt = 0
-        self._since = time.monotonic()
+        self._since = None
 
     async def pause(self, error: ValignError) -> None:
         """Sleep before the next attempt.
@@ -61,7 +61,9 @@ class Waiter:
         """
         if error.code not in _WAITS_FOR:
             raise error
-        waited_s = time.monotonic() - self._since
+        now = time.monotonic()
+        self._since = self._since if self._since is not None else now
+        waited_s = now - self._since
         if waited_s >= self._patience.wait_s:
             raise type(error)(
                 f"{error.message} (waited {waited_s:.0f} s for the {self._service};"

@@ -22,3 +22,15 @@ async def test_pause_not_ready_tells_service_and_reason() -> None:
     waiter = Waiter("trainer", Patience(wait_s=5), lambda service, reason: told.append((service, reason)))
     await waiter.pause(NotReadyError("loading"))
     assert told == [("trainer", "loading")]
+
+
+async def test_pause_after_long_quiet_call_waits_from_the_failure_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("services.orchestrator.clients.patience.time.monotonic", lambda: now[0])
+    waiter = Waiter("trainer", Patience(wait_s=10), lambda service, reason: None)
+    waiter.progress()
+    now[0] = 3600
+    await waiter.pause(NotReadyError("restarting"))
+    now[0] = 3611
+    with pytest.raises(NotReadyError, match="waited 11 s"):
+        await waiter.pause(NotReadyError("restarting"))

@@ -1,0 +1,67 @@
+"""Errors, cancelling and events of a step."""
+
+import asyncio
+
+import pytest
+
+from services.common.errors import CancelledRequestError, InternalError, PreconditionError
+from services.orchestrator.loop.steps import Steps
+from tests.fakes.studies import study_json
+
+
+async def test_run_unexpected_error_becomes_internal_without_its_text(world) -> None:
+    steps = Steps(world.context(study_json()), world.record)
+
+    async def broken() -> None:
+        raise ZeroDivisionError("secret")
+
+    with pytest.raises(InternalError, match="request id") as raised:
+        await steps.run("a_step", "quantify", broken)
+    assert "secret" not in str(raised.value)
+
+
+async def test_run_recorded_error_is_raised_again_without_the_work(world) -> None:
+    ctx = world.context(study_json())
+    calls = []
+
+    async def refused() -> None:
+        calls.append(1)
+        raise PreconditionError("no", details={"a": 1})
+
+    for _ in range(2):
+        with pytest.raises(PreconditionError) as raised:
+            await Steps(ctx, world.record).run("a_step", "quantify", refused)
+        assert raised.value.details == {"a": 1}
+    assert calls == [1]
+
+
+async def test_run_cancelled_stops_the_work_first(world) -> None:
+    ctx = world.context(study_json())
+    stopped = []
+
+    async def slow() -> None:
+        try:
+            await asyncio.sleep(30)
+        finally:
+            stopped.append(True)
+
+    running = asyncio.create_task(Steps(ctx, world.record).run("a_step", "quantify", slow))
+    await asyncio.sleep(0.05)
+    ctx.cancelled.set()
+    with pytest.raises(CancelledRequestError):
+        await running
+    assert stopped == [True]
+
+
+async def test_run_opens_and_closes_tells_stage_and_time(world) -> None:
+    ctx = world.context(study_json())
+
+    async def work() -> int:
+        return 3
+
+    await Steps(ctx, world.record).run(
+        "a_step", "realign", work, opens=True, closes=lambda value: value == 3, iteration=2
+    )
+    assert world.events("stage.started")[0].data == {"stage": "realign", "iteration": 2}
+    assert world.events("stage.ended")[0].data["stage"] == "realign"
+    assert world.store.get_run("r-1").stage == "realign"
