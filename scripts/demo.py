@@ -108,9 +108,9 @@ def _exit(*_: object) -> NoReturn:
 
 def _models(folder: Path | None) -> tuple[Path, Path]:
     if folder is None:
-        from fetch_models import DEFAULT_CACHE  # its neighbour in this folder
+        from fetch_models import CACHE_VARIABLE, DEFAULT_CACHE  # its neighbour in this folder
 
-        folder = DEFAULT_CACHE
+        folder = Path(os.environ.get(CACHE_VARIABLE) or DEFAULT_CACHE).resolve()
     found = (folder / MODEL, folder / ENCODER)
     for model in found:
         if not (model / "config.json").is_file():
