@@ -6,13 +6,16 @@ embedding that the forward hook of ``AnswerLogits`` can narrow.
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.lora import Linear as LoraLinear
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from services.common.errors import InvalidInputError, PreconditionError
@@ -74,7 +77,27 @@ def new_adapter(model: PreTrainedModel, lora: LoraSpec, base_model: str) -> Peft
     adapted = get_peft_model(model, config, adapter_name=_ADAPTER)
     # PEFT writes the folder that the weights came from; the job's own name for them is told instead.
     adapted.peft_config[_ADAPTER].base_model_name_or_path = base_model
+    for module in adapted.modules():
+        if isinstance(module, LoraLinear):
+            module.forward = partial(_lora_forward, module)
     return adapted
+
+
+def _lora_forward(layer: LoraLinear, x: Tensor) -> Tensor:
+    """PEFT's own forward of a plain LoRA layer, in the base model's dtype.
+
+    PEFT casts each layer's input and both products to the adapter's float32 and back. As under
+    autocast, and as the generator serves it, the products are taken in the base's dtype here; the
+    weights, their gradients' sums and the optimizer stay float32.
+    """
+    base = layer.base_layer(x)
+    if layer.disable_adapters:
+        return base  # type: ignore[no-any-return]
+    down = layer.lora_A[_ADAPTER].weight.to(x.dtype)
+    up = layer.lora_B[_ADAPTER].weight.to(x.dtype)
+    inner = functional.linear(layer.lora_dropout[_ADAPTER](x), down)
+    summed = torch.addmm(base.flatten(0, -2), inner.flatten(0, -2), up.t(), alpha=layer.scaling[_ADAPTER])
+    return summed.view_as(base)
 
 
 def adapter_parameters(model: PeftModel) -> dict[str, nn.Parameter]:

@@ -80,3 +80,30 @@ def test_answer_logits_ends_cut_the_targets(loaded: Any) -> None:
     with torch.no_grad():
         _, targets, _ = forward([example], ends=[example.answer_end])
     assert targets.tolist() == list(example.token_ids[example.answer_start : example.answer_end])
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 5e-2)])
+def test_lora_forward_and_gradients_are_those_of_peft(
+    dtype: torch.dtype, tolerance: float, tmp_path: Path
+) -> None:
+    base = load_base(make_tiny_model("llama", tmp_path / "m"), dtype, "cpu")
+    model = new_adapter(base, LORA, "base")
+    parameters = adapter_parameters(model)
+    generator = torch.Generator().manual_seed(0)
+    for parameter in parameters.values():
+        parameter.data = torch.randn(parameter.shape, generator=generator) * 0.05
+    ids = torch.arange(12).reshape(2, 6)
+
+    def run() -> tuple[torch.Tensor, list[torch.Tensor]]:
+        logits = model(input_ids=ids, use_cache=False).logits.float()
+        grads = torch.autograd.grad(logits.square().mean(), list(parameters.values()))
+        return logits, list(grads)
+
+    ours, our_grads = run()
+    for module in model.modules():
+        module.__dict__.pop("forward", None)
+    theirs, their_grads = run()
+    scale = theirs.abs().max().item()
+    assert (ours - theirs).abs().max().item() < tolerance * scale
+    for our, their in zip(our_grads, their_grads, strict=True):
+        assert (our - their).norm() < 2 * tolerance * their.norm()
