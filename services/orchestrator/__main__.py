@@ -1,6 +1,7 @@
 """The orchestrator's process: builds the concrete objects, serves REST and gRPC, drains on SIGTERM."""
 
 import asyncio
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ import structlog
 import uvicorn
 
 from services.common.artifacts import ArtifactStore
-from services.common.errors import PreconditionError
+from services.common.errors import InternalError, PreconditionError
 from services.common.lifecycle import start_server, stop_event
 from services.common.logs import configure_logging
 from services.common.metrics import serve_metrics
@@ -44,9 +45,18 @@ class _HttpServer(uvicorn.Server):
         yield
 
 
+def _listen(host: str, port: int) -> socket.socket:
+    """The REST API's socket. PreconditionError if the port is taken: uvicorn would only exit."""
+    try:
+        return socket.create_server((host, port), backlog=2048)
+    except OSError as error:
+        raise PreconditionError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+
+
 async def serve(settings: OrchestratorSettings) -> None:
     """Serve until SIGTERM or SIGINT. The other services may be down: runs wait for them."""
     stopping = stop_event()
+    listener = _listen(settings.host, settings.http_port)
     settings.home.expanduser().mkdir(parents=True, exist_ok=True)
     if settings.system_database.startswith("sqlite:///"):
         Path(settings.system_database.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
@@ -95,18 +105,18 @@ async def serve(settings: OrchestratorSettings) -> None:
             timeout_graceful_shutdown=int(settings.drain_timeout_s),
         )
     )
-    serving = asyncio.create_task(http.serve())
+    serving = asyncio.create_task(http.serve(sockets=[listener]))
     stopped = asyncio.create_task(stopping.wait())
     try:
         await runner.launch()
         serve_metrics(settings.host, settings.metrics_port)
         await health.set_serving(True)
-        log.info("service.listening", name="orchestrator", port=port, http_port=settings.http_port)
+        http_port = listener.getsockname()[1]
+        log.info("service.listening", name="orchestrator", port=port, http_port=http_port)
         await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if serving.done() and not stopped.done():
-            raise PreconditionError(
-                f"the REST server on {settings.host}:{settings.http_port} ended: is its port in use?"
-            )
+            serving.result()
+            raise InternalError("the REST server ended by itself; its log lines say why")
     finally:
         log.info("service.draining", name="orchestrator", timeout_s=settings.drain_timeout_s)
         await health.set_serving(False)

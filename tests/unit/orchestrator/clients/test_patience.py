@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 
 from services.common.errors import InvalidInputError, NotReadyError
@@ -26,7 +28,8 @@ async def test_pause_not_ready_tells_service_and_reason() -> None:
 
 async def test_pause_after_long_quiet_call_waits_from_the_failure_on(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr("services.orchestrator.clients.patience.time.monotonic", lambda: now[0])
+    clock = SimpleNamespace(monotonic=lambda: now[0])
+    monkeypatch.setattr("services.orchestrator.clients.patience.time", clock)
     waiter = Waiter("trainer", Patience(wait_s=10), lambda service, reason: None)
     waiter.progress()
     now[0] = 3600
