@@ -9,9 +9,9 @@ is scored with the adapter and without it. Two things must hold:
    almost nothing is nothing: a logit of size 16 is rounded by up to 0.03, a token's
    log-probability so by about 0.05 nats, and independent errors of T tokens add up to
    0.05 * sqrt(T).
-2. *Effect.* The adapter's log-probabilities differ from the base's. Where the trainer saw a
-   shift larger than the errors that agreement allows, the engine's must be at least half of it;
-   a smaller one must at least not be zero.
+2. *Effect.* The adapter's log-probabilities differ from the base's, by at least the shift that
+   the trainer saw less the errors that agreement allows for both (the triangle inequality). A
+   shift so small that nothing is left of it must at least not be zero.
 """
 
 import math
@@ -22,7 +22,6 @@ from services.generator.types import Canary, CanaryProof, Score
 
 _SLACK_NATS_PER_SQRT_TOKEN = 0.05
 _MIN_SHIFT_NATS = 1e-4
-_MIN_SHARE_OF_EXPECTED_SHIFT = 0.5
 
 
 def prove(
@@ -51,7 +50,7 @@ def prove(
                 " trainer; the two use different tokenizers or chat templates"
             )
         size = max(abs(canary.logprob_adapter), 1e-9)
-        allowed = tolerance + _SLACK_NATS_PER_SQRT_TOKEN * math.sqrt(canary.tokens) / size
+        allowed = tolerance + _slack_nats(canary.tokens) / size
         error = abs(score.logprob - canary.logprob_adapter) / size
         # NaN must not pass as "not larger".
         ratio = error / allowed if math.isfinite(error) else math.inf
@@ -78,11 +77,11 @@ def prove(
     expected = _mean([abs(canary.logprob_adapter - canary.logprob_base) for canary in canaries])
     noise = _mean(
         [
-            tolerance * abs(c.logprob_adapter) + _SLACK_NATS_PER_SQRT_TOKEN * math.sqrt(c.tokens)
+            tolerance * (abs(c.logprob_adapter) + abs(c.logprob_base)) + 2 * _slack_nats(c.tokens)
             for c in canaries
         ]
     )
-    needed = _MIN_SHARE_OF_EXPECTED_SHIFT * expected if expected > noise else _MIN_SHIFT_NATS
+    needed = max(expected - noise, _MIN_SHIFT_NATS)
     if shift < needed:
         raise PreconditionError(
             f"adapter {name} has no effect: it moves the canaries by {shift:.5f} nats on average, at least"
@@ -90,6 +89,10 @@ def prove(
             details={"mean_shift_nats": shift, "needed_nats": needed, "trainer_shift_nats": expected},
         )
     return CanaryProof(len(canaries), error, allowed, shift)
+
+
+def _slack_nats(tokens: int) -> float:
+    return _SLACK_NATS_PER_SQRT_TOKEN * math.sqrt(tokens)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -30,7 +30,7 @@ def main(model: str, store: str, name: str, seed: int = 1, rank: int = 8) -> Non
     tuned = get_peft_model(base, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets))
     for parameter_name, parameter in tuned.named_parameters():
         if "lora_B" in parameter_name:
-            parameter.data.normal_(0.0, 0.03)
+            parameter.data.normal_(0.0, 0.2)
     tuned.to(torch.bfloat16)
     tuned.eval()
 

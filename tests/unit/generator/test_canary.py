@@ -48,10 +48,15 @@ def test_prove_small_expected_shift_and_small_one_seen_passes() -> None:
     assert proof.mean_shift_nats == pytest.approx(0.1)
 
 
-def test_prove_half_of_a_large_shift_missing_refused() -> None:
-    # Expected 3 nats (limit of noise 1.1); seen 1.
-    with pytest.raises(PreconditionError, match="no effect"):
-        prove("a", [canary(-100.0, -103.0)], [Score(-100.0, 4)], [Score(-101.0, 4)], 0.01)
+def test_prove_most_of_a_large_shift_missing_refused() -> None:
+    # Expected 6 nats; errors allowed 1 % of 100 and of 106, and twice 0.05 * sqrt(4): 2.26.
+    with pytest.raises(PreconditionError, match=r"at least 3\.74000 are needed"):
+        prove("a", [canary(-100.0, -106.0)], [Score(-100.0, 4)], [Score(-103.0, 4)], 0.01)
+    prove("a", [canary(-100.0, -106.0)], [Score(-100.0, 4)], [Score(-104.0, 4)], 0.01)
+
+
+def test_prove_shift_within_rounding_errors_measured_on_smollm2_passes() -> None:
+    prove("a", [canary(-40.0, -40.6, 10)], [Score(-40.1, 10)], [Score(-40.2, 10)], 0.01)
 
 
 def test_prove_nan_from_engine_refused() -> None:
