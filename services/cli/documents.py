@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from services.cli.errors import CliError
 
 # Keys of a study that may name a file instead of a packaged id.
@@ -38,6 +36,8 @@ def load_study(path: Path) -> StudyDocument:
     Line numbers of everything else stay as they are, so that an error points into the user's
     own file. A study that is no YAML mapping is sent as it is: the orchestrator says what is wrong.
     """
+    import yaml  # here, so that `valign --help` does not wait for it
+
     text = read_text(path)
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -62,6 +62,8 @@ def _names_file(value: str) -> bool:
 
 
 def _load(file: Path) -> Any:
+    import yaml
+
     try:
         return yaml.safe_load(read_text(file))
     except yaml.YAMLError as error:
