@@ -5,7 +5,7 @@ Two comparisons, each interleaved (ours, theirs, ours, ...) so that a busy machi
 - bulk: many texts in one call, against one ``encode`` of all of them; ratio of texts/s.
 - callers: 32 concurrent callers with one text a call, against ``encode`` of one text after another.
 
-    python bench/embedder.py [MODEL_FOLDER] [--precision float32|bfloat16] [--texts N] [--rounds N]
+    python -m bench.embedder [MODEL_FOLDER] [--precision float32|bfloat16] [--texts N] [--rounds N]
 
 JSON to stdout. The service is the real one, in a process of its own; the client and the plain encoder
 share this process and are never busy at the same time. The plain encoder always computes in float32, as
@@ -158,5 +158,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
     main()
