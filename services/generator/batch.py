@@ -1,7 +1,7 @@
 """Work on a stream of items with bounded concurrency; results come in the order in which they end."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
 ItemT = TypeVar("ItemT")
@@ -14,7 +14,7 @@ async def run_batch(
     slots: asyncio.Semaphore,
     *,
     max_unread: int,
-) -> AsyncIterator[ResultT]:
+) -> AsyncGenerator[ResultT, None]:
     """Start ``work`` for each item as it arrives, and yield each result at the moment it ends.
 
     An item is taken from ``items`` only when there is a slot for it, so that a caller who sends

@@ -1,8 +1,8 @@
 """What the generator does with batches: leases, slots, metrics, item errors."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -45,7 +45,7 @@ class Generator:
 
     async def generate(
         self, adapter: str, items: AsyncIterator[Asked[GenerateItem]]
-    ) -> AsyncIterator[Outcome[Completion]]:
+    ) -> AsyncGenerator[Outcome[Completion], None]:
         """Complete items as they arrive; outcomes come in the order in which they end.
 
         Raises:
@@ -61,12 +61,13 @@ class Generator:
             TOKENS.labels("generated").inc(result.completion_tokens)
             return result
 
-        async for outcome in self._run("generate", adapter, items, work):
-            yield outcome
+        async with aclosing(self._run("generate", adapter, items, work)) as outcomes:
+            async for outcome in outcomes:
+                yield outcome
 
     async def score(
         self, adapter: str, items: AsyncIterator[Asked[ScoreItem]]
-    ) -> AsyncIterator[Outcome[Score]]:
+    ) -> AsyncGenerator[Outcome[Score], None]:
         """Score continuations as they arrive. Raises as ``generate`` does."""
 
         async def work(item: ScoreItem, lease: Lease) -> Score:
@@ -74,8 +75,9 @@ class Generator:
             TOKENS.labels("scored").inc(result.tokens)
             return result
 
-        async for outcome in self._run("score", adapter, items, work):
-            yield outcome
+        async with aclosing(self._run("score", adapter, items, work)) as outcomes:
+            async for outcome in outcomes:
+                yield outcome
 
     async def _run(
         self,
@@ -83,7 +85,7 @@ class Generator:
         adapter: str,
         items: AsyncIterator[Asked[ItemT]],
         work: Callable[[ItemT, Lease], Awaitable[ResultT]],
-    ) -> AsyncIterator[Outcome[ResultT]]:
+    ) -> AsyncGenerator[Outcome[ResultT], None]:
         gauge = IN_FLIGHT.labels(kind)
         # NotReadyError now, before the caller sends a whole batch to no engine.
         _ = self.engine.info
@@ -107,8 +109,10 @@ class Generator:
                 return Outcome(asked.id, result, lease.name, lease.sha256)
 
             batch = run_batch(_unique(items), one, self._slots, max_unread=self._max_unread)
-            async for outcome in batch:
-                yield outcome
+            # Closed here and not by the garbage collector: the lease must outlive the work.
+            async with aclosing(batch):
+                async for outcome in batch:
+                    yield outcome
 
     @contextmanager
     def _one_call(self) -> Iterator[None]:

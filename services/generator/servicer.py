@@ -1,6 +1,7 @@
 """The gRPC face: convert, call, convert."""
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 from services.common.pb.generator.v1 import generator_pb2 as pb
@@ -35,8 +36,9 @@ class GeneratorServicer(rpc.GeneratorServiceServicer):
                 for item in request.items:
                     yield convert.generate_item_from(item)
 
-        async for outcome in self._generator.generate(first.adapter, items()):
-            yield convert.generate_response(outcome)
+        async with aclosing(self._generator.generate(first.adapter, items())) as outcomes:
+            async for outcome in outcomes:
+                yield convert.generate_response(outcome)
 
     async def Score(  # noqa: N802
         self, request_iterator: AsyncIterator[pb.ScoreRequest], context: Any
@@ -52,8 +54,9 @@ class GeneratorServicer(rpc.GeneratorServiceServicer):
                 for item in request.items:
                     yield convert.score_item_from(item)
 
-        async for outcome in self._generator.score(first.adapter, items()):
-            yield convert.score_response(outcome)
+        async with aclosing(self._generator.score(first.adapter, items())) as outcomes:
+            async for outcome in outcomes:
+                yield convert.score_response(outcome)
 
     async def LoadAdapter(self, request: pb.LoadAdapterRequest, context: Any) -> pb.LoadAdapterResponse:  # noqa: N802
         result = await self._generator.adapters.load(request.name, request.uri, request.sha256)

@@ -98,7 +98,9 @@ class FakeEngine:
 
     async def score(self, prompt: Prompt, continuation: str, lora: LoraHandle | None) -> Score:
         await self._work()
-        return Score(base_logprob(continuation) + (self.shift_nats if lora else 0.0), len(continuation.split()))
+        return Score(
+            base_logprob(continuation) + (self.shift_nats if lora else 0.0), len(continuation.split())
+        )
 
     async def add_lora(self, lora: LoraHandle) -> None:
         self._check()

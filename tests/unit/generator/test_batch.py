@@ -71,7 +71,7 @@ async def test_run_batch_reader_that_stops_holds_back_itself_only() -> None:
     await asyncio.sleep(0.01)
     other = [r async for r in run_batch(numbers(100), work, slots, max_unread=4)]
     assert len(other) == 100
-    await idle.aclose()  # type: ignore[attr-defined]
+    await idle.aclose()
 
 
 @pytest.mark.parametrize("where", ["work", "items"])
