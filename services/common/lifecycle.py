@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 import structlog
 
-from services.common.errors import PreconditionError
+from services.common.errors import PreconditionError, ValignError
 from services.common.metrics import serve_metrics
 from services.common.rpc.server import Health, build_server
 from services.common.settings import ServiceSettings
@@ -60,10 +60,26 @@ async def run_service(
     """Serve until a signal comes, then drain.
 
     The port opens first (health says NOT_SERVING), then ``start`` loads what there is to load
-    and sets the health itself. If ``start`` raises, the process ends with that error. On a
-    signal health turns NOT_SERVING before anything else, calls in flight get
-    ``settings.drain_timeout_s`` seconds, and ``stop`` releases what ``start`` took.
+    and sets the health itself. If ``start`` or the port fails with an error that we foresee, the
+    process says so in one line and exits with status 1. On a signal health turns NOT_SERVING
+    before anything else, calls in flight get ``settings.drain_timeout_s`` seconds, and ``stop``
+    releases what ``start`` took.
     """
+    try:
+        await _serve(name, settings, service_names, register, start, stop)
+    except ValignError as error:
+        log.error("service.failed", name=name, code=error.code.value, reason=error.message)
+        raise SystemExit(1) from error
+
+
+async def _serve(
+    name: str,
+    settings: ServiceSettings,
+    service_names: Sequence[str],
+    register: Callable[[grpc.aio.Server], None],
+    start: Callable[[Health], Coroutine[Any, Any, None]],
+    stop: Callable[[], Awaitable[None]],
+) -> None:
     stopping = stop_event()
     health = Health(service_names)
     await health.set_serving(False)
