@@ -1,6 +1,7 @@
 """Stage report: everything that the steps recorded, as one Report, and its two files."""
 
 import asyncio
+import importlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -33,6 +34,20 @@ from services.orchestrator.report.schema import (
 
 Facts = Mapping[str, Any]
 """Recorded results by step: plan, quantified, analysed, iterations, judged…; see ``workflow``."""
+
+
+_SLOW_IMPORTS = (
+    "sklearn.manifold",
+    "matplotlib.figure",
+    "matplotlib.lines",
+    "matplotlib.backends.backend_svg",
+)
+
+
+def warm_up() -> None:
+    """Import what the report draws with, while the run waits for other services: it takes seconds."""
+    for name in _SLOW_IMPORTS:
+        importlib.import_module(name)
 
 
 async def write_report(ctx: RunContext, facts: Facts, table: PairTable, ledger: Ledger) -> dict[str, Any]:

@@ -4,6 +4,7 @@ prepare, uncover (originals, aligned), quantify, analyse, then per iteration tra
 validate, conclude; judge (base, best, constant); report.
 """
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,6 +32,7 @@ async def realign_model(ctx: RunContext, record: Record) -> dict[str, Any]:
 
     facts: dict[str, Any] = {"iterations": []}
     facts["plan"] = await steps.run("prepare", "prepare", begin, opens=True, closes=_always)
+    warming = asyncio.create_task(asyncio.to_thread(reporting.warm_up))
     facts["originals"] = await steps.run(
         "uncover_originals", "uncover", lambda: uncover.draw_originals(ctx), opens=True
     )
@@ -51,6 +53,7 @@ async def realign_model(ctx: RunContext, record: Record) -> dict[str, Any]:
         await _judge(ctx, steps, facts, tables)
 
     async def report() -> dict[str, Any]:
+        await warming
         return await reporting.write_report(ctx, facts, await tables.get(), steps.ledger)
 
     result: dict[str, Any] = await steps.run("report", "report", report, opens=True, closes=_always)
