@@ -4,6 +4,7 @@ import asyncio
 import importlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -85,9 +86,9 @@ async def assemble(ctx: RunContext, facts: Facts, table: PairTable) -> Report:
         run_id=ctx.run_id,
         name=ctx.study.name,
         created_at=datetime.now(UTC),
-        base_model=plan["model"],
+        base_model=_shown(plan["model"]),
         reference_set=sets.reference_set.id,
-        encoder=plan["encoder"],
+        encoder=_shown(plan["encoder"]),
         provenance=Provenance(
             model_fingerprint=plan["model_fingerprint"],
             encoder_fingerprint=plan["encoder_fingerprint"],
@@ -116,6 +117,11 @@ async def assemble(ctx: RunContext, facts: Facts, table: PairTable) -> Report:
         moved=_moved(table, best, realigned),
         swap=Swap(loads=tuple(_swap_load(entry) for entry in trained)) if trained else None,
     )
+
+
+def _shown(model: str) -> str:
+    """A hub id as it is; of a local folder its name, since the rest says nothing to others."""
+    return PurePath(model).name if model.startswith((".", "/", "~")) or "\\" in model else model
 
 
 def _times(ctx: RunContext, ledger: Ledger) -> dict[str, dict[str, float]]:
