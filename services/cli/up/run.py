@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 TICK_S = 0.5
+# Watching over what serves takes a core's time from it: look less often.
+SERVING_TICK_S = 2.0
 
 
 class _StopSignalError(Exception):
@@ -103,7 +105,7 @@ def _watch_over(home: Home, plan: UpPlan, supervisor: Supervisor, screen: "Conso
 def _tick(home: Home, plan: UpPlan, supervisor: Supervisor, phase: str) -> None:
     supervisor.tick()
     _write_state(home, plan, supervisor, "serving" if supervisor.ready else phase)
-    time.sleep(TICK_S)
+    time.sleep(SERVING_TICK_S if supervisor.ready else TICK_S)
 
 
 def _status(children: Sequence[Supervised], elapsed_s: float) -> "Table":
