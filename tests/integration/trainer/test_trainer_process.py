@@ -41,7 +41,7 @@ class Service:
             "VALIGN_TRAINER_DEVICE": "cpu",
         }
         with (self.root / "service.log").open("ab") as log:
-            self.process = subprocess.Popen(  # noqa: ASYNC220
+            self.process = subprocess.Popen(
                 [sys.executable, "-m", "services.trainer"], cwd=ROOT, env=env, stderr=log, stdout=log
             )
         await wait_until_serving(self.target, timeout_s=60)
