@@ -170,6 +170,10 @@ class TrainingStatus:
 class Trainer(Protocol):
     """Training jobs; ``start`` attaches to a job that is known."""
 
+    def job_id(self, request: TrainingRequest) -> str:
+        """The id that ``start`` will give the request's job."""
+        ...
+
     async def start(self, request: TrainingRequest) -> str:
         """Begin or join the job and return its id (a hash of the request)."""
         ...

@@ -51,6 +51,10 @@ class GrpcTrainer:
         self._patience = patience or Patience()
         self._on_waiting = on_waiting
 
+    def job_id(self, request: TrainingRequest) -> str:
+        """``job_id_of(request)``."""
+        return job_id_of(request)
+
     async def start(self, request: TrainingRequest) -> str:
         """Begin or join the job; its id is ``job_id_of(request)``."""
         job_id = job_id_of(request)

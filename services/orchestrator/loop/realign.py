@@ -58,9 +58,9 @@ def training_request(
 async def train(ctx: RunContext, request: TrainingRequest, iteration: int) -> dict[str, Any]:
     """Start or join the job and follow it to its end. Raises the job's own error if it failed."""
     with ctx.clock.external("training"):
+        # Kept before the job begins, so that cancelling finds it whenever this process dies.
+        await ctx.put_value("training_job", ctx.services.trainer.job_id(request))
         job_id = await ctx.services.trainer.start(request)
-        # Kept, so that cancelling finds the job after a restart too.
-        await ctx.put_value("training_job", job_id)
         last: TrainingStatus | None = None
         async for last in ctx.services.trainer.watch(job_id):
             _tell(ctx, last, iteration)

@@ -14,7 +14,7 @@ from dbos import DBOS, DBOSConfig, SetWorkflowID
 from dbos import error as dbos_error
 
 from services.common.artifacts import ArtifactStore
-from services.common.errors import CancelledRequestError, InternalError, ValignError
+from services.common.errors import CancelledRequestError, InternalError, PreconditionError, ValignError
 from services.orchestrator.loop import ending, metrics
 from services.orchestrator.loop.context import Connect, RunContext
 from services.orchestrator.loop.journal import Journal
@@ -189,6 +189,13 @@ class LoopRunner:
         if status is None:
             log.info("run.handed_over", run_id=run_id)
             await self.enqueue(run_id)
+        elif status.app_version not in (None, LOOP_VERSION):
+            outdated = PreconditionError(
+                f"the run was begun by loop version {status.app_version}, and this one is {LOOP_VERSION}:"
+                " start it anew"
+            )
+            await DBOS.cancel_workflow_async(run_id)
+            await asyncio.to_thread(ending.fail_run, self._store, run_id, outdated)
         elif status.status not in _ALIVE and run_id not in self._active:
             record = await asyncio.to_thread(self._store.get_run, run_id)
             if record.cancel_requested:

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+import pytest
+
 from services.orchestrator.loop.runner import LoopConfig, LoopRunner
 from services.orchestrator.ports import RunStatus
 from tests.fakes.studies import study_json
@@ -79,7 +81,7 @@ async def test_shutdown_in_training_attaches_at_next_launch(world) -> None:
     async with launched(world) as runner:
         await runner.enqueue("r-1")
         await until(lambda: bool(world.fakes.trainer.jobs))
-    assert [job.state.state for job in world.fakes.trainer.jobs.values()] == [2]
+    assert all(job.state.state != 5 for job in world.fakes.trainer.jobs.values())
     async with launched(world):
         await until(ended(world, "r-1"))
     assert world.fakes.trainer.attached == 1
@@ -126,3 +128,19 @@ async def test_services_down_run_waits_and_says_so(world) -> None:
         await until(ended(world, "r-1"))
     assert world.report()
     assert world.events("service.waiting")[0].data["service"] == "generator"
+
+
+async def test_launch_run_of_another_loop_version_fails_and_says_so(
+    world, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.fakes.trainer.step_s = 5
+    create(world)
+    async with launched(world) as runner:
+        await runner.enqueue("r-1")
+        await until(lambda: bool(world.fakes.trainer.jobs))
+    monkeypatch.setattr("services.orchestrator.loop.runner.LOOP_VERSION", "valign-loop-999")
+    async with launched(world):
+        await until(ended(world, "r-1"))
+    run = world.store.get_run("r-1")
+    assert (run.status, run.error_code) == (RunStatus.FAILED, "PRECONDITION")
+    assert "valign-loop-999" in run.error_message
