@@ -69,7 +69,7 @@ class Load:
     def see(self, event: dict[str, Any]) -> None:
         """Begin with the last training step, end with the iteration."""
         data = event.get("data", {})
-        if event.get("kind") == "training.progress" and 0 < data["total_steps"] <= data["step"] + 1:
+        if event.get("kind") == "training.progress" and 0 < data["total_steps"] == data["step"]:
             self.started.set()
         if event.get("kind") in ("iteration.ended", "run.failed") or "status" in event:
             self.stopping = True
@@ -79,7 +79,7 @@ class Load:
         await self.started.wait()
         while not self.stopping:
             began_s = time.time()
-            answer = await generate(self.stub, "", 64, f"{PROMPT} Number {number}.", temperature=0.8)
+            answer = await generate(self.stub, "", 32, f"{PROMPT} Number {number}.", temperature=0.8)
             self.requests.append(Request(began_s, time.time(), answer))
 
 
