@@ -21,7 +21,7 @@ if [ -z "$build" ]; then
 fi
 case $build in cpu | gpu) ;; *) die "VALIGN_BUILD is '$build'; it must be cpu or gpu" ;; esac
 
-stamp="$venv/.valign-$build-$(cat requirements/*.txt scripts/setup_env.sh pyproject.toml | sha256sum | cut -c1-16)"
+stamp="$venv/.valign-$build-$(cat requirements/*.txt scripts/setup_env.sh | sha256sum | cut -c1-16)"
 [ -e "$stamp" ] && exit 0
 
 find_python() {
