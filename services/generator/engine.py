@@ -238,6 +238,7 @@ class VllmEngine:
                 getattr(text_config, "max_position_embeddings", None) or settings.max_model_len,
             )
             device = current_platform.device_type
+            max_loras, max_cpu_loras = _adapter_slots(device, settings.max_loras, settings.max_cpu_loras)
             arguments = AsyncEngineArgs(
                 model=str(folder),
                 dtype=settings.dtype,
@@ -245,10 +246,10 @@ class VllmEngine:
                 max_num_seqs=settings.max_num_seqs,
                 enable_prefix_caching=settings.enable_prefix_caching,
                 enable_lora=True,
-                max_loras=settings.max_loras,
-                max_cpu_loras=settings.max_cpu_loras,
                 max_lora_rank=settings.max_lora_rank,
                 lora_target_modules=list(settings.lora_target_modules),
+                max_loras=max_loras,
+                max_cpu_loras=max_cpu_loras,
                 gpu_memory_utilization=settings.gpu_memory_utilization,
                 tensor_parallel_size=settings.tensor_parallel_size,
                 pipeline_parallel_size=settings.pipeline_parallel_size,
@@ -305,6 +306,18 @@ def _device_arguments(device: str, max_model_len: int, enforce_eager: bool | Non
         "enable_chunked_prefill": False,
         "max_num_batched_tokens": max(2048, max_model_len),
     }
+
+
+def _adapter_slots(device: str, max_loras: int, max_cpu_loras: int) -> tuple[int, int]:
+    """Slots for adapters in a step, and adapters in the process's memory.
+
+    vLLM's CPU kernels take the weights of a base-model token at index -1, that is from the *last* slot, when
+    a step mixes base and adapter requests. The last slot must therefore stay empty (all zeros): there is one
+    more slot than adapters that can ever be loaded.
+    """
+    if device != "cpu":
+        return max_loras, max_cpu_loras
+    return max_cpu_loras + 1, max_cpu_loras + 1
 
 
 def _request(lora: LoraHandle) -> Any:

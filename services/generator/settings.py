@@ -36,7 +36,9 @@ class GeneratorSettings(ServiceSettings):
         2048, description="Longest prompt plus completion in tokens; capped by the model's own limit.", ge=16
     )
     max_num_seqs: int = Field(256, description="Most sequences in one engine step.", ge=1)
-    max_loras: int = Field(2, description="Adapters that one engine step can mix.", ge=1)
+    max_loras: int = Field(
+        2, description="Adapters that one engine step can mix, on a GPU; on a CPU, all that are loaded.", ge=1
+    )
     max_cpu_loras: int = Field(8, description="Adapters that can be loaded at once.", ge=1)
     max_lora_rank: LoraRank = Field(64, description="Largest adapter rank.")
     lora_target_modules: tuple[str, ...] = Field(
@@ -70,7 +72,7 @@ class GeneratorSettings(ServiceSettings):
     )
     max_adapter_bytes: int = Field(2 * 1024**3, description="Largest adapter taken.", ge=1)
     canary_tolerance: float = Field(
-        0.01,
+        0.02,
         description="Tolerated error of a canary's log-probability, relative to the trainer's.",
         gt=0,
         lt=1,

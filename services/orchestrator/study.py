@@ -84,7 +84,7 @@ class TrainingSettings(_Section):
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
     max_length: Annotated[int, Field(ge=8)] = 1024
-    dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
+    dtype: Literal["bfloat16", "float32"] = "bfloat16"
     continue_adapter: bool = True
     canaries: Annotated[int, Field(ge=1, le=64)] = 4
     checkpoint_every_steps: Annotated[int, Field(ge=1)] = 25

@@ -136,6 +136,28 @@ async def test_unload_then_generate_not_found_and_load_again_works(
         await stub.UnloadAdapter(pb.UnloadAdapterRequest(name="good"), timeout=60)
 
 
+async def test_base_and_two_adapters_in_the_same_steps_do_not_mix(service: GeneratorProcess) -> None:
+    names = ("", "first", "second")
+    answers = ("A good neighbour keeps a promise.", "The sky is blue because of scattered light.")
+
+    async def logprobs(stub: Any, adapter: str) -> list[float]:
+        rows = [await score(stub, f"Question {n}?", answers[n % 2], adapter=adapter) for n in range(4)]
+        return [row.logprob for row in rows]
+
+    async with stub_of(service) as stub:
+        for seed, name in enumerate(names[1:], start=11):
+            await load(stub, service.make_adapter(name, seed, 8))
+        alone = [await logprobs(stub, name) for name in names]
+        together = await asyncio.gather(*(logprobs(stub, name) for name in names))
+        for name in names[1:]:
+            await stub.UnloadAdapter(pb.UnloadAdapterRequest(name=name), timeout=60)
+    for one, other in zip(alone, together, strict=True):
+        assert other == pytest.approx(one, rel=0.02)
+    # The three models are further apart than that, so that a mix-up would show.
+    for n in range(3):
+        assert sum(alone[n]) != pytest.approx(sum(alone[(n + 1) % 3]), rel=0.05)
+
+
 def _no_effect(folder: Path, meta: dict[str, Any]) -> None:
     """B all zero: loads well, changes nothing."""
     import numpy as np

@@ -48,11 +48,11 @@ def test_prove_small_expected_shift_and_small_one_seen_passes() -> None:
     assert proof.mean_shift_nats == pytest.approx(0.1)
 
 
-def test_prove_most_of_a_large_shift_missing_refused() -> None:
-    # Expected 6 nats; errors allowed 1 % of 100 and of 106, and twice 0.05 * sqrt(4): 2.26.
-    with pytest.raises(PreconditionError, match=r"at least 3\.74000 are needed"):
+def test_prove_base_moved_by_the_adapter_refused() -> None:
+    # The base is 3 nats off; 1 % of 106 and 0.05 * sqrt(4) are allowed: 1.16.
+    with pytest.raises(PreconditionError, match=r"base model no longer answers as the base: canary 0"):
         prove("a", [canary(-100.0, -106.0)], [Score(-100.0, 4)], [Score(-103.0, 4)], 0.01)
-    prove("a", [canary(-100.0, -106.0)], [Score(-100.0, 4)], [Score(-104.0, 4)], 0.01)
+    prove("a", [canary(-100.0, -106.0)], [Score(-100.0, 4)], [Score(-105.0, 4)], 0.01)
 
 
 def test_prove_shift_within_rounding_errors_measured_on_smollm2_passes() -> None:
