@@ -66,13 +66,16 @@ def load_checkpoint(
         except (SafetensorError, OSError, KeyError, ValueError) as error:
             log.warning("checkpoint.unreadable", path=str(path), error=str(error))
             continue
-        for name, parameter in parameters.items():
-            with torch.no_grad():
+        with torch.no_grad():
+            for name, parameter in parameters.items():
                 parameter.copy_(tensors[f"weight/{name}"])
-            optimizer.state[parameter] = {
-                key: tensors[f"{key}/{name}"].to(parameter.device if key != "step" else "cpu")
-                for key in ("step", "exp_avg", "exp_avg_sq")
-            }
+        # Through the optimizer, which knows where each tensor belongs: a fused AdamW wants even the number
+        # of steps on the parameters' device.
+        moments = {
+            index: {key: tensors[f"{key}/{name}"] for key in ("step", "exp_avg", "exp_avg_sq")}
+            for index, name in enumerate(parameters)
+        }
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
         log.info("checkpoint.restored", step=position.step)
         return position
     return Position()
