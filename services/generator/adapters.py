@@ -98,6 +98,7 @@ class Adapters:
         self._loaded: dict[str, _Loaded] = {}
         self._loads: dict[str, tuple[str, asyncio.Task[LoadResult]]] = {}
         self._content: dict[str, str] = {}
+        self._adding = asyncio.Lock()
 
     async def load(self, name: str, uri: str, sha256: str) -> LoadResult:
         """Fetch, check, load and prove an adapter; what is loaded already answers at once.
@@ -240,7 +241,7 @@ class Adapters:
         )
         self._content[lora.name] = sha256
         try:
-            await engine.add_lora(lora)
+            await self._add(lora)
             proof = await self._prove(lora, meta)
             if engine.incarnation != incarnation:
                 raise NotReadyError("the engine was restarted while the adapter was loaded; try again")
@@ -249,14 +250,36 @@ class Adapters:
             raise
         return _Loaded(lora, sha256, meta.rank, proof, incarnation)
 
-    async def _prove(self, lora: LoraHandle, meta: AdapterMeta) -> CanaryProof:
-        async def score_all(handle: LoraHandle | None) -> list[Score]:
-            return await asyncio.gather(
-                *(self._engine.score(c.prompt, c.continuation, handle) for c in meta.canaries)
-            )
+    async def _add(self, lora: LoraHandle) -> None:
+        """Load it, unless the engine itself holds as many as it may: the slot behind them stays empty."""
+        async with self._adding:
+            held = await self._engine.list_loras()
+            limit = self._engine.info.max_cpu_loras
+            if len(held) >= limit:
+                raise OverloadedError(
+                    f"the engine holds {len(held)} adapters, the most that it may ({limit}); unload one, or"
+                    " restart the generator if it lists fewer"
+                )
+            await self._engine.add_lora(lora)
 
-        with_adapter, without = await asyncio.gather(score_all(lora), score_all(None))
-        return prove(lora.name, meta.canaries, with_adapter, without, self._tolerance)
+    async def _prove(self, lora: LoraHandle, meta: AdapterMeta) -> CanaryProof:
+        # All of them end before any error is raised: a request that is still in the engine when the adapter
+        # is removed would make vLLM load it again, from a folder that is gone.
+        answers = await asyncio.gather(
+            *(
+                self._engine.score(canary.prompt, canary.continuation, handle)
+                for handle in (lora, None)
+                for canary in meta.canaries
+            ),
+            return_exceptions=True,
+        )
+        scores: list[Score] = []
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+            scores.append(answer)
+        count = len(meta.canaries)
+        return prove(lora.name, meta.canaries, scores[:count], scores[count:], self._tolerance)
 
     async def _roll_back(self, lora: LoraHandle) -> None:
         try:

@@ -74,11 +74,12 @@ class Supervisor:
         """Start again until it works; returns the pause before the next restart."""
         while True:
             log.info("engine.restarting", in_s=pause_s)
-            await self._engine.stop()
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, self._backoff_max_s)
-            ENGINE_RESTARTS.inc()
             try:
+                # In here too: an engine that cannot be cleared away must not end the watch over it.
+                await self._engine.stop()
+                ENGINE_RESTARTS.inc()
                 await self._engine.start()
             except Exception:
                 log.exception("engine.start_failed")

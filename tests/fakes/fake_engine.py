@@ -36,7 +36,8 @@ class FakeEngine:
         gate: while cleared, no request ends.
         shift_nats: what an adapter adds to a score (0: an adapter without effect).
         refuse_lora: message with which ``add_lora`` fails, or None.
-        start_failures: how many of the next starts fail.
+        start_failures, stop_failures: how many of the next starts and stops fail.
+        too_long: continuations that ``score`` refuses at once.
         running, most_running: requests now and at most.
         aborted: requests that were cancelled.
     """
@@ -50,6 +51,8 @@ class FakeEngine:
         self.shift_nats = 5.0
         self.refuse_lora: str | None = None
         self.start_failures = 0
+        self.stop_failures = 0
+        self.too_long: set[str] = set()
         self.loras: dict[int, LoraHandle] = {}
         self.ids_ever: list[int] = []
         self.running = 0
@@ -72,6 +75,9 @@ class FakeEngine:
 
     async def stop(self) -> None:
         self.stops += 1
+        if self.stop_failures:
+            self.stop_failures -= 1
+            raise RuntimeError("the fake engine was told not to stop")
         if self._dead is not None:
             self._dead.set()
         self._dead = None
@@ -97,6 +103,8 @@ class FakeEngine:
         return Completion(text, "stop", words, 1)
 
     async def score(self, prompt: Prompt, continuation: str, lora: LoraHandle | None) -> Score:
+        if continuation in self.too_long:
+            raise InvalidInputError("the continuation is too long")
         await self._work()
         return Score(
             base_logprob(continuation) + (self.shift_nats if lora else 0.0), len(continuation.split())

@@ -15,7 +15,8 @@ from services.common.errors import (
     PreconditionError,
 )
 from services.generator.adapters import Adapters
-from tests.fakes.adapter_folders import write_adapter
+from services.generator.types import LoraHandle
+from tests.fakes.adapter_folders import meta, write_adapter
 from tests.fakes.fake_engine import FakeEngine
 
 
@@ -132,6 +133,36 @@ async def test_load_engine_refuses_leaves_nothing_behind(rig: Rig) -> None:
     assert rig.cached() == []
     rig.engine.refuse_lora = None
     await rig.adapters.load("a", artifact.uri, artifact.sha256)
+
+
+async def test_load_one_canary_refused_others_end_before_the_adapter_leaves(rig: Rig) -> None:
+    # vLLM would load it again for a request that still waits, from a folder that is gone.
+    [canary] = meta()["canaries"]
+    artifact = rig.write(meta_changes={"canaries": [canary, canary | {"continuation": "much too long"}]})
+    rig.engine.too_long.add("much too long")
+    rig.engine.gate.clear()
+    task = asyncio.create_task(rig.adapters.load("a", artifact.uri, artifact.sha256))
+    async with asyncio.timeout(5):
+        while rig.engine.running < 2:
+            await asyncio.sleep(0.005)
+    await asyncio.sleep(0.02)
+    assert not task.done()
+    assert len(rig.engine.loras) == 1
+    rig.engine.gate.set()
+    with pytest.raises(InvalidInputError, match="too long"):
+        await task
+    assert rig.engine.loras == {}
+    assert rig.cached() == []
+
+
+async def test_load_engine_holds_adapters_that_nobody_knows_is_overloaded(rig: Rig) -> None:
+    artifact = rig.write()
+    for lora_id in (98, 99):
+        rig.engine.loras[lora_id] = LoraHandle("left", lora_id, rig.tmp_path)
+    with pytest.raises(OverloadedError, match="holds 2 adapters"):
+        await rig.adapters.load("a", artifact.uri, artifact.sha256)
+    assert sorted(rig.engine.loras) == [98, 99]
+    assert rig.cached() == []
 
 
 async def test_load_wrong_sha_refused(rig: Rig) -> None:

@@ -54,3 +54,13 @@ async def test_supervisor_first_start_fails_error_is_raised() -> None:
         await watch.start(health)
     assert not health.serving
     await watch.stop()
+
+
+async def test_supervisor_engine_cannot_be_cleared_away_at_first_comes_back() -> None:
+    engine, health = FakeEngine(), RecordingHealth()
+    watch = supervisor(engine, [])
+    await watch.start(health)
+    engine.stop_failures = 1
+    engine.die()
+    await wait_for_states(health, [True, False, True])
+    await watch.stop()
