@@ -126,6 +126,7 @@ class PlainDisplay:
         self._console = console
         self._every_s = every_s
         self._last_s = float("-inf")
+        self._last_line = ""
 
     def __enter__(self) -> "PlainDisplay":
         return self
@@ -142,7 +143,11 @@ class PlainDisplay:
             if not complete and now - self._last_s < self._every_s:
                 return
             self._last_s = now
-        self.note(describe(kind, data))
+        line = describe(kind, data)
+        # The last step of a job is told more than once: done, saved, ended.
+        if line != self._last_line:
+            self._last_line = line
+            self.note(line)
 
     def note(self, text: str) -> None:
         """Print a line."""
