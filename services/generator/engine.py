@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 
-from services.common.artifacts import fingerprint_folder
+from services.common.base_model import fingerprint_base_model, resolve_base_model
 from services.common.errors import InternalError, InvalidInputError, NotReadyError, PreconditionError
 from services.common.prompting import end_of_turn_ids, render_continuation, render_prompt
 from services.generator.adapter_files import read_header
@@ -24,8 +24,6 @@ from services.generator.types import Completion, EngineInfo, LoraHandle, Prompt,
 
 log = structlog.get_logger(__name__)
 
-_FINGERPRINT_PATTERNS = ("config.json", "*.safetensors", "*.bin")
-_HUB_TEXT_FILES = ("*.json", "*.model", "*.txt", "*.jinja")
 _POLL_S = 0.25
 # A base model without a chat template would go on to write the user's next turn itself.
 _PLAIN_TEXT_STOP = ("\nUser:",)
@@ -220,7 +218,7 @@ class VllmEngine:
 
     def _build(self) -> _Running:
         settings = self._settings
-        folder = _resolve_model(settings.model, settings.revision)
+        folder = resolve_base_model(settings.model, settings.revision)
         try:
             from transformers import AutoConfig, AutoTokenizer
             from vllm import AsyncEngineArgs
@@ -264,7 +262,7 @@ class VllmEngine:
         info = EngineInfo(
             model=settings.model,
             revision=settings.revision or "",
-            fingerprint=fingerprint_folder(folder, _FINGERPRINT_PATTERNS),
+            fingerprint=fingerprint_base_model(folder),
             max_model_len=max_model_len,
             max_lora_rank=settings.max_lora_rank,
             max_loras=settings.max_loras,
@@ -330,29 +328,6 @@ def _engine_version() -> str:
     import vllm
 
     return str(vllm.__version__)
-
-
-def _resolve_model(model: str, revision: str | None) -> Path:
-    """The local folder of a model; a hub id is downloaded into the hub's cache.
-
-    Raises:
-        PreconditionError: no such model, or the hub cannot be reached.
-    """
-    if Path(model).is_dir():
-        return Path(model).resolve()
-    from huggingface_hub import snapshot_download
-
-    try:
-        folder = Path(
-            snapshot_download(model, revision=revision, allow_patterns=[*_HUB_TEXT_FILES, "*.safetensors"])
-        )
-        if not any(folder.glob("*.safetensors")):
-            snapshot_download(model, revision=revision, allow_patterns=[*_HUB_TEXT_FILES, "*.bin"])
-    except Exception as error:
-        raise PreconditionError(
-            f"model {model!r} is no local folder and cannot be had from the hub: {error}"
-        ) from error
-    return folder
 
 
 def _weight_shapes(folder: Path) -> Mapping[str, tuple[int, ...]]:

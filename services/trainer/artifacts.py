@@ -1,4 +1,4 @@
-"""What comes in and goes out as files: the base model's folder, the adapter's folder.
+"""What goes out as files: the adapter's folder.
 
 Adapters are published in PEFT's format with a manifest that names their base, their spec and
 their canaries. The manifest does not name the adapter: its name holds the manifest's sha256.
@@ -13,13 +13,11 @@ from typing import Any
 import structlog
 
 from services.common.artifacts import ArtifactStore
-from services.common.errors import NotFoundError
 from services.trainer.types import TrainedAdapter, TrainingSpec
 
 log = structlog.get_logger(__name__)
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
-_BASE_FILES = ["*.json", "*.safetensors", "*.bin", "*.model", "*.jinja", "*.txt"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,26 +32,6 @@ class Canary:
     logprob_adapter: float
     logprob_base: float
     tokens: int
-
-
-def resolve_base(model: str, revision: str) -> Path:
-    """The folder of a base model: a local one as it is, a hub id after its download.
-
-    Raises:
-        NotFoundError: neither a folder nor a model that the hub (or its local cache) has.
-    """
-    if Path(model).is_dir():
-        return Path(model)
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(model, revision=revision or None, allow_patterns=_BASE_FILES))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
-        raise NotFoundError(
-            f"base model {model!r} (revision {revision or 'default'}) is neither a folder on this machine "
-            f"nor to be had from the hub: {error}"
-        ) from error
 
 
 def publish_adapter(

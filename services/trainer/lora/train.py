@@ -14,9 +14,10 @@ import torch
 from peft import PeftModel
 from transformers import AutoTokenizer
 
-from services.common.artifacts import ArtifactStore, fingerprint_folder
+from services.common.artifacts import ArtifactStore
+from services.common.base_model import fingerprint_base_model, resolve_base_model
 from services.common.errors import InvalidInputError, PreconditionError
-from services.trainer.artifacts import publish_adapter, resolve_base
+from services.trainer.artifacts import publish_adapter
 from services.trainer.lora.canaries import measure_canaries
 from services.trainer.lora.checkpoint import Position, load_checkpoint, save_checkpoint
 from services.trainer.lora.dataset import (
@@ -40,7 +41,6 @@ from services.trainer.types import Progress, TrainedAdapter, TrainingSpec
 log = structlog.get_logger(__name__)
 
 _DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
-BASE_PATTERNS = ("config.json", "*.safetensors", "*.bin")
 
 
 def run_job(
@@ -73,8 +73,8 @@ def run_job(
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(spec.seed)
-    base = resolve_base(spec.base_model, spec.revision)
-    fingerprint = fingerprint_folder(base, BASE_PATTERNS)
+    base = resolve_base_model(spec.base_model, spec.revision)
+    fingerprint = fingerprint_base_model(base)
     if spec.base_fingerprint and spec.base_fingerprint != fingerprint:
         raise PreconditionError(
             f"base model {spec.base_model!r} has the fingerprint {fingerprint} here, the job wants "

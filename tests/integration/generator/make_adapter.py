@@ -11,7 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from services.common.artifacts import ArtifactStore, fingerprint_folder
+from services.common.artifacts import ArtifactStore
+from services.common.base_model import fingerprint_base_model
 from services.common.prompting import render_continuation, render_prompt
 
 QUESTIONS = ("How shall I live?", "What is a good neighbour?")
@@ -63,9 +64,7 @@ def main(model: str, store: str, name: str, seed: int = 1, rank: int = 8) -> Non
             {
                 "format": "peft-lora",
                 "base_model": model,
-                "base_fingerprint": fingerprint_folder(
-                    Path(model), ("config.json", "*.safetensors", "*.bin")
-                ),
+                "base_fingerprint": fingerprint_base_model(Path(model)),
                 "rank": rank,
                 "alpha": 2 * rank,
                 "target_modules": targets,

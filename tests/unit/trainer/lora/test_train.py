@@ -8,7 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from services.common.artifacts import ArtifactStore, fingerprint_folder
+from services.common.artifacts import ArtifactStore
+from services.common.base_model import fingerprint_base_model
 from services.common.errors import InvalidInputError, NotFoundError, PreconditionError
 from services.trainer.lora.train import run_job
 from services.trainer.types import LoraSpec, Progress, TrainedAdapter, TrainingSpec
@@ -73,7 +74,7 @@ def test_run_job_on_each_architecture_lowers_the_loss_and_publishes(
         "manifest.json",
     ]
     assert meta["format"] == "peft-lora"
-    assert meta["base_fingerprint"] == fingerprint_folder(base, ("config.json", "*.safetensors", "*.bin"))
+    assert meta["base_fingerprint"] == fingerprint_base_model(base)
     assert meta["training_spec_sha256"] == spec.sha256
     assert (meta["rank"], meta["alpha"]) == (8, 16.0)
     assert len(meta["canaries"]) == 2
