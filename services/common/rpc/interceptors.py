@@ -16,7 +16,7 @@ import structlog
 
 from services.common.errors import InternalError, ValignError
 from services.common.metrics import RPC_HANDLED, RPC_IN_FLIGHT, RPC_SECONDS
-from services.common.rpc.status import REQUEST_ID_HEADER, status_of, trailers_of
+from services.common.rpc.status import REQUEST_ID_HEADER, message_of, status_of, trailers_of
 
 log = structlog.get_logger(__name__)
 
@@ -111,7 +111,7 @@ async def _around(context: Any, service: str, method: str, request_id: str) -> A
             RPC_SECONDS.labels(service, method).observe(duration_s)
             log.info("rpc.ended", status=status, duration_s=round(duration_s, 4))
     if error is not None:
-        await context.abort(status_of(error), error.message, trailers_of(error, request_id))
+        await context.abort(status_of(error), message_of(error), trailers_of(error, request_id))
 
 
 def _text(value: str | bytes | None) -> str:

@@ -15,8 +15,10 @@ CODE_TRAILER = "valign-error-code"
 DETAILS_TRAILER = "valign-error-details-bin"
 REQUEST_ID_HEADER = "valign-request-id"
 
-# Trailers are header frames; peers refuse large ones.
+# Trailers are header frames. A peer refuses more than 8 KiB of them, with a status of its own that
+# hides ours; message and details together stay below.
 _MAX_DETAILS_BYTES = 4096
+_MAX_MESSAGE_BYTES = 3072
 
 _FROM_STATUS = {code.grpc_status: code for code in ErrorCode}
 
@@ -25,6 +27,16 @@ def status_of(error: ValignError) -> grpc.StatusCode:
     """The gRPC status of an error."""
     status: grpc.StatusCode = grpc.StatusCode[error.code.grpc_status]
     return status
+
+
+def message_of(error: ValignError) -> str:
+    """The error's message, cut where it would be too long on the wire (percent-encoded UTF-8)."""
+    size_bytes = 0
+    for position, character in enumerate(error.message):
+        size_bytes += 1 if " " <= character <= "~" and character != "%" else 3 * len(character.encode())
+        if size_bytes > _MAX_MESSAGE_BYTES:
+            return error.message[:position] + " ... (cut)"
+    return error.message
 
 
 def trailers_of(error: ValignError, request_id: str) -> tuple[tuple[str, str | bytes], ...]:

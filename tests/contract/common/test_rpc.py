@@ -69,6 +69,20 @@ async def test_every_error_code_crosses_the_wire(
     assert (error.code, error.message, error.details) == (code, "the value 3 is wrong; use 4", {"value": 3})
 
 
+@pytest.mark.parametrize("text", ["x", "é", "%", "值"])
+async def test_message_that_is_too_long_is_cut_and_the_code_stays(
+    served: tuple[Servicer, Health, str], text: str
+) -> None:
+    servicer, _, target = served
+    servicer.error = InvalidInputError(text * 100_000, details={"errors": "y" * 4000})
+    async with open_channel(target) as channel:
+        with pytest.raises(InvalidInputError) as raised:
+            await call(pb_grpc.EmbedderServiceStub(channel).Describe, pb.DescribeRequest(), timeout_s=5)
+    assert raised.value.message.startswith(text * 300)
+    assert raised.value.message.endswith("(cut)")
+    assert len(raised.value.details["errors"]) == 4000
+
+
 async def test_unexpected_error_is_internal_without_its_text(served: tuple[Servicer, Health, str]) -> None:
     servicer, _, target = served
     servicer.error = RuntimeError("secret in the trace")
