@@ -11,7 +11,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
 from services.common.errors import (
@@ -44,8 +44,6 @@ MAX_KEY_CHARACTERS = 255
 _LAST_EVENTS = frozenset({"run.succeeded", "run.failed", "run.cancelled"})
 # Another process may write the events: its writes are found by looking.
 _POLL_S = 0.3
-# The status and the last event are two writes; a watcher gives the second this long to come.
-_LAST_EVENT_GRACE = timedelta(seconds=2)
 _EVENTS_A_READ = 500
 # Crockford's base 32: sorts like the number, and has no letters that read like digits.
 _RUN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -119,6 +117,8 @@ class Application:
                 f"this one has {len(idempotency_key)}"
             )
         study = await self.check_study(text)
+        # Before it is stored: a caller that is told to try again must not leave a run behind.
+        self._queue.check_ready()
         record, created = await asyncio.to_thread(self._insert, study, idempotency_key)
         # A run that was stored but not handed over (a crash in between) is handed over here.
         if record.status is RunStatus.QUEUED:
@@ -174,7 +174,7 @@ class Application:
                         return
                 if events:
                     continue
-                if run.status.ended and run.end_time and datetime.now(UTC) - run.end_time > _LAST_EVENT_GRACE:
+                if run.status.ended:
                     return
                 await self._wait(news)
         finally:

@@ -267,6 +267,15 @@ class RunStore(Protocol):
         """Set columns by name. A run that has ended keeps its status."""
         ...
 
+    def change_status(
+        self, run_id: str, status: RunStatus, kind: str, data: Mapping[str, Any] | None = None, **changes: Any
+    ) -> bool:
+        """Set the status (and other columns) and append the event that tells it, both or neither.
+
+        False, and nothing is written, if the run has that status already or has ended.
+        """
+        ...
+
     def request_cancel(self, run_id: str) -> RunRecord: ...
 
     def add_event(self, run_id: str, kind: str, data: Mapping[str, Any] | None = None) -> EventRecord: ...
@@ -302,6 +311,10 @@ class RunStore(Protocol):
 
 class RunQueue(Protocol):
     """How a run is handed to the loop."""
+
+    def check_ready(self) -> None:
+        """NotReadyError while no run can be handed over (the process starts or stops)."""
+        ...
 
     async def enqueue(self, run_id: str) -> None:
         """Hand the run over; a run that is handed over already stays as it is."""

@@ -12,6 +12,12 @@ class FakeQueue:
         self.enqueued: list[str] = []
         self.cancelled: list[str] = []
         self.error: ValignError | Exception | None = None
+        self.not_ready: ValignError | None = None
+
+    def check_ready(self) -> None:
+        """Always ready, unless ``not_ready`` is set."""
+        if self.not_ready is not None:
+            raise self.not_ready
 
     async def enqueue(self, run_id: str) -> None:
         """Remember the run; like the real one, once."""
@@ -24,5 +30,4 @@ class FakeQueue:
     async def cancel(self, run_id: str) -> None:
         """End the run as cancelled at once."""
         self.cancelled.append(run_id)
-        self._store.update_run(run_id, status=RunStatus.CANCELLED)
-        self._store.add_event(run_id, "run.cancelled")
+        self._store.change_status(run_id, RunStatus.CANCELLED, "run.cancelled")

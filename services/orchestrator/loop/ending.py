@@ -13,7 +13,8 @@ from services.orchestrator.ports import RunStatus, RunStore
 
 log = structlog.get_logger(__name__)
 
-_CANCEL_TRAINING_S = 30.0
+# A trainer that is away answers at once or never.
+_CANCEL_TRAINING_S = 10.0
 
 
 async def succeeded(ctx: RunContext, result: dict[str, Any]) -> None:
@@ -53,12 +54,9 @@ def fail_run(store: RunStore, run_id: str, error: ValignError) -> None:
 def end_run(
     store: RunStore, run_id: str, status: RunStatus, kind: str, data: dict[str, Any], **columns: Any
 ) -> None:
-    """Set the status, then tell. Repeated after a restart it adds nothing."""
-    if store.get_value(run_id, "ended"):
+    """Set the status and tell. Repeated, or after another end, it does nothing."""
+    if not store.change_status(run_id, status, kind, data, **columns):
         return
-    store.update_run(run_id, status=status, **columns)
-    store.add_event(run_id, kind, data)
-    store.put_value(run_id, "ended", True)
     metrics.RUNS.labels(status.value).inc()
     log.info("run.ended", run_id=run_id, status=status.value)
 

@@ -14,7 +14,13 @@ from dbos import DBOS, DBOSConfig, SetWorkflowID
 from dbos import error as dbos_error
 
 from services.common.artifacts import ArtifactStore
-from services.common.errors import CancelledRequestError, InternalError, PreconditionError, ValignError
+from services.common.errors import (
+    CancelledRequestError,
+    InternalError,
+    NotReadyError,
+    PreconditionError,
+    ValignError,
+)
 from services.orchestrator.loop import ending, metrics
 from services.orchestrator.loop.context import Connect, RunContext
 from services.orchestrator.loop.journal import Journal
@@ -77,7 +83,6 @@ class LoopRunner:
         async def realign_run(run_id: str) -> str:
             return await self._run(run_id)
 
-        self._workflow = realign_run
         DBOS.launch()
         await DBOS.register_queue_async(
             QUEUE,
@@ -85,20 +90,29 @@ class LoopRunner:
             polling_interval_sec=self._config.queue_poll_s,
             on_conflict="always_update",
         )
+        self._workflow = realign_run
         await self._reconcile()
+
+    def check_ready(self) -> None:
+        """NotReadyError before ``launch`` has ended and from ``shutdown`` on."""
+        self._launched()
 
     async def enqueue(self, run_id: str) -> None:
         """Hand a run over; one that is handed over already stays as it is."""
-        if self._workflow is None:
-            raise InternalError("the loop is not launched")
+        workflow = self._launched()
         with SetWorkflowID(run_id):
-            await DBOS.enqueue_workflow_async(QUEUE, self._workflow, run_id)
+            await DBOS.enqueue_workflow_async(QUEUE, workflow, run_id)
 
     async def cancel(self, run_id: str) -> None:
-        """End a run: at its next await if it runs here, at once if it waits."""
+        """End a run: at its next await if it runs here, at once if it waits.
+
+        Before ``launch`` and from ``shutdown`` on, what the store says of it ends it at the next launch.
+        """
         active = self._active.get(run_id)
         if active is not None:
             active[1].set()
+            return
+        if self._workflow is None or self._stopping:
             return
         await DBOS.cancel_workflow_async(run_id)
         # It may have begun between the two lines above: then it sees the store's flag, or its event.
@@ -118,6 +132,11 @@ class LoopRunner:
             await asyncio.wait(tasks, timeout=_STOP_S)
         await asyncio.to_thread(DBOS.destroy, destroy_registry=True)
 
+    def _launched(self) -> Callable[[str], Any]:
+        if self._workflow is None or self._stopping:
+            raise NotReadyError("the orchestrator is starting or stopping; try again in a few seconds")
+        return self._workflow
+
     async def _run(self, run_id: str) -> str:
         """The workflow: ends the run in the store whatever happens; returns the final status."""
         record = await asyncio.to_thread(self._store.get_run, run_id)
@@ -128,7 +147,10 @@ class LoopRunner:
         metrics.RUNS.labels("running").inc()
         try:
             with structlog.contextvars.bound_contextvars(run_id=run_id):
-                record = await asyncio.to_thread(self._store.update_run, run_id, status=RunStatus.RUNNING)
+                await asyncio.to_thread(
+                    self._store.change_status, run_id, RunStatus.RUNNING, "run.started", {"name": record.name}
+                )
+                record = await asyncio.to_thread(self._store.get_run, run_id)
                 if record.cancel_requested:
                     cancelled.set()
                 await self._follow(run_id, record.study, cancelled)

@@ -25,13 +25,8 @@ def _always(value: Any) -> bool:
 async def realign_model(ctx: RunContext, record: Record) -> dict[str, Any]:
     """Run all steps; returns the report step's result. Raises ValignError if a step failed."""
     steps = Steps(ctx, record)
-
-    async def begin() -> dict[str, Any]:
-        ctx.journal.emit("run.started", name=ctx.study.name)
-        return await prepare(ctx)
-
     facts: dict[str, Any] = {"iterations": []}
-    facts["plan"] = await steps.run("prepare", "prepare", begin, opens=True, closes=_always)
+    facts["plan"] = await steps.run("prepare", "prepare", lambda: prepare(ctx), opens=True, closes=_always)
     warming = asyncio.create_task(asyncio.to_thread(reporting.warm_up))
     facts["originals"] = await steps.run(
         "uncover_originals", "uncover", lambda: uncover.draw_originals(ctx), opens=True

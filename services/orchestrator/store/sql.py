@@ -158,6 +158,26 @@ class SqlRunStore:
         self._notify(run_id)
         return record
 
+    def change_status(
+        self, run_id: str, status: RunStatus, kind: str, data: Mapping[str, Any] | None = None, **changes: Any
+    ) -> bool:
+        """Set the status (and other columns) and append the event that tells it, in one transaction.
+
+        False, and nothing is written, if the run has that status already or has ended: of two that
+        end a run at the same time one does, and its event is the last.
+        """
+        now = datetime.now(UTC)
+        changes = {"end_time": now, **changes} if status.ended else changes
+        may = sa.and_(runs.c.run_id == run_id, runs.c.status.not_in([*_ENDED, status.value]))
+        with self._engine.begin() as connection:
+            changed = connection.execute(sa.update(runs).where(may).values(status=status.value, **changes))
+            if changed.rowcount == 0:
+                _read_run(connection, run_id)
+                return False
+            _append_event(connection, run_id, kind, finite(data or {}), now)
+        self._notify(run_id)
+        return True
+
     def request_cancel(self, run_id: str) -> RunRecord:
         """Mark a run as one to be stopped; a run that has ended stays as it is."""
         with self._engine.begin() as connection:

@@ -118,8 +118,7 @@ async def test_watch_run_streams_the_same_events(
     watching = asyncio.create_task(watch())
     await asyncio.sleep(0.2)
     here.store.add_event(run_id, "topic.means", {"means": {"健康": 0.25, "x": float("inf")}})
-    here.store.update_run(run_id, status=RunStatus.SUCCEEDED)
-    here.store.add_event(run_id, "run.succeeded")
+    here.store.change_status(run_id, RunStatus.SUCCEEDED, "run.succeeded")
     events = await asyncio.wait_for(watching, 15)
     assert [event.number for event in events] == [1, 2, 3]
     assert MessageToDict(events[1].data) == {"means": {"健康": 0.25, "x": None}}

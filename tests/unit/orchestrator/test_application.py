@@ -161,8 +161,7 @@ async def test_watch_gives_stored_then_new_events_until_the_end(here: World) -> 
     watching = asyncio.create_task(_collect(here, run.run_id))
     await asyncio.sleep(0.2)
     await asyncio.to_thread(here.store.add_event, run.run_id, "stage.started", {"stage": "uncover"})
-    await asyncio.to_thread(here.store.update_run, run.run_id, status=RunStatus.SUCCEEDED)
-    await asyncio.to_thread(here.store.add_event, run.run_id, "run.succeeded")
+    await asyncio.to_thread(here.store.change_status, run.run_id, RunStatus.SUCCEEDED, "run.succeeded")
     events = await asyncio.wait_for(watching, 10)
     assert [event.number for event in events] == [1, 2, 3, 4]
     assert events[-1].kind == "run.succeeded"
@@ -200,10 +199,7 @@ async def test_watch_more_events_than_one_read_gives_all(
     assert [event.number for event in await _collect(here, run.run_id)] == list(range(1, 12))
 
 
-async def test_watch_ended_run_without_a_last_event_ends(
-    here: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "_LAST_EVENT_GRACE", timedelta(seconds=0.1))
+async def test_watch_ended_run_without_a_last_event_ends(here: World) -> None:
     run, _ = await here.application.create_run(STUDY)
     here.store.update_run(run.run_id, status=RunStatus.FAILED)
     assert len(await asyncio.wait_for(_collect(here, run.run_id), 10)) == 1
@@ -216,6 +212,13 @@ async def test_watch_close_ends_it_and_unsubscribes(here: World) -> None:
     here.application.close()
     assert len(await asyncio.wait_for(watching, 10)) == 1
     assert here.store._listeners == set()
+
+
+async def test_create_run_while_not_ready_stores_nothing(here: World) -> None:
+    here.queue.not_ready = NotReadyError("starting")
+    with pytest.raises(NotReadyError):
+        await here.application.create_run(STUDY)
+    assert await here.application.list_runs() == ([], "")
 
 
 async def test_report_before_the_end_is_not_found(here: World) -> None:

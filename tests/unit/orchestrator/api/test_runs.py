@@ -222,8 +222,7 @@ async def test_events_stream_what_was_and_what_comes_until_the_end(
     reading = asyncio.create_task(_read_events(client, run_id))
     await asyncio.sleep(0.3)
     here.store.add_event(run_id, "topic.means", {"means": {"健康": 0.5, "x": float("nan")}})
-    here.store.update_run(run_id, status=RunStatus.SUCCEEDED)
-    here.store.add_event(run_id, "run.succeeded")
+    here.store.change_status(run_id, RunStatus.SUCCEEDED, "run.succeeded")
     events = await asyncio.wait_for(reading, 15)
     assert [(event["id"], event["event"]) for event in events] == [
         ("1", "run.queued"),
@@ -239,8 +238,7 @@ async def test_events_last_event_id_gives_only_later_ones_and_204_at_the_end(
     client: httpx.AsyncClient, here: World
 ) -> None:
     run_id = (await _create(client))["run_id"]
-    here.store.update_run(run_id, status=RunStatus.FAILED)
-    here.store.add_event(run_id, "run.failed")
+    here.store.change_status(run_id, RunStatus.FAILED, "run.failed")
     assert [event["id"] for event in await _read_events(client, run_id, "1")] == ["2"]
     answer = await client.get(f"/v1/runs/{run_id}/events", headers={"last-event-id": "2"})
     assert answer.status_code == 204

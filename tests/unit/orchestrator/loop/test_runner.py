@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from services.common.errors import NotReadyError
 from services.orchestrator.loop.runner import LoopConfig, LoopRunner
 from services.orchestrator.ports import RunStatus
 from tests.fakes.studies import study_json
@@ -29,7 +30,7 @@ async def until(condition: Callable[[], bool], timeout_s: float = 30) -> None:
 
 
 def ended(world, run_id: str) -> Callable[[], bool]:
-    return lambda: bool(world.store.get_value(run_id, "ended"))
+    return lambda: world.store.get_run(run_id).status.ended
 
 
 def create(world, run_id: str = "r-1") -> None:
@@ -53,6 +54,32 @@ async def test_enqueue_two_runs_both_end_one_after_the_other(world) -> None:
     assert first.end_time <= started.time
 
 
+async def test_enqueue_before_launch_and_after_shutdown_is_not_ready(world) -> None:
+    create(world)
+    runner = LoopRunner(world.store, world.artifacts, world.connect, LoopConfig("sqlite://"))
+    with pytest.raises(NotReadyError):
+        await runner.enqueue("r-1")
+    await runner.cancel("r-1")
+    async with launched(world) as runner:
+        runner.check_ready()
+        await until(ended(world, "r-1"))
+    with pytest.raises(NotReadyError):
+        await runner.enqueue("r-1")
+    with pytest.raises(NotReadyError):
+        runner.check_ready()
+
+
+async def test_cancel_asked_twice_at_once_tells_it_once(world) -> None:
+    create(world)
+    async with launched(world) as runner:
+        await runner.enqueue("r-1")
+        world.store.request_cancel("r-1")
+        await asyncio.gather(runner.cancel("r-1"), runner.cancel("r-1"))
+        await until(ended(world, "r-1"))
+    assert len(world.events("run.cancelled")) == 1
+    assert world.events()[-1].kind == "run.cancelled"
+
+
 async def test_launch_run_that_was_never_handed_over_begins_it(world) -> None:
     create(world)
     async with launched(world):
@@ -73,6 +100,9 @@ async def test_shutdown_in_generation_run_goes_on_at_next_launch(world) -> None:
         await until(ended(world, "r-1"))
     assert world.report()
     assert len(world.events("run.started")) == 1
+    kinds = [event.kind for event in world.events()]
+    assert kinds[:3] == ["run.queued", "run.started", "stage.started"]
+    assert kinds[-1] == "run.succeeded"
 
 
 async def test_shutdown_in_training_attaches_at_next_launch(world) -> None:

@@ -46,6 +46,39 @@ def test_create_run_stores_a_queued_run_with_its_first_event(store: SqlRunStore)
     assert (event.number, event.kind) == (1, "run.queued")
 
 
+def test_change_status_sets_it_and_tells_once(store: SqlRunStore) -> None:
+    store.create_run("r-1", "demo", STUDY)
+    assert store.change_status("r-1", RunStatus.RUNNING, "run.started", {"name": "demo"})
+    assert not store.change_status("r-1", RunStatus.RUNNING, "run.started")
+    assert store.change_status("r-1", RunStatus.FAILED, "run.failed", error_code="INTERNAL")
+    assert not store.change_status("r-1", RunStatus.CANCELLED, "run.cancelled", error_code="CANCELLED")
+    run = store.get_run("r-1")
+    assert (run.status, run.error_code, run.end_time is None) == (RunStatus.FAILED, "INTERNAL", False)
+    assert [event.kind for event in store.events("r-1")] == ["run.queued", "run.started", "run.failed"]
+
+
+def test_change_status_event_that_cannot_be_stored_leaves_the_status(store: SqlRunStore) -> None:
+    store.create_run("r-1", "demo", STUDY)
+    with pytest.raises(Exception, match="not JSON serializable"):
+        store.change_status("r-1", RunStatus.SUCCEEDED, "run.succeeded", {"bad": object()})
+    assert store.get_run("r-1").status is RunStatus.QUEUED
+
+
+def test_change_status_of_many_at_once_one_wins(store: SqlRunStore) -> None:
+    store.create_run("r-1", "demo", STUDY)
+    ends = [(RunStatus.SUCCEEDED, "run.succeeded"), (RunStatus.CANCELLED, "run.cancelled")] * 4
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(lambda end: store.change_status("r-1", *end), ends))
+    assert won.count(True) == 1
+    assert len(store.events("r-1")) == 2
+    assert store.get_run("r-1").status is ends[won.index(True)][0]
+
+
+def test_change_status_unknown_run_is_not_found(store: SqlRunStore) -> None:
+    with pytest.raises(NotFoundError):
+        store.change_status("r-9", RunStatus.RUNNING, "run.started")
+
+
 def test_create_run_same_key_same_study_returns_the_first_run(store: SqlRunStore) -> None:
     first, _ = store.create_run("r-1", "demo", STUDY, "key")
     again, created = store.create_run("r-2", "demo", dict(reversed(STUDY.items())), "key")
