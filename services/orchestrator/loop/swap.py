@@ -1,15 +1,20 @@
 """Which of a run's adapters are in the generator. Loading is declarative: it can be repeated."""
 
 import asyncio
+import re
 
 import structlog
 
-from services.common.errors import OverloadedError, ValignError
+from services.common.errors import NotFoundError, OverloadedError, ValignError
 from services.orchestrator.loop.context import RunContext
 from services.orchestrator.ports import AdapterRef, SwapProof
 
 log = structlog.get_logger(__name__)
 
+# What trainer and generator call an adapter: see name_prefix.
+_NAME = re.compile(r"(?P<run>.+)-i\d+-[0-9a-f]{8}")
+# A run's end does not wait for a generator that is away; one that answers may have to drain.
+_ANSWER_S = 3.0
 _TIDY_S = 60.0
 
 
@@ -19,12 +24,12 @@ def name_prefix(run_id: str, iteration: int) -> str:
 
 
 async def load(ctx: RunContext, adapter: AdapterRef) -> SwapProof:
-    """Load and prove. If there is no slot left, this run's other adapters make room."""
+    """Load and prove. If there is no slot left, this run's other adapters make room, or an ended run's."""
     with ctx.clock.external("loading"):
         try:
             proof = await ctx.services.generator.load_adapter(adapter)
         except OverloadedError:
-            if not await unload_others(ctx, keep=adapter.name):
+            if not await unload_others(ctx, keep=adapter.name) and not await _unload_of_an_ended_run(ctx):
                 raise
             proof = await ctx.services.generator.load_adapter(adapter)
     ctx.journal.emit(
@@ -43,19 +48,46 @@ async def load(ctx: RunContext, adapter: AdapterRef) -> SwapProof:
 
 async def unload_others(ctx: RunContext, keep: str = "") -> int:
     """Unload this run's adapters but ``keep``; returns how many there were."""
-    generator = ctx.services.generator
-    mine = [name for name, _ in await generator.list_adapters() if name.startswith(f"{ctx.run_id}-i")]
-    gone = [name for name in mine if name != keep]
+    gone = await _others(ctx, keep)
     for name in gone:
-        await generator.unload_adapter(name)
+        await ctx.services.generator.unload_adapter(name)
     return len(gone)
+
+
+async def _others(ctx: RunContext, keep: str) -> list[str]:
+    loaded = await ctx.services.generator.list_adapters()
+    return [name for name, _ in loaded if name.startswith(f"{ctx.run_id}-i") and name != keep]
+
+
+async def _unload_of_an_ended_run(ctx: RunContext) -> bool:
+    """Unload the adapter of the oldest run that has ended; False if no such adapter is loaded.
+
+    A run leaves its best adapter loaded, so that without this the runs would fill the generator.
+    """
+    # A run's id begins with its date: by name the oldest comes first.
+    for name, _ in sorted(await ctx.services.generator.list_adapters()):
+        ours = _NAME.fullmatch(name)
+        if ours is None:
+            continue
+        try:
+            run = await ctx.stored(ctx.store.get_run, ours["run"])
+        except NotFoundError:
+            continue  # another orchestrator's
+        if run.status.ended:
+            await ctx.services.generator.unload_adapter(name)
+            log.info("adapter.made_room", run_id=ctx.run_id, unloaded=name)
+            return True
+    return False
 
 
 async def tidy(ctx: RunContext, keep: str = "") -> None:
     """``unload_others`` at a run's end, where a failure must not change how the run ended."""
     try:
         with ctx.clock.external("loading"):
+            async with asyncio.timeout(_ANSWER_S):
+                gone = await _others(ctx, keep)
             async with asyncio.timeout(_TIDY_S):
-                await unload_others(ctx, keep)
+                for name in gone:
+                    await ctx.services.generator.unload_adapter(name)
     except (ValignError, TimeoutError) as error:
         log.warning("adapters.left_loaded", run_id=ctx.run_id, error=repr(error))

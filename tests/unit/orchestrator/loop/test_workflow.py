@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from services.orchestrator.loop import swap
 from services.orchestrator.ports import RunStatus
 from tests.fakes.studies import study_json
 
@@ -51,6 +52,40 @@ async def test_run_one_adapter_slot_swaps_within_it(world) -> None:
     world.fakes.generator.slots = 1
     await world.run(world.context(study_json(iterations=3)))
     assert list(world.fakes.generator.adapters) == [world.report().adapter.name]
+
+
+async def test_run_slots_full_of_ended_runs_the_oldest_makes_room(world) -> None:
+    world.fakes.generator.slots = 2
+    world.fakes.generator.adapters = {"r-0-i1-00000000": "a", "r-00-i2-00000000": "b"}
+    for run_id in ("r-0", "r-00"):
+        world.store.create_run(run_id, "earlier", study_json())
+        world.store.change_status(run_id, RunStatus.SUCCEEDED, "run.succeeded")
+    await world.run(world.context(study_json(iterations=1)))
+    assert set(world.fakes.generator.adapters) == {"r-00-i2-00000000", world.report().adapter.name}
+
+
+async def test_run_slots_full_of_others_adapters_fails_and_leaves_them(world) -> None:
+    world.fakes.generator.slots = 3
+    others = {"r-0-i1-00000000": "a", "r-unknown-i1-00000000": "b", "by-hand": "c"}
+    world.fakes.generator.adapters = dict(others)
+    world.store.create_run("r-0", "running", study_json())
+    await world.run(world.context(study_json(iterations=1)))
+    assert world.store.get_run("r-1").error_code == "OVERLOADED"
+    assert world.fakes.generator.adapters == others
+
+
+async def test_run_cancelled_while_the_generator_is_away_ends_without_it(
+    world, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(swap, "_ANSWER_S", 0.3)
+    world.fakes.generator.serving = False
+    ctx = world.context(study_json())
+    running = asyncio.create_task(world.run(ctx))
+    while not world.events("service.waiting"):
+        await asyncio.sleep(0.01)
+    ctx.cancelled.set()
+    await asyncio.wait_for(running, 4)
+    assert world.store.get_run("r-1").status is RunStatus.CANCELLED
 
 
 async def test_run_one_topic_two_principles_is_measured_only(world) -> None:
@@ -148,7 +183,6 @@ async def test_run_step_run_twice_asks_for_nothing_again(world, step: str) -> No
     await world.run(world.context(study))
     first = world.report()
     asked = world.fakes.generator.asked.total()
-    world.store.put_value("r-1", "ended", None)
     del world.recorded[step]
     world.recorded.pop("report")
     await world.run(world.context(study))
