@@ -22,7 +22,8 @@ class Journal:
     def emit(self, kind: str, **data: Any) -> None:
         """Queue an event."""
         self._pending.append((kind, data))
-        if self._writer is None or self._writer.done():
+        # A writer that has failed stays, so that the next flush tells.
+        if self._writer is None or (self._writer.done() and not self._writer.exception()):
             self._writer = asyncio.create_task(self._write())
 
     def emit_throttled(self, kind: str, final: bool = False, **data: Any) -> None:
@@ -40,11 +41,15 @@ class Journal:
 
     async def flush(self) -> None:
         """Wait until everything emitted so far is stored. Raises what the store raises."""
-        while self._writer is not None:
-            writer, self._writer = self._writer, None
-            await asyncio.shield(writer)
-            if self._pending:
+        while self._writer is not None or self._pending:
+            if self._writer is None:
                 self._writer = asyncio.create_task(self._write())
+            writer = self._writer
+            # Only one writes at a time, or events would change places.
+            await asyncio.wait({writer})
+            if self._writer is writer:
+                self._writer = None
+            writer.result()
 
     async def _write(self) -> None:
         while self._pending:
