@@ -53,7 +53,8 @@ class Provenance(_Part):
 
 
 class Topic(_Part):
-    """One topic's numbers. before, base_p3, after and constant speak of the same test pairs."""
+    """One topic's numbers. before, base_p3, after and constant speak of the same test pairs; of base_p3
+    and after those pairs are left out that the arm has no usable text for (see counts)."""
 
     id: str = Field(description="Topic id, the key in iterations[].weights.")
     title: str = Field(description="Topic title as people read it.")
