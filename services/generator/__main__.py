@@ -14,6 +14,7 @@ from services.common.logs import configure_logging
 from services.common.pb.generator.v1 import generator_pb2_grpc as rpc
 from services.common.settings import load_settings
 from services.generator.adapters import Adapters
+from services.generator.child import run_in_children
 from services.generator.service import Generator
 from services.generator.servicer import SERVICE_NAME, GeneratorServicer
 from services.generator.settings import GeneratorSettings, apply_engine_environment
@@ -66,6 +67,7 @@ def main() -> int:
     settings = load_settings(GeneratorSettings)
     configure_logging("generator", settings.log_level, settings.log_format)
     apply_engine_environment(settings)
+    run_in_children()
     try:
         asyncio.run(serve(settings))
     except ValignError as error:
@@ -74,6 +76,5 @@ def main() -> int:
     return 0
 
 
-# vLLM's worker processes import this module again.
 if __name__ == "__main__":
     sys.exit(main())

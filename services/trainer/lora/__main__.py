@@ -4,12 +4,8 @@ It dies with its parent, is alone on its job, and says its last word in ``outcom
 """
 
 import argparse
-import ctypes
 import fcntl
 import json
-import os
-import signal
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,12 +14,11 @@ import structlog
 from services.common.artifacts import ArtifactStore
 from services.common.errors import ErrorCode, ValignError
 from services.common.logs import configure_logging
+from services.common.process import die_with_parent
 from services.trainer.store import JobFolder, Outcome
 from services.trainer.types import Progress
 
 log = structlog.get_logger(__name__)
-
-_PR_SET_PDEATHSIG = 1
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -36,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--log-level", default="info")
     args = parser.parse_args(argv)
-    _die_with(args.parent)
+    die_with_parent(args.parent)
     configure_logging("trainer-job", args.log_level, "json")
     folder = JobFolder(args.job_dir)
     with folder.lock.open("w") as lock:
@@ -80,14 +75,6 @@ def _run(folder: JobFolder, args: argparse.Namespace) -> Outcome:
                 error_message="training failed by a fault of the trainer; its log has the trace",
             )
     return Outcome(adapter=adapter)
-
-
-def _die_with(parent: int) -> None:
-    """Be killed when the service ends, however it ends (Linux)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        raise SystemExit(f"the trainer service (pid {parent}) is gone")
 
 
 if __name__ == "__main__":
