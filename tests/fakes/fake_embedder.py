@@ -12,6 +12,7 @@ from services.common.pb.embedder.v1 import embedder_pb2 as pb
 from services.common.pb.embedder.v1 import embedder_pb2_grpc as pb_grpc
 
 DIMENSION = 64
+FINGERPRINT = "e" * 64
 
 
 def embed(text: str) -> np.ndarray:
@@ -35,7 +36,7 @@ class FakeEmbedder(pb_grpc.EmbedderServiceServicer):
         if not self.serving:
             raise NotReadyError("the encoder is loading")
         return pb.DescribeResponse(
-            model="fake/encoder", dimension=DIMENSION, fingerprint="e" * 64, max_tokens=256
+            model="fake/encoder", dimension=DIMENSION, fingerprint=FINGERPRINT, max_tokens=256
         )
 
     async def Embed(self, requests: AsyncIterator[pb.EmbedRequest], context: Any) -> AsyncIterator[Any]:

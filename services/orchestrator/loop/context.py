@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.common.artifacts import ArtifactStore
+from services.common.errors import PreconditionError
 from services.orchestrator.loop.clock import Clock
 from services.orchestrator.loop.journal import Journal
 from services.orchestrator.ports import Embedder, Generator, RunStore, Trainer
@@ -62,10 +63,23 @@ class RunContext:
         """A small result of this run, or None."""
         return await self.stored(self.store.get_value, self.run_id, key)
 
+    async def require_unchanged(self, service: str, fingerprint: str) -> None:
+        """PreconditionError if a service no longer serves what it did when the run began.
+
+        A run outlives restarts: numbers from two models or two encoders must not be mixed unseen.
+        """
+        began = (await self.get_value("served") or {}).get(service)
+        if began not in (None, fingerprint):
+            raise PreconditionError(
+                f"the {service} serves another model (fingerprint {fingerprint[:12]}…) than when the run"
+                f" began ({began[:12]}…); run the study anew, or start the {service} with the model it had"
+            )
+
     async def embed(self, texts: list[str]) -> NDArray[np.float32]:
         """Rows of the texts, shape (n, dimension); equal texts are sent once."""
         unique = list(dict.fromkeys(texts))
         with self.clock.external("embedding"):
+            await self.require_unchanged("embedder", (await self.services.embedder.describe()).fingerprint)
             rows = (await self.services.embedder.embed(unique)).rows
         place = {text: number for number, text in enumerate(unique)}
         return rows[[place[text] for text in texts]]

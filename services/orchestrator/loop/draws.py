@@ -207,6 +207,8 @@ async def _draw(
     tell: Callable[[Key], None],
 ) -> None:
     """One draw of each slot. A generator that lost the adapter gets it again, and goes on."""
+    with ctx.clock.external("generation"):
+        await ctx.require_unchanged("generator", (await ctx.services.generator.describe()).fingerprint)
     items = {_name(slot, draw): (slot, draw) for slot, draw in missing}
     reloads = 0
     while items:

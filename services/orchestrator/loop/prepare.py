@@ -43,6 +43,7 @@ async def prepare(ctx: RunContext) -> dict[str, Any]:
         }
     )
     await ctx.stored(ctx.store.update_run, ctx.run_id, identity=identity)
+    await ctx.put_value("served", {"generator": model.fingerprint, "embedder": encoder.fingerprint})
     return {
         "identity": identity,
         "model": model.model,

@@ -4,8 +4,11 @@ import asyncio
 
 import pytest
 
+from services.common.errors import PreconditionError
 from services.orchestrator.loop import swap
+from services.orchestrator.loop.workflow import realign_model
 from services.orchestrator.ports import RunStatus
+from tests.fakes import fake_embedder, fake_generator
 from tests.fakes.studies import study_json
 
 CHINESE_AND_ARABIC = [(f"主题{number}", f"主题 {number}") for number in range(6)] + [
@@ -86,6 +89,23 @@ async def test_run_cancelled_while_the_generator_is_away_ends_without_it(
     ctx.cancelled.set()
     await asyncio.wait_for(running, 4)
     assert world.store.get_run("r-1").status is RunStatus.CANCELLED
+
+
+@pytest.mark.parametrize(
+    ("service", "fake", "step"),
+    [("generator", fake_generator, "prepare"), ("embedder", fake_embedder, "quantify")],
+)
+async def test_run_service_comes_back_with_another_model_is_refused(
+    world, monkeypatch: pytest.MonkeyPatch, service: str, fake: object, step: str
+) -> None:
+    async def record(name: str, body):
+        envelope = await world.record(name, body)
+        if name == step:
+            monkeypatch.setattr(fake, "FINGERPRINT", "0" * 64)
+        return envelope
+
+    with pytest.raises(PreconditionError, match=f"the {service} serves another model"):
+        await realign_model(world.context(study_json(iterations=1)), record)
 
 
 async def test_run_one_topic_two_principles_is_measured_only(world) -> None:
