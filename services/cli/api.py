@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from services.cli.errors import ApiError, CliError, UnreachableError
-from services.cli.sse import read_events
+from services.cli.sse import read_events, split_lines
 
 if TYPE_CHECKING:
     import httpx
@@ -102,7 +102,7 @@ class Api:
         try:
             with self._http.stream("GET", path, headers=headers, timeout=timeout) as response:
                 self._raise_for(response, response.read)
-                for event in read_events(response.iter_lines()):
+                for event in read_events(split_lines(response.iter_text())):
                     yield as_event(event.event, event.data, event.id)
         except httpx.TransportError as error:
             raise UnreachableError(self.url, _reason(error)) from error

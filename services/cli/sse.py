@@ -1,7 +1,10 @@
 """Server-sent events, as the HTML standard section 9.2.6 defines the stream."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+
+_LINE_END = re.compile(r"\r\n|\n|\r(?!\Z)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,6 +14,23 @@ class ServerSentEvent:
     event: str
     data: str
     id: str
+
+
+def split_lines(chunks: Iterable[str]) -> Iterator[str]:
+    """Lines of a stream, without their ends: line feed, carriage return, or both.
+
+    Not ``str.splitlines``: to the standard the other line separators (U+2028, U+0085 …) are text, and
+    JSON may hold them as they are.
+    """
+    held = ""
+    for chunk in chunks:
+        # A carriage return at the end of a chunk may be half a line end: it waits for the next.
+        *lines, held = _LINE_END.split(held + chunk)
+        yield from lines
+    if held.endswith("\r"):
+        yield held[:-1]
+    elif held:
+        yield held
 
 
 def read_events(lines: Iterable[str]) -> Iterator[ServerSentEvent]:

@@ -1,8 +1,8 @@
-from services.cli.sse import ServerSentEvent, read_events
+from services.cli.sse import ServerSentEvent, read_events, split_lines
 
 
 def events(text: str) -> list[ServerSentEvent]:
-    return list(read_events(text.splitlines()))
+    return list(read_events(split_lines([text])))
 
 
 def test_read_events_two_events_yields_both_with_their_ids() -> None:
@@ -30,3 +30,20 @@ def test_read_events_unfinished_last_event_is_dropped() -> None:
 
 def test_read_events_id_stays_until_the_next_one() -> None:
     assert [one.id for one in events("id: 7\ndata: x\n\ndata: y\n\n")] == ["7", "7"]
+
+
+def test_split_lines_every_line_end_over_chunks_of_any_size() -> None:
+    text = "a\nb\r\nc\rd\r\n\ne\n"
+    for size in range(1, len(text) + 1):
+        chunks = [text[start : start + size] for start in range(0, len(text), size)]
+        assert list(split_lines(chunks)) == ["a", "b", "c", "d", "", "e"]
+
+
+def test_split_lines_last_line_without_end_is_given() -> None:
+    assert list(split_lines(["a\n", "b"])) == ["a", "b"]
+    assert list(split_lines(["a\r"])) == ["a"]
+
+
+def test_read_events_other_line_separators_are_text() -> None:
+    data = '{"message":"one\u2028two\u0085three\u000bfour"}'
+    assert events(f"data: {data}\n\n") == [ServerSentEvent("message", data, "")]
