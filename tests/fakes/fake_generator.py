@@ -45,6 +45,8 @@ class FakeGenerator(pb_grpc.GeneratorServiceServicer):
     refuse_draws: int = 0
     """Draws below this number are refusals."""
     garbage_with_adapter: bool = False
+    garbage_without_adapter: bool = False
+    """The base model has no answer to the third prompt."""
     break_after: int = 0
     """A stream breaks with NOT_READY after this many completions; once."""
     lose_adapters_after: int = 0
@@ -144,6 +146,8 @@ class FakeGenerator(pb_grpc.GeneratorServiceServicer):
         if adapter and self.garbage_with_adapter:
             return ""
         prompt = item.prompt.messages[-1].content
+        if not adapter and self.garbage_without_adapter and prompt.startswith("P3"):
+            return ""
         seed = hashlib.sha256(f"{prompt}|{item.sampling.seed}".encode()).digest()
         random_ = random.Random(seed)
         found = re.search(r"-i(\d+)-", adapter)

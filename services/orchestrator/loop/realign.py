@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from services.common.errors import InternalError, PreconditionError, error_for
 from services.orchestrator.domain.convergence import relative_improvement, stop_reason
 from services.orchestrator.domain.difference import overall_mean, topic_means
@@ -136,14 +138,10 @@ async def draw_realigned(
 async def measure(
     ctx: RunContext, table: PairTable, places: Sequence[int], settled: Settled
 ) -> tuple[list[int], Any, Any]:
-    """(places that have a text, its rows, its value differences to the aligned texts)."""
+    """(places that have a text, its rows, its value differences to the aligned texts); may be empty."""
     found = [place for place in places if table.pairs[place].key in settled.principles]
     if not found:
-        raise PreconditionError(
-            "not one usable principle under the third prompt; draws that failed: "
-            + str(settled.counts.failed_by_reason),
-            details={"counts": settled.counts.as_json()},
-        )
+        return [], np.zeros((0, table.aligned.shape[1]), dtype=np.float32), np.zeros(0)
     rows = await ctx.embed([settled.principles[table.pairs[place].key] for place in found])
     return found, rows, differences(rows, table.aligned[found])
 

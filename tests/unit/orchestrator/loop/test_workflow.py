@@ -8,6 +8,7 @@ from services.common.errors import PreconditionError
 from services.orchestrator.loop import swap
 from services.orchestrator.loop.workflow import realign_model
 from services.orchestrator.ports import RunStatus
+from services.orchestrator.report.html import render_html
 from tests.fakes import fake_embedder, fake_generator
 from tests.fakes.studies import study_json
 
@@ -151,6 +152,16 @@ async def test_run_model_falls_silent_after_training_fails_and_says_so(world) ->
     assert (run.status, run.error_code) == (RunStatus.FAILED, "PRECONDITION")
     assert "empty" in run.error_message
     assert world.fakes.generator.adapters == {}
+
+
+async def test_run_base_silent_under_the_third_prompt_is_told_and_no_failure(world) -> None:
+    world.fakes.generator.garbage_without_adapter = True
+    await world.run(world.context(study_json(principles=3, iterations=1)))
+    report = world.report()
+    assert (report.overall.base_p3, report.topics[0].base_p3) == (None, None)
+    assert report.overall.after is not None
+    assert report.counts["base_p3"].failed_by_reason == {"empty": 20}
+    assert "principles asked for are missing" in render_html(report)
 
 
 async def test_run_study_of_other_model_fails_with_precondition(world) -> None:
