@@ -36,14 +36,15 @@ def load_base(folder: Path, dtype: torch.dtype, device: str) -> PreTrainedModel:
         text_config = config.get_text_config()
         # PyTorch's fused attention has no softcapping (Gemma 2): it would be left out in silence.
         capped = getattr(text_config, "attn_logit_softcapping", None)
-        model = AutoModelForCausalLM.from_pretrained(
+        model: Any = AutoModelForCausalLM.from_pretrained(
             folder, dtype=dtype, attn_implementation="eager" if capped else "sdpa"
         )
     except (OSError, ValueError, KeyError) as error:
         raise InvalidInputError(f"cannot load a causal language model from {folder}: {error}") from error
     model.requires_grad_(False)
     model.config.use_cache = False
-    return model.to(device)  # type: ignore[no-any-return]
+    placed: PreTrainedModel = model.to(device)
+    return placed
 
 
 def new_adapter(model: PreTrainedModel, lora: LoraSpec, base_model: str) -> PeftModel:
@@ -52,7 +53,8 @@ def new_adapter(model: PreTrainedModel, lora: LoraSpec, base_model: str) -> Peft
     Raises:
         InvalidInputError: a target module is not among the model's linear layers.
     """
-    head = model.get_output_embeddings()
+    network: Any = model
+    head = network.get_output_embeddings()
     linear = {
         name for name, module in model.named_modules() if isinstance(module, nn.Linear) and module is not head
     }
@@ -77,22 +79,22 @@ def new_adapter(model: PreTrainedModel, lora: LoraSpec, base_model: str) -> Peft
     adapted = get_peft_model(model, config, adapter_name=_ADAPTER)
     # PEFT writes the folder that the weights came from; the job's own name for them is told instead.
     adapted.peft_config[_ADAPTER].base_model_name_or_path = base_model
-    for module in adapted.modules():
-        if isinstance(module, LoraLinear):
-            module.forward = partial(_lora_forward, module)
+    layers: list[Any] = [module for module in adapted.modules() if isinstance(module, LoraLinear)]
+    for layer in layers:
+        layer.forward = partial(_lora_forward, layer)
     return adapted
 
 
-def _lora_forward(layer: LoraLinear, x: Tensor) -> Tensor:
+def _lora_forward(layer: Any, x: Tensor) -> Tensor:
     """PEFT's own forward of a plain LoRA layer, in the base model's dtype.
 
     PEFT casts each layer's input and both products to the adapter's float32 and back. As under
     autocast, and as the generator serves it, the products are taken in the base's dtype here; the
     weights, their gradients' sums and the optimizer stay float32.
     """
-    base = layer.base_layer(x)
+    base: Tensor = layer.base_layer(x)
     if layer.disable_adapters:
-        return base  # type: ignore[no-any-return]
+        return base
     down = layer.lora_A[_ADAPTER].weight.to(x.dtype)
     up = layer.lora_B[_ADAPTER].weight.to(x.dtype)
     inner = functional.linear(layer.lora_dropout[_ADAPTER](x), down)

@@ -171,7 +171,7 @@ def _step(
     loss = weighted_mean(example_losses(logits, targets, owners, len(batch)), weights)
     value = loss.item()
     _check_finite("loss", value, step, spec)
-    loss.backward()
+    torch.autograd.backward(loss)
     parameters = optimizer.param_groups[0]["params"]
     norm = torch.nn.utils.clip_grad_norm_(parameters, spec.max_grad_norm or math.inf).item()
     _check_finite("gradient norm", norm, step, spec)
