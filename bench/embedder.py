@@ -5,7 +5,7 @@ Two comparisons, each interleaved (ours, theirs, ours, ...) so that a busy machi
 - bulk: many texts in one call, against one ``encode`` of all of them; ratio of texts/s.
 - callers: 32 concurrent callers with one text a call, against ``encode`` of one text after another.
 
-    python -m bench.embedder [MODEL_FOLDER] [--precision float32|bfloat16] [--texts N] [--rounds N]
+    python -m bench.embedder [--model FOLDER] [--precision float32|bfloat16] [--texts N] [--rounds N]
 
 JSON to stdout. The service is the real one, in a process of its own; the client and the plain encoder
 share this process and are never busy at the same time. The plain encoder always computes in float32, as
@@ -14,7 +14,6 @@ it comes; with ``--precision bfloat16`` our side does not do the same work, and 
 
 import argparse
 import asyncio
-import json
 import os
 import random
 import socket
@@ -27,11 +26,12 @@ from typing import Any
 
 import numpy as np
 
+from bench.result import MODELS, ROOT, finish
 from services.common.pb.embedder.v1 import embedder_pb2, embedder_pb2_grpc
 from services.common.rpc.client import open_channel, wait_until_serving
 
-ROOT = Path(__file__).resolve().parent.parent
 CALLERS = 32
+TARGETS = {"bulk": 0.9, "callers": 5.0}
 _VERBS = ("respect", "protect", "explain", "report", "question", "share", "measure", "honour")
 _NOUNS = ("privacy", "the truth", "every patient", "public data", "a teacher's time", "consent", "the weak")
 _TAILS = ("before profit", "in every decision", "", "when nobody is watching", "and say so", "at any cost")
@@ -89,15 +89,15 @@ async def measure(stub: Any, plain: Any, count: int, rounds: int) -> dict[str, A
         if round_number:
             for name, value in zip(seconds, (bulk_s, bulk_plain_s, callers_s, one_by_one_s), strict=True):
                 seconds[name].append(value)
+    pairs = {"bulk": ("bulk", "bulk_plain"), "callers": ("callers", "one_by_one")}
+    ratios = {
+        name: statistics.median(b / a for a, b in zip(seconds[ours], seconds[theirs], strict=True))
+        for name, (ours, theirs) in pairs.items()
+    }
     return {
-        "bulk_ratio": statistics.median(
-            theirs / ours for ours, theirs in zip(seconds["bulk"], seconds["bulk_plain"], strict=True)
-        ),
-        "bulk_target": 0.9,
-        "callers_ratio": statistics.median(
-            theirs / ours for ours, theirs in zip(seconds["callers"], seconds["one_by_one"], strict=True)
-        ),
-        "callers_target": 5.0,
+        "ratio": {name: round(value, 3) for name, value in ratios.items()},
+        "target": TARGETS,
+        "ok": all(ratios[name] >= target for name, target in TARGETS.items()),
         "largest_difference": difference,
         "texts_per_s": {
             "bulk_grpc": count / statistics.median(seconds["bulk"]),
@@ -135,6 +135,7 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
         service.terminate()
         service.wait(60)
     facts = {
+        "name": "embedder",
         "model": options.model.name,
         "precision": options.precision,
         "baseline_precision": "float32",
@@ -147,15 +148,17 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
     return {**facts, **measured}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    default = ROOT / ".cache" / "models" / "all-MiniLM-L6-v2"
-    parser.add_argument("model", nargs="?", type=Path, default=default)
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", type=Path, default=MODELS / "all-MiniLM-L6-v2")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--texts", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=3)
-    print(json.dumps(asyncio.run(run(parser.parse_args())), indent=2))
+    return finish(asyncio.run(run(parser.parse_args())))
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -1,6 +1,6 @@
 """The generator over gRPC against AsyncLLM in the same process: what the service costs.
 
-    python bench/generator.py [MODEL_FOLDER] [--requests N] [--max-tokens N] [--rounds N]
+    python -m bench.generator [--model FOLDER] [--requests N] [--max-tokens N] [--rounds N]
 
 Both sides use one engine, so that they share everything but the service, and take turns (ours,
 theirs, theirs, ours, ...) so that a busy machine slows both. The work is the same to the token: same
@@ -10,9 +10,7 @@ process with the service, which counts against the service. JSON to stdout.
 
 import argparse
 import asyncio
-import json
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -20,8 +18,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
+from bench.result import MODELS, finish
 from services.common.artifacts import ArtifactStore
 from services.common.lifecycle import start_server
 from services.common.pb.generator.v1 import generator_pb2 as pb
@@ -33,8 +30,7 @@ from services.generator.service import Generator
 from services.generator.servicer import SERVICE_NAME, GeneratorServicer
 from services.generator.settings import GeneratorSettings, apply_engine_environment
 
-ROOT = Path(__file__).resolve().parent.parent
-DEFAULT_MODEL = ROOT / ".cache" / "models" / "SmolLM2-135M-Instruct"
+DEFAULT_MODEL = MODELS / "SmolLM2-135M-Instruct"
 TARGET = 0.95
 SUBJECTS = (
     "a teacher",
@@ -132,7 +128,7 @@ async def in_process(engine: Any, batch: list[pb.GenerateItem]) -> int:
     return sum(await asyncio.gather(*(one(item) for item in batch)))
 
 
-async def main(model: Path, requests: int, max_tokens: int, rounds: int) -> dict[str, Any]:
+async def measure(model: Path, requests: int, max_tokens: int, rounds: int) -> dict[str, Any]:
     """Run the comparison."""
     with tempfile.TemporaryDirectory() as folder:
         async with serving(model, Path(folder)) as (engine, stub, _):
@@ -151,8 +147,8 @@ async def main(model: Path, requests: int, max_tokens: int, rounds: int) -> dict
     speed = {side: tokens[side] * rounds / sum(times) for side, times in seconds.items()}
     ratio = speed["grpc"] / speed["in_process"]
     return {
-        "benchmark": "generator",
-        "model": str(model),
+        "name": "generator",
+        "model": model.name,
         "device": info.device,
         "engine_version": info.engine_version,
         "requests": requests,
@@ -162,19 +158,23 @@ async def main(model: Path, requests: int, max_tokens: int, rounds: int) -> dict
         "median_s": {side: round(statistics.median(times), 3) for side, times in seconds.items()},
         "ratio": round(ratio, 4),
         "target": TARGET,
-        "met": ratio >= TARGET,
+        "ok": ratio >= TARGET,
     }
 
 
-# vLLM's worker processes import this module again.
-if __name__ == "__main__":
+def main() -> int:
+    """Measure and print."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("model", nargs="?", type=Path, default=DEFAULT_MODEL)
+    parser.add_argument("--model", type=Path, default=DEFAULT_MODEL)
     parser.add_argument("--requests", type=int, default=128)
     parser.add_argument("--max-tokens", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=2)
-    arguments = parser.parse_args()
-    result = asyncio.run(main(arguments.model, arguments.requests, arguments.max_tokens, arguments.rounds))
-    print(json.dumps(result, indent=1))
+    options = parser.parse_args()
+    return finish(asyncio.run(measure(options.model, options.requests, options.max_tokens, options.rounds)))
+
+
+# vLLM's engine process imports this module again.
+if __name__ == "__main__":
+    raise SystemExit(main())

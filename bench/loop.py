@@ -1,8 +1,8 @@
-"""(d) The loop's own overhead: the share of a run's wall time outside generation, training, embedding
+"""The loop's own overhead: the share of a run's wall time outside generation, training, embedding
 and loading. Target: at most 3 %.
 
-    python bench/loop.py RUN/report.json
-    python bench/loop.py --url http://127.0.0.1:8080 --study demo      (runs the study first)
+    python -m bench.loop [REPORT_JSON]                                  (by default the demo's)
+    python -m bench.loop --url http://127.0.0.1:8080 --study demo       (runs the study first)
 
 The orchestrator measures both sides in one run (report.json: ``timings_s.total``, ``external_s``), so the
 ratio needs no second machine. A run that was interrupted counts the time that its steps took, not the
@@ -11,13 +11,15 @@ time that it was down. Prints JSON; exits with 1 above the target.
 
 import argparse
 import json
-import sys
 import time
 import urllib.request
 from pathlib import Path
 from typing import Any
 
+from bench.result import ROOT, finish
+
 TARGET = 0.03
+DEMO_REPORT = ROOT / "demo-report" / "report.json"
 POLL_S = 1.0
 
 
@@ -28,7 +30,7 @@ def overhead(report: dict[str, Any]) -> dict[str, Any]:
     own_s = total_s - sum(external_s.values())
     share = own_s / total_s if total_s else 0.0
     return {
-        "bench": "loop",
+        "name": "loop",
         "run_id": report["run_id"],
         "base_model": report["base_model"],
         "total_s": round(total_s, 3),
@@ -38,8 +40,8 @@ def overhead(report: dict[str, Any]) -> dict[str, Any]:
         "stages_s": {
             stage: round(spent, 3) for stage, spent in report["timings_s"].items() if stage != "total"
         },
-        "target_share": TARGET,
-        "met": share <= TARGET,
+        "target": {"own_share": TARGET},
+        "ok": share <= TARGET,
     }
 
 
@@ -74,20 +76,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("report", nargs="?", type=Path, help="report.json of a finished run")
+    parser.add_argument(
+        "report", nargs="?", type=Path, help="report.json of a finished run (default: the demo's)"
+    )
     parser.add_argument("--url", default="http://127.0.0.1:8080", help="REST address of the orchestrator")
     parser.add_argument("--study", help="shipped study's id, or a file; it is run first")
     options = parser.parse_args()
-    if (options.report is None) == (options.study is None):
+    if options.report and options.study:
         parser.error("give either a report.json or --study")
     if options.study:
         report = run_study(options.url.rstrip("/"), options.study)
     else:
-        report = json.loads(options.report.read_text(encoding="utf-8"))
-    result = overhead(report)
-    print(json.dumps(result, indent=2))
-    return 0 if result["met"] else 1
+        path: Path = options.report or DEMO_REPORT
+        if not path.is_file():
+            parser.error(f"there is no {path}; run the demo first (make demo), or name a report or a study")
+        report = json.loads(path.read_text(encoding="utf-8"))
+    return finish(overhead(report))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

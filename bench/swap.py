@@ -1,10 +1,11 @@
 """How long a swap takes under load: from publishing an adapter to its proof.
 
-    python bench/swap.py [MODEL_FOLDER] [--swaps N] [--load N]
+    python -m bench.swap [--model FOLDER] [--swaps N] [--load N]
 
 One real PEFT adapter is made once. Each swap publishes it anew (another manifest, so another
 sha256 and name) to the artifact store, loads it over gRPC (fetch, checks, engine, canaries) and
-unloads it, while other requests on the base model are kept in flight. JSON to stdout; times in seconds.
+unloads it, while other requests on the base model are kept in flight. Each load is proven, or the
+benchmark fails; no other request may fail. JSON to stdout; times in seconds.
 """
 
 import argparse
@@ -18,9 +19,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from bench.generator import DEFAULT_MODEL, ROOT, items, serving
+from bench.generator import DEFAULT_MODEL, items, serving
+from bench.result import ROOT, finish
 from services.common.pb.generator.v1 import generator_pb2 as pb
 
 
@@ -46,7 +46,7 @@ def make_adapter(model: Path, store: Path) -> dict[str, str]:
     return result
 
 
-async def main(model: Path, swaps: int, load: int) -> dict[str, Any]:
+async def measure(model: Path, swaps: int, load: int) -> dict[str, Any]:
     """Run the measurement."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -74,8 +74,8 @@ async def main(model: Path, swaps: int, load: int) -> dict[str, Any]:
             info = engine.info
     cuts = statistics.quantiles(published_to_proven, n=100, method="inclusive")
     return {
-        "benchmark": "swap",
-        "model": str(model),
+        "name": "swap",
+        "model": model.name,
         "device": info.device,
         "engine_version": info.engine_version,
         "swaps": swaps,
@@ -85,16 +85,23 @@ async def main(model: Path, swaps: int, load: int) -> dict[str, Any]:
         "max_s": round(max(published_to_proven), 4),
         "load_median_s": round(statistics.median(loads), 4),
         "other_requests": counts,
+        "target": {"failed": 0},
+        "ok": counts["failed"] == 0 and counts["completed"] > 0,
     }
 
 
-# vLLM's worker processes import this module again.
-if __name__ == "__main__":
+def main() -> int:
+    """Measure and print."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("model", nargs="?", type=Path, default=DEFAULT_MODEL)
+    parser.add_argument("--model", type=Path, default=DEFAULT_MODEL)
     parser.add_argument("--swaps", type=int, default=50)
     parser.add_argument("--load", type=int, default=16)
-    arguments = parser.parse_args()
-    print(json.dumps(asyncio.run(main(arguments.model, arguments.swaps, arguments.load)), indent=1))
+    options = parser.parse_args()
+    return finish(asyncio.run(measure(options.model, options.swaps, options.load)))
+
+
+# vLLM's engine process imports this module again.
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -3,7 +3,7 @@
 The same model, examples, tokens, adapter and optimizer settings; the three take turns in one
 process, so that a busy machine slows all of them. JSON on stdout:
 
-    python -m bench.trainer [--model .cache/models/SmolLM2-135M-Instruct]
+    python -m bench.trainer [--model FOLDER] [--steps N] [--rounds N] [--dtype bfloat16|float32]
 
 Tokens are those of prompts and answers, without padding. TRL runs with its defaults but for
 gradient checkpointing, which is off (it would only slow it down). Packages: trl, datasets.
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import random
 import statistics
 import sys
@@ -24,6 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bench.result import MODELS, finish
 from services.trainer.lora.dataset import EncodedExample, batch_indices, encode_examples
 from services.trainer.types import Example, LoraSpec, Message, TrainingSpec
 
@@ -218,8 +218,10 @@ def make_trl(spec: TrainingSpec, encoded: list[EncodedExample], scratch: Path) -
 
 def main() -> int:
     """Measure and print; the exit status is 1 if a target is missed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--model", type=Path, default=Path(".cache/models/SmolLM2-135M-Instruct"))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", type=Path, default=MODELS / "SmolLM2-135M-Instruct")
     parser.add_argument("--steps", type=int, default=6, help="optimizer steps of a turn")
     parser.add_argument("--rounds", type=int, default=3, help="turns of each")
     parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16")
@@ -227,8 +229,7 @@ def main() -> int:
     args = parser.parse_args()
     with contextlib.redirect_stdout(sys.stderr), tempfile.TemporaryDirectory() as folder:
         result = measure(args, Path(folder))
-    print(json.dumps(result, indent=2))
-    return 0 if result["passed"] else 1
+    return finish(result)
 
 
 def measure(args: argparse.Namespace, scratch: Path) -> dict[str, Any]:
@@ -261,7 +262,7 @@ def measure(args: argparse.Namespace, scratch: Path) -> dict[str, Any]:
         for name in TARGETS
     }
     return {
-        "benchmark": "trainer",
+        "name": "trainer",
         "model": args.model.name,
         "dtype": args.dtype,
         "threads": torch.get_num_threads(),
@@ -271,9 +272,9 @@ def measure(args: argparse.Namespace, scratch: Path) -> dict[str, Any]:
         "answer_tokens_a_round": sum(len(e.token_ids) - e.answer_start for e in encoded),
         "tokens_per_s": {n: round(tokens / statistics.median(s), 1) for n, s in seconds.items()},
         "seconds": {n: [round(x, 3) for x in s] for n, s in seconds.items()},
-        "ratio": {f"ours_to_{name}": round(value, 3) for name, value in ratios.items()},
-        "target": {f"ours_to_{name}": value for name, value in TARGETS.items()},
-        "passed": all(ratios[name] >= target for name, target in TARGETS.items()),
+        "ratio": {name: round(value, 3) for name, value in ratios.items()},
+        "target": TARGETS,
+        "ok": all(ratios[name] >= target for name, target in TARGETS.items()),
     }
 
 
