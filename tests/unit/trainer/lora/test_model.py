@@ -48,6 +48,23 @@ def test_answer_logits_of_a_padded_batch_equal_the_models_own(loaded: Any) -> No
     assert len({len(e.token_ids) for e in encoded}) > 1
 
 
+@torch.no_grad()
+def test_answer_logits_longer_than_a_sliding_window_equal_a_masked_batch(tmp_path: Path) -> None:
+    folder = make_tiny_model("gemma3", tmp_path / "base")
+    model = load_base(folder, torch.float32, "cpu")
+    window = model.config.get_text_config().sliding_window
+    lengths = (3 * window, window + 7, window // 2)
+    encoded = [EncodedExample(tuple(range(6, 6 + length)), length - 9, length, 1.0) for length in lengths]
+    ids, mask = torch.zeros(3, lengths[0], dtype=torch.long), torch.zeros(3, lengths[0], dtype=torch.long)
+    for row, example in enumerate(encoded):
+        ids[row, : len(example.token_ids)] = torch.tensor(example.token_ids)
+        mask[row, : len(example.token_ids)] = 1
+    masked = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+    expected = torch.cat([masked[row, length - 10 : length - 1] for row, length in enumerate(lengths)])
+    logits, _, _ = AnswerLogits(new_adapter(model, LORA, "base").eval())(encoded)
+    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
+
+
 def test_new_adapter_trains_float32_lora_weights_alone(tmp_path: Path) -> None:
     base = load_base(make_tiny_model("qwen2", tmp_path / "m"), torch.bfloat16, "cpu")
     model = new_adapter(base, LORA, "base")
