@@ -11,6 +11,7 @@ _MODULE_NAME = re.compile(r"[A-Za-z0-9_.]{1,128}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ROLES = ("system", "user", "assistant")
 SCHEDULES = ("cosine", "linear", "constant")
+MAX_CANARIES = 256
 DTYPES = ("bfloat16", "float32")
 
 
@@ -45,6 +46,10 @@ def check_spec(spec: TrainingSpec) -> None:
             (not _at_least_0(spec.max_grad_norm), f"max_grad_norm is {spec.max_grad_norm}, not 0 or more"),
             (spec.max_length < 2, f"max_length is {spec.max_length}, not at least 2"),
             (spec.dtype not in DTYPES, f"dtype {spec.dtype!r} is none of {DTYPES}"),
+            (
+                not 1 <= spec.canaries <= MAX_CANARIES,
+                f"canaries is {spec.canaries}, not in 1..{MAX_CANARIES}; they prove the swap",
+            ),
             (spec.checkpoint_every_steps < 1, "checkpoint_every_steps is 0"),
             (
                 bool(spec.examples) == bool(spec.examples_uri),

@@ -8,7 +8,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import grpc
@@ -52,8 +52,12 @@ def _wrap(handler: Any, service: str, method: str, request_id: str) -> grpc.RpcM
         inner = handler.stream_stream if handler.request_streaming else handler.unary_stream
 
         async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
-            async with _around(context, service, method, request_id):
-                async for response in inner(request, context):
+            # Closed here and not by the garbage collector: a caller who leaves must free what was taken.
+            async with (
+                _around(context, service, method, request_id),
+                aclosing(inner(request, context)) as responses,
+            ):
+                async for response in responses:
                     yield response
 
         make = (

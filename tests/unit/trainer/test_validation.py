@@ -51,6 +51,8 @@ def test_check_job_id_of_an_unsafe_name_is_refused(job_id: str) -> None:
         ({"max_grad_norm": math.inf}, "max_grad_norm"),
         ({"max_length": 0}, "max_length"),
         ({"dtype": "float16"}, "dtype 'float16'"),
+        ({"canaries": 0}, "canaries is 0"),
+        ({"canaries": 257}, "canaries is 257"),
         ({"checkpoint_every_steps": 0}, "checkpoint_every_steps"),
         ({"examples": ()}, "either examples or examples_uri"),
         ({"examples_uri": "file:///x", "examples_sha256": "0" * 64}, "either examples or examples_uri"),
