@@ -139,6 +139,9 @@ def placeholder_faults(stage: Stage, prompt: StagePrompt) -> tuple[str, ...]:
             faults.append(f"shot {number} of the {stage} stage has a value for the unknown {{{name}}}")
         if not shot.answer.startswith(prompt.prefill):
             faults.append(f"the answer of shot {number} of the {stage} stage must begin with the prefill")
+    if stage == "realigned" and prompt.prefill:
+        # Training would teach the answer without it, and the untuned model would be given the register.
+        faults.append("the realigned stage takes no prefill: the model must begin that answer by itself")
     return tuple(faults)
 
 

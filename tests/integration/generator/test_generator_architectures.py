@@ -76,8 +76,6 @@ async def _health(target: str) -> int:
 
 
 async def test_killed_engine_turns_health_off_and_comes_back_empty(service: GeneratorProcess) -> None:
-    if "qwen2" in str(service.folder):
-        pytest.skip("one architecture is enough: each restart takes as long as a start")
     adapter = service.make_adapter("again", 4, 8)
     async with stub_of(service) as stub:
         await stub.LoadAdapter(pb.LoadAdapterRequest(**adapter), timeout=120)

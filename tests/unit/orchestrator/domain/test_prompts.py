@@ -77,6 +77,7 @@ def test_fill_value_that_looks_like_a_placeholder_is_not_filled_again():
         ("realigned", StagePrompt("nothing"), "must contain {principle}"),
         ("realigned", StagePrompt("{principle} {reference_principles}"), "unknown placeholder"),
         ("realigned", StagePrompt("{principle}", shots=(Shot("x"),)), "shot 1"),
+        ("realigned", StagePrompt("{principle}", prefill="You shall"), "takes no prefill"),
         ("original", StagePrompt("{topic}", shots=(Shot("x", {"tpic": "y"}),)), "unknown {tpic}"),
         (
             "original",
