@@ -17,7 +17,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from services.trainer.types import Job, JobState, Progress, TrainedAdapter, TrainingSpec
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,14 @@ class JobFolder:
         except FileNotFoundError:
             return [], offset
         whole = data[: data.rfind(b"\n") + 1]
-        return [Progress(**json.loads(line)) for line in whole.splitlines()], offset + len(whole)
+        points = []
+        for line in whole.splitlines():
+            try:
+                points.append(Progress(**json.loads(line)))
+            except (ValueError, TypeError):
+                # A power cut can tear a line; the curve lacks a point then, and the job goes on.
+                log.warning("trainer.progress_line_torn", job=self.path.name)
+        return points, offset + len(whole)
 
     def log_tail(self, max_bytes: int = 4000) -> str:
         """The end of the child's log."""
