@@ -32,17 +32,17 @@ async def load(ctx: RunContext, adapter: AdapterRef) -> SwapProof:
             if not await unload_others(ctx, keep=adapter.name) and not await _unload_of_an_ended_run(ctx):
                 raise
             proof = await ctx.services.generator.load_adapter(adapter)
-    ctx.journal.emit(
-        "adapter.loaded",
-        name=adapter.name,
-        sha256=adapter.sha256,
-        canaries=proof.canaries,
-        max_relative_error=proof.max_relative_error,
-        tolerance=proof.tolerance,
-        mean_shift_nats=proof.mean_shift_nats,
-        duration_s=proof.duration_s,
-        already_loaded=proof.already_loaded,
-    )
+    if not proof.already_loaded:
+        ctx.journal.emit(
+            "adapter.loaded",
+            name=adapter.name,
+            sha256=adapter.sha256,
+            canaries=proof.canaries,
+            max_relative_error=proof.max_relative_error,
+            tolerance=proof.tolerance,
+            mean_shift_nats=proof.mean_shift_nats,
+            duration_s=proof.duration_s,
+        )
     return proof
 
 
