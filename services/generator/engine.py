@@ -265,7 +265,7 @@ class VllmEngine:
             fingerprint=fingerprint_base_model(folder),
             max_model_len=max_model_len,
             max_lora_rank=settings.max_lora_rank,
-            max_loras=settings.max_loras,
+            max_loras=min(max_loras, settings.max_cpu_loras),
             max_cpu_loras=settings.max_cpu_loras,
             lora_target_modules=settings.lora_target_modules,
             has_chat_template=bool(tokenizer.chat_template),
