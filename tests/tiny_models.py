@@ -3,14 +3,18 @@
 They have the architectures, file layout, tokenizers and chat templates of real models, so
 whatever loads a Hugging Face folder loads them, in a second and in a megabyte. Each
 architecture has its own vocabulary, depth and width: nothing may be assumed of them.
-What they say has no meaning.
+What they say has no meaning, unless `teach` has taught them some sentences.
 """
 
 from __future__ import annotations
 
+import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+from services.common.prompting import end_of_turn_ids, render_continuation, render_prompt
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerFast
@@ -18,6 +22,10 @@ if TYPE_CHECKING:
 Arch = Literal["llama", "qwen2", "gemma3"]
 
 _MAX_POSITIONS = 2048
+# Learning rate times width: wider models want smaller steps.
+_TEACH_RATE_WIDTH = 0.64
+_TEACH_ANSWERS = 16
+_SLIDING_WINDOW = 64
 
 _LLAMA_TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}"
@@ -157,6 +165,84 @@ def make_tiny_model(arch: Arch, folder: Path, chat_template: bool = True, seed: 
     return folder
 
 
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """A conversation, the begun answer or "", and what may follow; one of the answers, by chance."""
+
+    messages: Sequence[Mapping[str, str]]
+    prefill: str
+    answers: Sequence[str]
+
+
+def teach(folder: Path, lessons: Sequence[Lesson], steps: int = 400, seed: int = 0) -> Path:
+    """Overfits the model in `folder` until it says the lessons' answers and ends its turn.
+
+    Args:
+        folder: of `make_tiny_model`; its weights are replaced.
+        lessons: every step teaches one of them, with many of its answers.
+        steps: of the optimiser.
+        seed: of the choice of lessons and answers.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    end = end_of_turn_ids(tokenizer)
+    encoded = []
+    for lesson in lessons:
+        begun = bool(lesson.prefill)
+        answers = [render_continuation(tokenizer, text, after_prefill=begun) + end for text in lesson.answers]
+        encoded.append((render_prompt(tokenizer, lesson.messages, lesson.prefill), answers))
+    layer_types = bool(getattr(model.config, "layer_types", None))
+    chosen = random.Random(seed)
+    rate = _TEACH_RATE_WIDTH / model.config.hidden_size
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.1)
+    model.train()
+    for _ in range(steps):
+        prompt, answers = chosen.choice(encoded)
+        batch = _one_prompt_many_answers(prompt, chosen.choices(answers, k=_TEACH_ANSWERS), layer_types)
+        loss = model(**batch, use_cache=False).loss
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+    model.to(torch.bfloat16).save_pretrained(folder, safe_serialization=True)
+    return folder
+
+
+def _one_prompt_many_answers(
+    prompt: Sequence[int], answers: Sequence[Sequence[int]], layer_types: bool
+) -> dict[str, Any]:
+    """What the model is called with: answers side by side that see their prompt and not each other.
+
+    The prompt, which is far longer than an answer, is computed once for all of them.
+    """
+    import torch
+
+    shared, last = list(prompt[:-1]), prompt[-1]
+    ids, labels, positions, owners = shared, [-100] * len(shared), list(range(len(shared))), [0] * len(shared)
+    for number, answer in enumerate(answers, start=1):
+        # Each has the prompt's last token for itself: that is the one that predicts its first.
+        ids = [*ids, last, *answer]
+        labels += [-100, *answer]
+        positions += range(len(shared), len(shared) + 1 + len(answer))
+        owners += [number] * (1 + len(answer))
+    owner, place = torch.tensor(owners), torch.tensor(positions)
+    order = torch.arange(len(ids))
+    sees = (order[None, :] <= order[:, None]) & ((owner[None, :] == 0) | (owner[None, :] == owner[:, None]))
+    near = place[:, None] - place[None, :] < _SLIDING_WINDOW
+    masks = {"full_attention": sees[None, None], "sliding_attention": (sees & near)[None, None]}
+    return {
+        "input_ids": torch.tensor([ids]),
+        "labels": torch.tensor([labels]),
+        "position_ids": place[None],
+        "attention_mask": masks if layer_types else masks["full_attention"],
+    }
+
+
 def _make_tokenizer(shape: _Shape, chat_template: bool) -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer: it can encode any text, and decoding gives the text back."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
@@ -227,7 +313,7 @@ def _make_config(
                 **common,
                 head_dim=shape.head_dim,
                 query_pre_attn_scalar=shape.head_dim,
-                sliding_window=64,
+                sliding_window=_SLIDING_WINDOW,
                 layer_types=["full_attention" if i % 2 else "sliding_attention" for i in range(shape.layers)],
                 tie_word_embeddings=True,
             )

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,18 +48,16 @@ def _state(home: Path) -> dict[str, Any]:
     return state
 
 
-@pytest.fixture(scope="session")
-def system(smollm2: Path, minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """`valign up` on free ports; stopped with SIGTERM, after which nothing may be left."""
-    home = tmp_path_factory.mktemp("home")
+@contextmanager
+def running_system(model: Path, encoder: Path, home: Path, **generator: str) -> Iterator[System]:
+    """`valign up` on free ports; stopped with SIGTERM, after which nothing may be left.
+
+    `generator` are further settings of the generator.
+    """
     command = [sys.executable, "-m", "services.cli", "up", "--home", str(home), "--any-ports"]
-    command += ["--model", str(smollm2), "--encoder", str(minilm)]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "HF_HUB_OFFLINE": "1",
-        "VALIGN_GENERATOR_MAX_MODEL_LEN": "1024",
-    }
+    command += ["--model", str(model), "--encoder", str(encoder)]
+    settings = {f"VALIGN_GENERATOR_{name.upper()}": value for name, value in generator.items()}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", **settings}
     # a Child ends with this process, should somebody kill the tests
     process = Child(ChildSpec("valign up", command, environment, home / "up.log"))
     process.start()
@@ -80,3 +79,11 @@ def system(smollm2: Path, minilm: Path, tmp_path_factory: pytest.TempPathFactory
     assert status == 0, process.log_tail(50)
     left = [one["pid"] for one in state["services"].values() if Path(f"/proc/{one['pid']}").exists()]
     assert not left, f"still running after valign up has stopped: {left}"
+
+
+@pytest.fixture(scope="session")
+def system(smollm2: Path, minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """One system with SmolLM2 for all tests that want one."""
+    home = tmp_path_factory.mktemp("home")
+    with running_system(smollm2, minilm, home, max_model_len="1024") as running:
+        yield running
