@@ -1,6 +1,6 @@
 """Between protobuf and the application's types."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -8,9 +8,14 @@ from google.protobuf import struct_pb2, timestamp_pb2  # type: ignore[import-unt
 
 from services.common.errors import InvalidInputError
 from services.common.pb.orchestrator.v1 import orchestrator_pb2 as pb
+from services.orchestrator.application import ServiceState
+from services.orchestrator.catalogue import ShippedStudy
+from services.orchestrator.clients.parts import in_parts
+from services.orchestrator.domain.prompts import PromptSet
 from services.orchestrator.domain.reference import ReferenceSet
-from services.orchestrator.ports import EventRecord, RunRecord, RunStatus
+from services.orchestrator.ports import CompletionRecord, EventRecord, RunRecord, RunStatus
 from services.orchestrator.store.jsontext import finite
+from services.orchestrator.study import prompt_set_digest
 
 _STATUS = {
     RunStatus.QUEUED: pb.RUN_STATUS_QUEUED,
@@ -34,6 +39,11 @@ def run_to_pb(run: RunRecord) -> pb.Run:
         end_time=None if run.end_time is None else timestamp(run.end_time),
         error_code=run.error_code,
         error_message=run.error_message,
+        cancel_requested=run.cancel_requested,
+        progress={
+            stage: pb.StageProgress(done=step["done"], total=step["total"])
+            for stage, step in run.progress.items()
+        },
     )
 
 
@@ -52,6 +62,53 @@ def reference_set_to_pb(item: ReferenceSet) -> pb.ReferenceSetSummary:
         title=item.title,
         steward=item.steward,
         review_date=item.review_date,
+    )
+
+
+def prompt_set_to_pb(item: PromptSet) -> pb.PromptSetSummary:
+    """A prompt set in short."""
+    return pb.PromptSetSummary(
+        id=item.id, version=item.version, title=item.title, sha256=prompt_set_digest(item)
+    )
+
+
+def study_to_pb(item: ShippedStudy) -> pb.StudySummary:
+    """A shipped study in short."""
+    return pb.StudySummary(id=item.id, title=item.title)
+
+
+def principles_to_pb(records: Iterable[CompletionRecord]) -> Iterator[pb.ListPrinciplesResponse]:
+    """The principles in messages of at most 256 and about 1 MiB; none for no principles."""
+    made = (
+        pb.Principle(
+            arm=record.arm,
+            topic_id=record.topic_id,
+            index=record.index,
+            draw=record.draw,
+            principle=record.principle,
+            adapter=record.adapter,
+            adapter_sha256=record.adapter_sha256,
+        )
+        for record in records
+    )
+    for part in in_parts(made, lambda item: item.ByteSize()):
+        yield pb.ListPrinciplesResponse(principles=part)
+
+
+def service_to_pb(state: ServiceState) -> pb.ServiceState:
+    """A service as it was found."""
+    facts = state.facts
+    return pb.ServiceState(
+        name=state.name,
+        target=state.target,
+        reachable=state.reachable,
+        serving=facts.serving,
+        model=facts.model,
+        fingerprint=facts.fingerprint,
+        version=facts.version,
+        device=facts.device,
+        latency_s=state.latency_s,
+        error=state.error,
     )
 
 

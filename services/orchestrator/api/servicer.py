@@ -29,8 +29,8 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
 
     async def CreateRun(self, request: pb.CreateRunRequest, context: Any) -> pb.CreateRunResponse:
         """Begin a run."""
-        run, _ = await self._application.create_run(request.study, request.idempotency_key)
-        return pb.CreateRunResponse(run=convert.run_to_pb(run))
+        run, created = await self._application.create_run(request.study, request.idempotency_key)
+        return pb.CreateRunResponse(run=convert.run_to_pb(run), created=created)
 
     async def GetRun(self, request: pb.GetRunRequest, context: Any) -> pb.GetRunResponse:
         """One run."""
@@ -61,6 +61,19 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
         report = await self._application.report(request.run_id)
         return pb.GetReportResponse(report=convert.struct(report))
 
+    async def GetReportHtml(self, request: pb.GetReportHtmlRequest, context: Any) -> pb.GetReportHtmlResponse:
+        """report.html."""
+        page = await self._application.report_html(request.run_id)
+        return pb.GetReportHtmlResponse(html=page.decode())
+
+    async def ListPrinciples(
+        self, request: pb.ListPrinciplesRequest, context: Any
+    ) -> AsyncIterator[pb.ListPrinciplesResponse]:
+        """The usable principles that a run has drawn so far."""
+        found = await self._application.principles(request.run_id, request.arm or None, request.topic or None)
+        for part in convert.principles_to_pb(found):
+            yield part
+
     async def ListReferenceSets(
         self, request: pb.ListReferenceSetsRequest, context: Any
     ) -> pb.ListReferenceSetsResponse:
@@ -83,3 +96,33 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
         """Check a user's set."""
         found = await self._application.check_reference_set(request.reference_set)
         return pb.CheckReferenceSetResponse(reference_set=convert.struct(found))
+
+    async def ListPromptSets(
+        self, request: pb.ListPromptSetsRequest, context: Any
+    ) -> pb.ListPromptSetsResponse:
+        """The packaged prompt sets."""
+        found = await self._application.prompt_sets()
+        return pb.ListPromptSetsResponse(prompt_sets=[convert.prompt_set_to_pb(item) for item in found])
+
+    async def GetPromptSet(self, request: pb.GetPromptSetRequest, context: Any) -> pb.GetPromptSetResponse:
+        """One of them."""
+        found = await self._application.prompt_set(request.id)
+        return pb.GetPromptSetResponse(prompt_set=convert.struct(found))
+
+    async def ListShippedStudies(
+        self, request: pb.ListShippedStudiesRequest, context: Any
+    ) -> pb.ListShippedStudiesResponse:
+        """The studies that valign ships."""
+        found = await self._application.shipped_studies()
+        return pb.ListShippedStudiesResponse(studies=[convert.study_to_pb(item) for item in found])
+
+    async def GetShippedStudy(
+        self, request: pb.GetShippedStudyRequest, context: Any
+    ) -> pb.GetShippedStudyResponse:
+        """One of them, as its file is."""
+        return pb.GetShippedStudyResponse(study=(await self._application.shipped_study(request.id)).text)
+
+    async def GetSystem(self, request: pb.GetSystemRequest, context: Any) -> pb.GetSystemResponse:
+        """Each service as it was found."""
+        found = await self._application.system()
+        return pb.GetSystemResponse(services=[convert.service_to_pb(state) for state in found])

@@ -47,13 +47,30 @@ class CreateRunRequest(_message.Message):
     def __init__(self, study: _Optional[str] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
 
 class CreateRunResponse(_message.Message):
-    __slots__ = ("run",)
+    __slots__ = ("run", "created")
     RUN_FIELD_NUMBER: _ClassVar[int]
+    CREATED_FIELD_NUMBER: _ClassVar[int]
     run: Run
-    def __init__(self, run: _Optional[_Union[Run, _Mapping]] = ...) -> None: ...
+    created: bool
+    def __init__(self, run: _Optional[_Union[Run, _Mapping]] = ..., created: _Optional[bool] = ...) -> None: ...
+
+class StageProgress(_message.Message):
+    __slots__ = ("done", "total")
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    done: int
+    total: int
+    def __init__(self, done: _Optional[int] = ..., total: _Optional[int] = ...) -> None: ...
 
 class Run(_message.Message):
-    __slots__ = ("run_id", "name", "status", "stage", "identity", "create_time", "end_time", "error_code", "error_message")
+    __slots__ = ("run_id", "name", "status", "stage", "identity", "create_time", "end_time", "error_code", "error_message", "cancel_requested", "progress")
+    class ProgressEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: StageProgress
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[StageProgress, _Mapping]] = ...) -> None: ...
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
@@ -63,6 +80,8 @@ class Run(_message.Message):
     END_TIME_FIELD_NUMBER: _ClassVar[int]
     ERROR_CODE_FIELD_NUMBER: _ClassVar[int]
     ERROR_MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    CANCEL_REQUESTED_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     name: str
     status: RunStatus
@@ -72,7 +91,9 @@ class Run(_message.Message):
     end_time: _timestamp_pb2.Timestamp
     error_code: str
     error_message: str
-    def __init__(self, run_id: _Optional[str] = ..., name: _Optional[str] = ..., status: _Optional[_Union[RunStatus, str]] = ..., stage: _Optional[str] = ..., identity: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., error_code: _Optional[str] = ..., error_message: _Optional[str] = ...) -> None: ...
+    cancel_requested: bool
+    progress: _containers.MessageMap[str, StageProgress]
+    def __init__(self, run_id: _Optional[str] = ..., name: _Optional[str] = ..., status: _Optional[_Union[RunStatus, str]] = ..., stage: _Optional[str] = ..., identity: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., error_code: _Optional[str] = ..., error_message: _Optional[str] = ..., cancel_requested: _Optional[bool] = ..., progress: _Optional[_Mapping[str, StageProgress]] = ...) -> None: ...
 
 class GetRunRequest(_message.Message):
     __slots__ = ("run_id",)
@@ -148,6 +169,52 @@ class GetReportResponse(_message.Message):
     report: _struct_pb2.Struct
     def __init__(self, report: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
 
+class GetReportHtmlRequest(_message.Message):
+    __slots__ = ("run_id",)
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    def __init__(self, run_id: _Optional[str] = ...) -> None: ...
+
+class GetReportHtmlResponse(_message.Message):
+    __slots__ = ("html",)
+    HTML_FIELD_NUMBER: _ClassVar[int]
+    html: str
+    def __init__(self, html: _Optional[str] = ...) -> None: ...
+
+class ListPrinciplesRequest(_message.Message):
+    __slots__ = ("run_id", "arm", "topic")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    ARM_FIELD_NUMBER: _ClassVar[int]
+    TOPIC_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    arm: str
+    topic: str
+    def __init__(self, run_id: _Optional[str] = ..., arm: _Optional[str] = ..., topic: _Optional[str] = ...) -> None: ...
+
+class Principle(_message.Message):
+    __slots__ = ("arm", "topic_id", "index", "draw", "principle", "adapter", "adapter_sha256")
+    ARM_FIELD_NUMBER: _ClassVar[int]
+    TOPIC_ID_FIELD_NUMBER: _ClassVar[int]
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    DRAW_FIELD_NUMBER: _ClassVar[int]
+    PRINCIPLE_FIELD_NUMBER: _ClassVar[int]
+    ADAPTER_FIELD_NUMBER: _ClassVar[int]
+    ADAPTER_SHA256_FIELD_NUMBER: _ClassVar[int]
+    arm: str
+    topic_id: str
+    index: int
+    draw: int
+    principle: str
+    adapter: str
+    adapter_sha256: str
+    def __init__(self, arm: _Optional[str] = ..., topic_id: _Optional[str] = ..., index: _Optional[int] = ..., draw: _Optional[int] = ..., principle: _Optional[str] = ..., adapter: _Optional[str] = ..., adapter_sha256: _Optional[str] = ...) -> None: ...
+
+class ListPrinciplesResponse(_message.Message):
+    __slots__ = ("principles",)
+    PRINCIPLES_FIELD_NUMBER: _ClassVar[int]
+    principles: _containers.RepeatedCompositeFieldContainer[Principle]
+    def __init__(self, principles: _Optional[_Iterable[_Union[Principle, _Mapping]]] = ...) -> None: ...
+
 class ListReferenceSetsRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
@@ -195,3 +262,101 @@ class CheckReferenceSetResponse(_message.Message):
     REFERENCE_SET_FIELD_NUMBER: _ClassVar[int]
     reference_set: _struct_pb2.Struct
     def __init__(self, reference_set: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+
+class ListPromptSetsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class PromptSetSummary(_message.Message):
+    __slots__ = ("id", "version", "title", "sha256")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    TITLE_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    version: str
+    title: str
+    sha256: str
+    def __init__(self, id: _Optional[str] = ..., version: _Optional[str] = ..., title: _Optional[str] = ..., sha256: _Optional[str] = ...) -> None: ...
+
+class ListPromptSetsResponse(_message.Message):
+    __slots__ = ("prompt_sets",)
+    PROMPT_SETS_FIELD_NUMBER: _ClassVar[int]
+    prompt_sets: _containers.RepeatedCompositeFieldContainer[PromptSetSummary]
+    def __init__(self, prompt_sets: _Optional[_Iterable[_Union[PromptSetSummary, _Mapping]]] = ...) -> None: ...
+
+class GetPromptSetRequest(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class GetPromptSetResponse(_message.Message):
+    __slots__ = ("prompt_set",)
+    PROMPT_SET_FIELD_NUMBER: _ClassVar[int]
+    prompt_set: _struct_pb2.Struct
+    def __init__(self, prompt_set: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+
+class ListShippedStudiesRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class StudySummary(_message.Message):
+    __slots__ = ("id", "title")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    TITLE_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    title: str
+    def __init__(self, id: _Optional[str] = ..., title: _Optional[str] = ...) -> None: ...
+
+class ListShippedStudiesResponse(_message.Message):
+    __slots__ = ("studies",)
+    STUDIES_FIELD_NUMBER: _ClassVar[int]
+    studies: _containers.RepeatedCompositeFieldContainer[StudySummary]
+    def __init__(self, studies: _Optional[_Iterable[_Union[StudySummary, _Mapping]]] = ...) -> None: ...
+
+class GetShippedStudyRequest(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class GetShippedStudyResponse(_message.Message):
+    __slots__ = ("study",)
+    STUDY_FIELD_NUMBER: _ClassVar[int]
+    study: str
+    def __init__(self, study: _Optional[str] = ...) -> None: ...
+
+class GetSystemRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ServiceState(_message.Message):
+    __slots__ = ("name", "target", "reachable", "serving", "model", "fingerprint", "version", "device", "latency_s", "error")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    REACHABLE_FIELD_NUMBER: _ClassVar[int]
+    SERVING_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    LATENCY_S_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    target: str
+    reachable: bool
+    serving: bool
+    model: str
+    fingerprint: str
+    version: str
+    device: str
+    latency_s: float
+    error: str
+    def __init__(self, name: _Optional[str] = ..., target: _Optional[str] = ..., reachable: _Optional[bool] = ..., serving: _Optional[bool] = ..., model: _Optional[str] = ..., fingerprint: _Optional[str] = ..., version: _Optional[str] = ..., device: _Optional[str] = ..., latency_s: _Optional[float] = ..., error: _Optional[str] = ...) -> None: ...
+
+class GetSystemResponse(_message.Message):
+    __slots__ = ("services",)
+    SERVICES_FIELD_NUMBER: _ClassVar[int]
+    services: _containers.RepeatedCompositeFieldContainer[ServiceState]
+    def __init__(self, services: _Optional[_Iterable[_Union[ServiceState, _Mapping]]] = ...) -> None: ...

@@ -70,6 +70,16 @@ class OrchestratorServiceStub:
                 request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetReportRequest.SerializeToString,
                 response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetReportResponse.FromString,
                 _registered_method=True)
+        self.GetReportHtml = channel.unary_unary(
+                '/valign.orchestrator.v1.OrchestratorService/GetReportHtml',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetReportHtmlRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetReportHtmlResponse.FromString,
+                _registered_method=True)
+        self.ListPrinciples = channel.unary_stream(
+                '/valign.orchestrator.v1.OrchestratorService/ListPrinciples',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListPrinciplesRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListPrinciplesResponse.FromString,
+                _registered_method=True)
         self.ListReferenceSets = channel.unary_unary(
                 '/valign.orchestrator.v1.OrchestratorService/ListReferenceSets',
                 request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListReferenceSetsRequest.SerializeToString,
@@ -84,6 +94,31 @@ class OrchestratorServiceStub:
                 '/valign.orchestrator.v1.OrchestratorService/CheckReferenceSet',
                 request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CheckReferenceSetRequest.SerializeToString,
                 response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CheckReferenceSetResponse.FromString,
+                _registered_method=True)
+        self.ListPromptSets = channel.unary_unary(
+                '/valign.orchestrator.v1.OrchestratorService/ListPromptSets',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListPromptSetsRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListPromptSetsResponse.FromString,
+                _registered_method=True)
+        self.GetPromptSet = channel.unary_unary(
+                '/valign.orchestrator.v1.OrchestratorService/GetPromptSet',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetPromptSetRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetPromptSetResponse.FromString,
+                _registered_method=True)
+        self.ListShippedStudies = channel.unary_unary(
+                '/valign.orchestrator.v1.OrchestratorService/ListShippedStudies',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListShippedStudiesRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListShippedStudiesResponse.FromString,
+                _registered_method=True)
+        self.GetShippedStudy = channel.unary_unary(
+                '/valign.orchestrator.v1.OrchestratorService/GetShippedStudy',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetShippedStudyRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetShippedStudyResponse.FromString,
+                _registered_method=True)
+        self.GetSystem = channel.unary_unary(
+                '/valign.orchestrator.v1.OrchestratorService/GetSystem',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetSystemRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetSystemResponse.FromString,
                 _registered_method=True)
 
 
@@ -140,6 +175,20 @@ class OrchestratorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetReportHtml(self, request, context):
+        """GetReportHtml returns that report as one self-contained page.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPrinciples(self, request, context):
+        """ListPrinciples sends the usable principles that a run has drawn so far, in parts.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListReferenceSets(self, request, context):
         """ListReferenceSets returns the packaged reference value sets.
         """
@@ -156,6 +205,41 @@ class OrchestratorServiceServicer:
 
     def CheckReferenceSet(self, request, context):
         """CheckReferenceSet checks a set given as YAML text.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPromptSets(self, request, context):
+        """ListPromptSets returns the packaged prompt sets.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPromptSet(self, request, context):
+        """GetPromptSet returns one of them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListShippedStudies(self, request, context):
+        """ListShippedStudies returns the studies that valign ships.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetShippedStudy(self, request, context):
+        """GetShippedStudy returns one of them as its file is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSystem(self, request, context):
+        """GetSystem asks each service what it is and whether it serves. A service that is away is no error.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -199,6 +283,16 @@ def add_OrchestratorServiceServicer_to_server(servicer, server):
                     request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetReportRequest.FromString,
                     response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetReportResponse.SerializeToString,
             ),
+            'GetReportHtml': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetReportHtml,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetReportHtmlRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetReportHtmlResponse.SerializeToString,
+            ),
+            'ListPrinciples': grpc.unary_stream_rpc_method_handler(
+                    servicer.ListPrinciples,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListPrinciplesRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListPrinciplesResponse.SerializeToString,
+            ),
             'ListReferenceSets': grpc.unary_unary_rpc_method_handler(
                     servicer.ListReferenceSets,
                     request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListReferenceSetsRequest.FromString,
@@ -213,6 +307,31 @@ def add_OrchestratorServiceServicer_to_server(servicer, server):
                     servicer.CheckReferenceSet,
                     request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CheckReferenceSetRequest.FromString,
                     response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CheckReferenceSetResponse.SerializeToString,
+            ),
+            'ListPromptSets': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPromptSets,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListPromptSetsRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListPromptSetsResponse.SerializeToString,
+            ),
+            'GetPromptSet': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPromptSet,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetPromptSetRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetPromptSetResponse.SerializeToString,
+            ),
+            'ListShippedStudies': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListShippedStudies,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListShippedStudiesRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListShippedStudiesResponse.SerializeToString,
+            ),
+            'GetShippedStudy': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetShippedStudy,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetShippedStudyRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetShippedStudyResponse.SerializeToString,
+            ),
+            'GetSystem': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSystem,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetSystemRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetSystemResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -416,6 +535,60 @@ class OrchestratorService:
             _registered_method=True)
 
     @staticmethod
+    def GetReportHtml(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/GetReportHtml',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetReportHtmlRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetReportHtmlResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPrinciples(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/ListPrinciples',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListPrinciplesRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListPrinciplesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListReferenceSets(request,
             target,
             options=(),
@@ -486,6 +659,141 @@ class OrchestratorService:
             '/valign.orchestrator.v1.OrchestratorService/CheckReferenceSet',
             services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CheckReferenceSetRequest.SerializeToString,
             services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CheckReferenceSetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPromptSets(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/ListPromptSets',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListPromptSetsRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListPromptSetsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPromptSet(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/GetPromptSet',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetPromptSetRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetPromptSetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListShippedStudies(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/ListShippedStudies',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListShippedStudiesRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListShippedStudiesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetShippedStudy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/GetShippedStudy',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetShippedStudyRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetShippedStudyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSystem(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/GetSystem',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetSystemRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetSystemResponse.FromString,
             options,
             channel_credentials,
             insecure,
