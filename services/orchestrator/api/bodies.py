@@ -11,7 +11,7 @@ from typing import Any
 from fastapi import Request
 
 from services.orchestrator.api.problems import RefusedRequestError
-from services.orchestrator.documents import fault, invalid_document
+from services.orchestrator.documents import MAX_DOCUMENT_BYTES, fault, invalid_document
 
 JSON_TYPES = frozenset({"application/json"})
 YAML_TYPES = frozenset(
@@ -60,6 +60,19 @@ def json_as_yaml(text: str) -> str:
         raise invalid_document([fault(None, None, (), f"not valid JSON: {error}")]) from error
     # Inside a JSON string a tab is always escaped, so these tabs stand between tokens.
     return _ESCAPE.sub(lambda match: _character(match, text), text.replace("\t", " "))
+
+
+def json_or_yaml(text: str) -> str:
+    """``text`` as YAML text where nobody says which of the two it is."""
+    # One that is too large is refused by the reader, which says so; it is not read twice here.
+    if len(text) > MAX_DOCUMENT_BYTES or not text.lstrip().startswith("{"):
+        return text
+    try:
+        json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        # Not JSON, so YAML: its reader says what is wrong, with the line.
+        return text
+    return json_as_yaml(text)
 
 
 def _refuse_constant(name: str) -> Any:

@@ -9,6 +9,7 @@ from services.common.errors import InvalidInputError
 from services.common.pb.orchestrator.v1 import orchestrator_pb2 as pb
 from services.common.pb.orchestrator.v1 import orchestrator_pb2_grpc as pb_grpc
 from services.orchestrator.api import convert
+from services.orchestrator.api.bodies import json_or_yaml
 from services.orchestrator.application import Application
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["OrchestratorService"].full_name
@@ -24,12 +25,14 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
 
     async def CheckStudy(self, request: pb.CheckStudyRequest, context: Any) -> pb.CheckStudyResponse:
         """Resolve a study; starts nothing."""
-        study = await self._application.check_study(request.study)
+        study = await self._application.check_study(json_or_yaml(request.study))
         return pb.CheckStudyResponse(study=convert.struct(study))
 
     async def CreateRun(self, request: pb.CreateRunRequest, context: Any) -> pb.CreateRunResponse:
         """Begin a run."""
-        run, created = await self._application.create_run(request.study, request.idempotency_key)
+        run, created = await self._application.create_run(
+            json_or_yaml(request.study), request.idempotency_key
+        )
         return pb.CreateRunResponse(run=convert.run_to_pb(run), created=created)
 
     async def GetRun(self, request: pb.GetRunRequest, context: Any) -> pb.GetRunResponse:
@@ -94,7 +97,7 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
         self, request: pb.CheckReferenceSetRequest, context: Any
     ) -> pb.CheckReferenceSetResponse:
         """Check a user's set."""
-        found = await self._application.check_reference_set(request.reference_set)
+        found = await self._application.check_reference_set(json_or_yaml(request.reference_set))
         return pb.CheckReferenceSetResponse(reference_set=convert.struct(found))
 
     async def ListPromptSets(

@@ -227,6 +227,42 @@ async def test_packaged_data_is_the_same(rest: httpx.AsyncClient, stub: Orchestr
         await stub.CheckStudy(pb.CheckStudyRequest(study=study))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{\n\t"name":\t"demo"\n}',
+        '{"name": "demo", "seed": 1}',
+        '{"name": "demo", "topics": "\\ud83d\\ude00"}',
+    ],
+)
+async def test_json_documents_are_read_the_same(
+    rest: httpx.AsyncClient, stub: OrchestratorServiceStub, text: str
+) -> None:
+    headers = {"content-type": "application/json"}
+    answer = await rest.post("/v1/studies/check", content=text, headers=headers)
+    if answer.status_code == 200:
+        over_grpc = await stub.CheckStudy(pb.CheckStudyRequest(study=text))
+        assert MessageToDict(over_grpc.study) == answer.json()
+        assert (await stub.CreateRun(pb.CreateRunRequest(study=text))).created
+    else:
+        code, detail = await _refusal(stub.CheckStudy(pb.CheckStudyRequest(study=text)))
+        assert (answer.status_code, code) == (422, "INVALID_ARGUMENT")
+        assert answer.json()["detail"] in detail
+
+
+@pytest.mark.parametrize("text", ["{name: demo}", '{"name": "demo", "seed": NaN}', "{", "x" * 300_000])
+async def test_text_that_is_no_json_is_read_as_yaml(
+    rest: httpx.AsyncClient, stub: OrchestratorServiceStub, text: str
+) -> None:
+    answer = await rest.post("/v1/studies/check", content=text)
+    if answer.status_code == 200:
+        await stub.CheckStudy(pb.CheckStudyRequest(study=text))
+    else:
+        assert (
+            answer.json()["detail"] in (await _refusal(stub.CheckStudy(pb.CheckStudyRequest(study=text))))[1]
+        )
+
+
 async def test_check_reference_set_says_the_same(
     rest: httpx.AsyncClient, stub: OrchestratorServiceStub
 ) -> None:

@@ -204,7 +204,7 @@ class OrchestratorServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CheckReferenceSet(self, request, context):
-        """CheckReferenceSet checks a set given as YAML text.
+        """CheckReferenceSet checks a set given as YAML or JSON text.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
