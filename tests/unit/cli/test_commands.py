@@ -155,6 +155,13 @@ def test_runs_follows_pages_up_to_the_limit(cli: Cli, api: FakeApi) -> None:
     assert "2026-11-21 14:03:05" in cli.out
 
 
+def test_version_is_the_installed_packages(cli: Cli) -> None:
+    from importlib.metadata import version
+
+    assert cli("--version") == 0
+    assert cli.out.strip() == f"valign {version('valign')}"
+
+
 def test_show_latest_is_the_newest(cli: Cli, api: FakeApi) -> None:
     api.runs = {f"r-{n}": make_run(f"r-{n}") for n in range(2)}
     assert cli("show", "latest") == 0
