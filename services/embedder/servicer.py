@@ -29,12 +29,12 @@ class EmbedderServicer(embedder_pb2_grpc.EmbedderServiceServicer):
     def serve(self, batcher: Batcher) -> None:
         self._batcher = batcher
 
-    async def Describe(  # noqa: N802
+    async def Describe(
         self, request: embedder_pb2.DescribeRequest, context: Any
     ) -> embedder_pb2.DescribeResponse:
         return to_description(self._ready().encoder.info)
 
-    async def Embed(  # noqa: N802
+    async def Embed(
         self, requests: AsyncIterator[embedder_pb2.EmbedRequest], context: Any
     ) -> AsyncIterator[embedder_pb2.EmbedResponse]:
         """Rows in the order of the texts. No text at all is no error, and gives no row."""

@@ -19,10 +19,10 @@ class GeneratorServicer(rpc.GeneratorServiceServicer):
     def __init__(self, generator: Generator) -> None:
         self._generator = generator
 
-    async def Describe(self, request: pb.DescribeRequest, context: Any) -> pb.DescribeResponse:  # noqa: N802
+    async def Describe(self, request: pb.DescribeRequest, context: Any) -> pb.DescribeResponse:
         return convert.describe_response(self._generator.engine.info)
 
-    async def Generate(  # noqa: N802
+    async def Generate(
         self, request_iterator: AsyncIterator[pb.GenerateRequest], context: Any
     ) -> AsyncIterator[pb.GenerateResponse]:
         first = await anext(request_iterator, None)
@@ -40,7 +40,7 @@ class GeneratorServicer(rpc.GeneratorServiceServicer):
             async for outcome in outcomes:
                 yield convert.generate_response(outcome)
 
-    async def Score(  # noqa: N802
+    async def Score(
         self, request_iterator: AsyncIterator[pb.ScoreRequest], context: Any
     ) -> AsyncIterator[pb.ScoreResponse]:
         first = await anext(request_iterator, None)
@@ -58,13 +58,13 @@ class GeneratorServicer(rpc.GeneratorServiceServicer):
             async for outcome in outcomes:
                 yield convert.score_response(outcome)
 
-    async def LoadAdapter(self, request: pb.LoadAdapterRequest, context: Any) -> pb.LoadAdapterResponse:  # noqa: N802
+    async def LoadAdapter(self, request: pb.LoadAdapterRequest, context: Any) -> pb.LoadAdapterResponse:
         result = await self._generator.adapters.load(request.name, request.uri, request.sha256)
         return convert.load_response(result)
 
-    async def UnloadAdapter(self, request: pb.UnloadAdapterRequest, context: Any) -> pb.UnloadAdapterResponse:  # noqa: N802
+    async def UnloadAdapter(self, request: pb.UnloadAdapterRequest, context: Any) -> pb.UnloadAdapterResponse:
         return pb.UnloadAdapterResponse(drained=await self._generator.adapters.unload(request.name))
 
-    async def ListAdapters(self, request: pb.ListAdaptersRequest, context: Any) -> pb.ListAdaptersResponse:  # noqa: N802
+    async def ListAdapters(self, request: pb.ListAdaptersRequest, context: Any) -> pb.ListAdaptersResponse:
         adapters = await self._generator.adapters.loaded()
         return pb.ListAdaptersResponse(adapters=[convert.adapter_message(a) for a in adapters])

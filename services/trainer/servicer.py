@@ -18,27 +18,27 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
     def __init__(self, runner: JobRunner) -> None:
         self._runner = runner
 
-    async def StartTraining(  # noqa: N802 - the contract's name
+    async def StartTraining(
         self, request: pb.StartTrainingRequest, context: grpc.aio.ServicerContext
     ) -> pb.StartTrainingResponse:
         """Begin a job or attach to it."""
         job, attached = self._runner.start(request.job_id, spec_from_pb(request.spec))
         return pb.StartTrainingResponse(job=job_to_pb(job), attached=attached)
 
-    async def WatchTraining(  # noqa: N802
+    async def WatchTraining(
         self, request: pb.WatchTrainingRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[pb.WatchTrainingResponse]:
         """The job's state, then every change until it has ended."""
         async for job in self._runner.watch(request.job_id):
             yield pb.WatchTrainingResponse(job=job_to_pb(job))
 
-    async def GetTraining(  # noqa: N802
+    async def GetTraining(
         self, request: pb.GetTrainingRequest, context: grpc.aio.ServicerContext
     ) -> pb.GetTrainingResponse:
         """The job's state."""
         return pb.GetTrainingResponse(job=job_to_pb(self._runner.get(request.job_id)))
 
-    async def CancelTraining(  # noqa: N802
+    async def CancelTraining(
         self, request: pb.CancelTrainingRequest, context: grpc.aio.ServicerContext
     ) -> pb.CancelTrainingResponse:
         """Kill the job's process."""

@@ -1,6 +1,6 @@
 """OrchestratorService over gRPC: convert, call the application, convert."""
 
-# ruff: noqa: N802 - the contract names the methods
+
 
 from collections.abc import AsyncIterator
 from typing import Any
