@@ -1,7 +1,5 @@
 """OrchestratorService over gRPC: convert, call the application, convert."""
 
-
-
 from collections.abc import AsyncIterator
 from typing import Any
 
