@@ -84,13 +84,37 @@ class SwapProof:
     already_loaded: bool
 
 
+@dataclass(frozen=True, slots=True)
+class ScoreItem:
+    """A continuation whose log-probability is wanted; ``key`` comes back with the score."""
+
+    key: str
+    prompt: Prompt
+    continuation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Sum of the tokens' natural log-probabilities, or the error that took its place."""
+
+    key: str
+    logprob: float
+    tokens: int
+    error_code: str = ""
+    error_message: str = ""
+
+
 class Generator(Protocol):
-    """The model under test. Every call raises a ValignError of services.common.errors."""
+    """The model under test. Every call raises a ValignError of services.common.errors.
+
+    One that cannot score (an endpoint of somebody else's) raises PreconditionError from ``score``.
+    """
 
     async def describe(self) -> GeneratorInfo: ...
     def generate(
         self, items: Sequence[GenerationItem], adapter: str = ""
     ) -> AsyncGenerator[Completion, None]: ...
+    def score(self, items: Sequence[ScoreItem], adapter: str = "") -> AsyncGenerator[Score, None]: ...
     async def load_adapter(self, adapter: AdapterRef) -> SwapProof: ...
     async def unload_adapter(self, name: str) -> None: ...
     async def list_adapters(self) -> list[tuple[str, str]]:

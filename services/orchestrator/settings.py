@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from services.common.settings import ServiceSettings
@@ -29,6 +29,13 @@ class OrchestratorSettings(ServiceSettings):
     generator_target: str = Field("127.0.0.1:50051", description="host:port of the generator.")
     embedder_target: str = Field("127.0.0.1:50052", description="host:port of the embedder.")
     trainer_target: str = Field("127.0.0.1:50053", description="host:port of the trainer.")
+    second_embedder_target: str = Field(
+        "", description="host:port of an embedder with an encoder of another family. Empty: none."
+    )
+    endpoint_keys: dict[str, SecretStr] = Field(
+        default_factory=dict,
+        description='API keys of OpenAI-compatible endpoints by host, as JSON: {"api.example.org": "…"}.',
+    )
     wait_for_services_s: float = Field(
         600.0, description="Seconds that a run waits for a service that is away, without progress.", ge=0
     )

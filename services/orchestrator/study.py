@@ -90,6 +90,130 @@ class TrainingSettings(_Section):
     checkpoint_every_steps: Annotated[int, Field(ge=1)] = 25
 
 
+TrainingArm = Literal["uniform", "shuffled", "other"]
+
+
+class ArmSettings(_Section):
+    """The arms beside the tuned one. Cheap arms (base, in-context, constant, copied) always run.
+
+    ``training_seeds``: how often the best checkpoint's recipe is trained, each time from another seed.
+    ``controls``: trainings that should do worse; see docs/guides/statistics.md.
+    ``other_reference_set``: what "other" is trained on; by default the packaged set that is not this one.
+    """
+
+    training_seeds: Annotated[int, Field(ge=1, le=20)] = 3
+    controls: tuple[TrainingArm, ...] = ("uniform", "shuffled", "other")
+    other_reference_set: ReferenceSetChoice | None = None
+
+
+class MeasurementSettings(_Section):
+    """How often each input is drawn, and how the numbers are resampled."""
+
+    samples: Annotated[int, Field(ge=1, le=100)] = 5
+    reference_samples: Annotated[int, Field(ge=1, le=100)] = 2
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    resamples: Annotated[int, Field(ge=100, le=1_000_000)] = 10_000
+    permutations: Annotated[int, Field(ge=100, le=1_000_000)] = 10_000
+    max_distribution_texts: Annotated[int, Field(ge=20, le=20_000)] = 1_000
+
+
+class TaskSettings(_Section):
+    """A task file of the user's: multiple-choice items, uploaded before, named by its sha256."""
+
+    name: Slug
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    margin: Annotated[float, Field(gt=0, lt=1)] = 0.02
+
+
+class GuardSettings(_Section):
+    """What is watched beside the value difference."""
+
+    general_prompts: Slug | None = "general"
+    general_max_new_tokens: Annotated[int, Field(ge=1, le=4096)] = 64
+    polarity: bool = True
+    tasks: tuple[TaskSettings, ...] = ()
+    markers: tuple[Words, ...] = ()
+    """Marker words beside those of the reference set."""
+
+
+class GateSettings(_Section):
+    """Thresholds of the verdict. docs/guides/gate.md gives the reason of each default."""
+
+    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    min_reduction: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    min_training_seeds: Annotated[int, Field(ge=1)] = 2
+    min_test_inputs: Annotated[int, Field(ge=1)] = 30
+    min_diversity_ratio: Annotated[float, Field(gt=0, le=1)] = 0.8
+    min_specificity_ratio: Annotated[float, Field(gt=0, le=1)] = 0.5
+    min_subject_ratio: Annotated[float, Field(gt=0, le=1)] = 0.8
+    max_copying_excess: Annotated[float, Field(ge=0, le=1)] = 0.1
+    max_marker_excess: Annotated[float, Field(ge=0, le=1)] = 0.1
+    max_contradictions: Annotated[float, Field(ge=0, le=1)] = 0.05
+    min_valid_references: Annotated[float, Field(gt=0, le=1)] = 0.8
+    max_kl_nats: Annotated[float, Field(gt=0)] = 0.5
+    max_nll_increase_nats: Annotated[float, Field(gt=0)] = 0.1
+    max_length_ratio: Annotated[float, Field(gt=1)] = 1.5
+    required: tuple[str, ...] = (
+        "reference_validity",
+        "diversity",
+        "subject",
+        "copying",
+        "leakage",
+        "second_encoder",
+        "polarity",
+        "utility",
+    )
+    """Guards without which there is no promotion: one that was not measured holds it."""
+
+
+class EndpointSettings(_Section):
+    """An OpenAI-compatible endpoint to measure instead of the generator. Its key is a setting of the
+    orchestrator, by host: a study holds no secret."""
+
+    url: Annotated[str, Field(pattern="^https?://", max_length=2000)]
+    model: Words
+    requests_at_once: Annotated[int, Field(ge=1, le=256)] = 8
+    timeout_s: Annotated[float, Field(gt=0, le=3600)] = 120.0
+    max_attempts: Annotated[int, Field(ge=1, le=50)] = 6
+    send_seed: bool = True
+
+
+ValueName = Literal[
+    "self-direction",
+    "stimulation",
+    "hedonism",
+    "achievement",
+    "power",
+    "security",
+    "tradition",
+    "conformity",
+    "benevolence",
+    "universalism",
+]
+
+
+class ValueSpaceSettings(_Section):
+    """FULCRA's value space beside cosine. ``target``: "ideal", or a score in [-1, 1] by value.
+
+    ``weight``: share of the topic weights that the distance in value space makes up; 0 for none.
+    """
+
+    evaluator: Literal["none", "judge", "head"] = "none"
+    head: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    target: Literal["ideal"] | dict[ValueName, Annotated[float, Field(ge=-1, le=1)]] = "ideal"
+    weight: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+    @model_validator(mode="after")
+    def _fits(self) -> "ValueSpaceSettings":
+        if (self.evaluator == "head") != (self.head is not None):
+            raise ValueError(
+                "head is the sha256 of a trained head and goes with evaluator 'head', and only with it"
+            )
+        if self.weight and self.evaluator == "none":
+            raise ValueError("weight above 0 needs an evaluator: judge or head")
+        return self
+
+
 class StopSettings(_Section):
     """When the loop ends. A negative ``min_relative_improvement`` never stops early."""
 
@@ -115,6 +239,21 @@ class Study(_Section):
     lora: LoraSettings = LoraSettings()
     training: TrainingSettings = TrainingSettings()
     stop: StopSettings = StopSettings()
+    measure_only: bool = False
+    endpoint: EndpointSettings | None = None
+    ruler: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    second_encoder: Words | None = None
+    arms: ArmSettings = ArmSettings()
+    measurement: MeasurementSettings = MeasurementSettings()
+    guards: GuardSettings = GuardSettings()
+    gate: GateSettings = GateSettings()
+    values: ValueSpaceSettings = ValueSpaceSettings()
+
+    @model_validator(mode="after")
+    def _tunable(self) -> "Study":
+        if self.endpoint is not None and not self.measure_only:
+            raise ValueError("a model behind an endpoint can only be measured: set measure_only: true")
+        return self
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,9 @@ class Output:
 class Vectors:
     """Embeddings of one encoder by text. Rows are float32 as the encoder gave them, not normalised."""
 
-    def __init__(self, texts: Sequence[str], rows: NDArray[np.float32], encoder: str, fingerprint: str) -> None:
+    def __init__(
+        self, texts: Sequence[str], rows: NDArray[np.float32], encoder: str, fingerprint: str
+    ) -> None:
         """``texts``: n different texts; ``rows``: shape (n, dimension). ValueError if they do not match."""
         if len(texts) != len(rows) or len(set(texts)) != len(texts):
             raise ValueError(f"{len(texts)} texts ({len(set(texts))} different) and {len(rows)} rows")

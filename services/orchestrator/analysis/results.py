@@ -66,7 +66,9 @@ class TopicContrast(Part):
     difference: Estimate = Field(description="Mean of against - arm: above 0 the arm lies nearer.")
     p_value: float | None = Field(default=None, description="Sign-flip permutation p-value, two-sided.")
     p_holm: float | None = Field(default=None, description="The same, adjusted over the topics (Holm).")
-    effect_size: float | None = Field(default=None, description="Mean / standard deviation of the inputs' differences.")
+    effect_size: float | None = Field(
+        default=None, description="Mean / standard deviation of the inputs' differences."
+    )
 
 
 class Contrast(Part):
@@ -74,17 +76,25 @@ class Contrast(Part):
 
     arm: str
     against: str
-    difference: Estimate = Field(description="Pooled against - arm: above 0 the arm lies nearer to the reference.")
+    difference: Estimate = Field(
+        description="Pooled against - arm: above 0 the arm lies nearer to the reference."
+    )
     reduction: Estimate = Field(description="1 - arm / against of the pooled means, a fraction.")
-    p_value: float | None = Field(default=None, description="Sign-flip permutation p-value, two-sided, pooled.")
-    effect_size: float | None = Field(default=None, description="Mean / standard deviation of the inputs' differences.")
+    p_value: float | None = Field(
+        default=None, description="Sign-flip permutation p-value, two-sided, pooled."
+    )
+    effect_size: float | None = Field(
+        default=None, description="Mean / standard deviation of the inputs' differences."
+    )
     topics: tuple[TopicContrast, ...] = Field(default=(), description="By topic; exploratory.")
 
 
 class Scale(Part):
     """What the numbers lie between."""
 
-    floor: Estimate = Field(description="Originals against the reference texts of other inputs: chance pairing.")
+    floor: Estimate = Field(
+        description="Originals against the reference texts of other inputs: chance pairing."
+    )
     register_only: Estimate = Field(
         description="Reference texts against those of other inputs of the topic: right register, wrong subject."
     )
@@ -150,7 +160,9 @@ class Analysis(Part):
     seed: int = Field(description="Seed of all resampling.")
     resamples: int
     permutations: int
-    primary: Contrast | None = Field(description="Tuned against base_p3, pooled: the primary figure. Null if only measured.")
+    primary: Contrast | None = Field(
+        description="Tuned against base_p3, pooled: the primary figure. Null if only measured."
+    )
     scale: Scale
     arms: tuple[ArmResult, ...]
     contrasts: tuple[Contrast, ...] = Field(default=(), description="Secondary and exploratory contrasts.")
@@ -159,4 +171,6 @@ class Analysis(Part):
     verdict: Verdict | None = Field(default=None, description="Null for a run that only measured.")
     uncontrolled: tuple[str, ...] = Field(default=(), description="What this run could not control.")
     not_run: dict[str, str] = Field(default_factory=dict, description="What was not measured, and why.")
-    notes: tuple[str, ...] = Field(default=(), description="How to read it: primary, exploratory, subsampled parts.")
+    notes: tuple[str, ...] = Field(
+        default=(), description="How to read it: primary, exploratory, subsampled parts."
+    )

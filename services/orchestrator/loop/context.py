@@ -22,11 +22,12 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The three services, as ports."""
+    """The services, as ports; the second embedder is optional."""
 
     generator: Generator
     embedder: Embedder
     trainer: Trainer
+    second_embedder: Embedder | None = None
 
 
 Connect = Callable[[Callable[[str, str], None]], Services]
