@@ -96,7 +96,7 @@ class Scale(Part):
         description="Originals against the reference texts of other inputs: chance pairing."
     )
     register_only: Estimate = Field(
-        description="Reference texts against those of other inputs of the topic: right register, wrong subject."
+        description="Reference texts against other inputs of the topic: right register, wrong subject."
     )
     ceiling: Estimate | None = Field(
         default=None, description="Two independent draws of the reference for one input; null if not drawn."
