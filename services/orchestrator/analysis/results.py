@@ -62,7 +62,7 @@ class ArmResult(Part):
 class TopicContrast(Part):
     """One topic of a contrast; exploratory."""
 
-    topic: str
+    topic: str = Field(description="Topic id.")
     difference: Estimate = Field(description="Mean of against - arm: above 0 the arm lies nearer.")
     p_value: float | None = Field(default=None, description="Sign-flip permutation p-value, two-sided.")
     p_holm: float | None = Field(default=None, description="The same, adjusted over the topics (Holm).")
@@ -74,8 +74,8 @@ class TopicContrast(Part):
 class Contrast(Part):
     """One arm against another on the same inputs."""
 
-    arm: str
-    against: str
+    arm: str = Field(description="Name of the arm that is judged.")
+    against: str = Field(description="Name of the arm that it is held against.")
     difference: Estimate = Field(
         description="Pooled against - arm: above 0 the arm lies nearer to the reference."
     )
@@ -106,25 +106,27 @@ class Scale(Part):
 class Measure(Part):
     """One number of a guard."""
 
-    name: str
-    title: str
+    name: str = Field(description="Id of the number within its guard.")
+    title: str = Field(description="What people read.")
     value: float | None = Field(default=None, description="Null if it could not be computed.")
-    low: float | None = None
-    high: float | None = None
+    low: float | None = Field(default=None, description="Lower end of its interval; null if it has none.")
+    high: float | None = Field(default=None, description="Upper end of its interval.")
     threshold: float | None = Field(default=None, description="What it is held against; null if only told.")
-    better: Literal["higher", "lower", "neither"] = "neither"
-    note: str = ""
+    better: Literal["higher", "lower", "neither"] = Field(
+        default="neither", description="On which side of the threshold it passes."
+    )
+    note: str = Field(default="", description="What to know about it.")
 
 
 class Guard(Part):
     """One guard: what it asks, how it ended, and its numbers."""
 
-    id: str
-    title: str
+    id: str = Field(description="Id of the guard, as the study's gate.required names it.")
+    title: str = Field(description="What people read.")
     question: str = Field(description="The question it answers, in one sentence.")
-    status: GuardStatus
+    status: GuardStatus = Field(description="How it ended.")
     summary: str = Field(description="The outcome in words and numbers.")
-    measures: tuple[Measure, ...] = ()
+    measures: tuple[Measure, ...] = Field(default=(), description="Its numbers.")
 
 
 class Reason(Part):
@@ -133,14 +135,14 @@ class Reason(Part):
     rule: str = Field(description="Id of the gate's rule.")
     outcome: Literal["promote", "hold", "reject"] = Field(description="What this rule alone would decide.")
     text: str = Field(description="In words and numbers.")
-    value: float | None = None
-    threshold: float | None = None
+    value: float | None = Field(default=None, description="The number that the rule looked at.")
+    threshold: float | None = Field(default=None, description="What the rule held it against.")
 
 
 class Verdict(Part):
     """The gate's decision."""
 
-    decision: Decision
+    decision: Decision = Field(description="What the gate decided.")
     headline: str = Field(description="One sentence.")
     reasons: tuple[Reason, ...] = Field(description="Every rule, those that decided first.")
 
@@ -150,7 +152,7 @@ class MatrixCell(Part):
 
     trained_on: str = Field(description='Reference set id, or "base" for the untuned model.')
     measured_against: str = Field(description="Reference set id.")
-    mean: Estimate
+    mean: Estimate = Field(description="Pooled value difference to that set's reference texts.")
 
 
 class Analysis(Part):
@@ -158,16 +160,16 @@ class Analysis(Part):
 
     level: float = Field(description="Confidence level of every interval.")
     seed: int = Field(description="Seed of all resampling.")
-    resamples: int
-    permutations: int
+    resamples: int = Field(description="Bootstrap resamples behind each interval.")
+    permutations: int = Field(description="Permutations behind each p-value.")
     primary: Contrast | None = Field(
         description="Tuned against base_p3, pooled: the primary figure. Null if only measured."
     )
-    scale: Scale
-    arms: tuple[ArmResult, ...]
+    scale: Scale = Field(description="Floor, register-only level and ceiling.")
+    arms: tuple[ArmResult, ...] = Field(description="Every arm that was measured.")
     contrasts: tuple[Contrast, ...] = Field(default=(), description="Secondary and exploratory contrasts.")
-    guards: tuple[Guard, ...] = ()
-    matrix: tuple[MatrixCell, ...] = ()
+    guards: tuple[Guard, ...] = Field(default=(), description="Every guard, measured or not.")
+    matrix: tuple[MatrixCell, ...] = Field(default=(), description="Trained on x measured against.")
     verdict: Verdict | None = Field(default=None, description="Null for a run that only measured.")
     uncontrolled: tuple[str, ...] = Field(default=(), description="What this run could not control.")
     not_run: dict[str, str] = Field(default_factory=dict, description="What was not measured, and why.")

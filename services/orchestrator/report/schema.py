@@ -8,21 +8,17 @@ import json
 from datetime import datetime
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-SCHEMA_VERSION: Final = "1.0"
+from services.orchestrator.analysis.results import Analysis, Part
 
-StopReason = Literal["max_iterations", "converged", "too_few_pairs"]
+SCHEMA_VERSION: Final = "1.1"
+
+StopReason = Literal["max_iterations", "converged", "too_few_pairs", "measure_only"]
 PointKind = Literal["original", "reference", "realigned"]
 
 
-class _Part(BaseModel):
-    """Immutable; unknown keys, NaN and infinities are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Adapter(_Part):
+class Adapter(Part):
     """A LoRA adapter in the artifact store."""
 
     name: str = Field(description="Immutable name, never used twice.")
@@ -30,7 +26,7 @@ class Adapter(_Part):
     uri: str = Field(description="Where its folder lies in the artifact store.")
 
 
-class DataVersion(_Part):
+class DataVersion(Part):
     """One versioned piece of data that entered the run."""
 
     id: str = Field(description="Packaged id, or the name a user's own set gave itself.")
@@ -38,7 +34,7 @@ class DataVersion(_Part):
     sha256: str = Field(description="sha256 (hex) of its content.")
 
 
-class Provenance(_Part):
+class Provenance(Part):
     """What has to be equal for two runs to be comparable."""
 
     model_fingerprint: str = Field(description="sha256 (hex) over the base model's config and weights.")
@@ -52,7 +48,7 @@ class Provenance(_Part):
     versions: dict[str, str] = Field(description="Versions of valign and of the engines and libraries used.")
 
 
-class Topic(_Part):
+class Topic(Part):
     """One topic's numbers. before, base_p3, after and constant speak of the same test pairs; of base_p3
     and after those pairs are left out that the arm has no usable text for (see counts)."""
 
@@ -87,7 +83,7 @@ class Topic(_Part):
     )
 
 
-class Overall(_Part):
+class Overall(Part):
     """Means of the topic means."""
 
     before: float = Field(description="Mean over the topics' before.")
@@ -97,7 +93,7 @@ class Overall(_Part):
     constant: float | None = Field(default=None, description="Mean over the topics' constant.")
 
 
-class Counts(_Part):
+class Counts(Part):
     """What became of the principles asked for in one arm."""
 
     requested: int = Field(ge=0, description="Principles asked for.")
@@ -116,7 +112,7 @@ class Counts(_Part):
     )
 
 
-class TrainingSummary(_Part):
+class TrainingSummary(Part):
     """One iteration's fine-tuning."""
 
     steps: int = Field(ge=0, description="Optimiser steps.")
@@ -126,7 +122,7 @@ class TrainingSummary(_Part):
     duration_s: float = Field(ge=0, description="Wall time, in seconds.")
 
 
-class Iteration(_Part):
+class Iteration(Part):
     """One turn of the loop; iteration 0 is the base model before any training."""
 
     iteration: int = Field(ge=0, description="0 is before.")
@@ -146,7 +142,7 @@ class Iteration(_Part):
     counts: Counts | None = Field(default=None, description="What became of this iteration's generations.")
 
 
-class ProjectionPoint(_Part):
+class ProjectionPoint(Part):
     """A topic's mean embedding on the plane; only distances between points mean anything."""
 
     topic: str = Field(description="Topic id.")
@@ -155,13 +151,13 @@ class ProjectionPoint(_Part):
     y: float = Field(description="Vertical place, in units of cosine distance.")
 
 
-class Projection(_Part):
+class Projection(Part):
     """Multidimensional scaling of the topic means to two dimensions."""
 
     points: tuple[ProjectionPoint, ...] = Field(default=(), description="Up to three points a topic.")
 
 
-class MovedPrinciple(_Part):
+class MovedPrinciple(Part):
     """One test principle among those whose value difference fell most."""
 
     topic: str = Field(description="Topic id.")
@@ -172,7 +168,7 @@ class MovedPrinciple(_Part):
     after: float = Field(description="Value difference realigned to aligned.")
 
 
-class SwapLoad(_Part):
+class SwapLoad(Part):
     """Evidence that one adapter took effect when it was loaded into the running engine."""
 
     iteration: int = Field(ge=1, description="Iteration whose adapter it is.")
@@ -189,16 +185,25 @@ class SwapLoad(_Part):
     already_loaded: bool = Field(default=False, description="True if the engine held it already.")
 
 
-class Swap(_Part):
+class Swap(Part):
     """The proofs of all hot swaps of the run."""
 
     loads: tuple[SwapLoad, ...] = Field(default=(), description="One entry a loaded adapter, in order.")
 
 
-class Report(_Part):
-    """The whole report of a run (report.json)."""
+class EvidenceFile(Part):
+    """The file from which every number of the analysis can be computed again."""
 
-    schema_version: Literal["1.0"] = Field(default=SCHEMA_VERSION, description="Version of this schema.")
+    uri: str = Field(description="Where it lies in the artifact store.")
+    sha256: str = Field(description="sha256 (hex) of its bytes.")
+
+
+class Report(Part):
+    """The whole report of a run (report.json). A report of schema 1.0 is read too: it has no analysis."""
+
+    schema_version: Literal["1.0", "1.1"] = Field(
+        default=SCHEMA_VERSION, description="Version of this schema."
+    )
     run_id: str = Field(description="Id of the run.")
     name: str = Field(description="Name that the study gives itself.")
     created_at: datetime = Field(description="When the report was written, ISO 8601 with offset.")
@@ -206,6 +211,20 @@ class Report(_Part):
     reference_set: str = Field(description="Id of the reference value set.")
     encoder: str = Field(description="Sentence encoder: hub id or folder name.")
     provenance: Provenance = Field(description="Fingerprints, versions and seeds.")
+    warnings: tuple[str, ...] = Field(
+        default=(), description="What a reader must know first, e.g. a reference set past its review date."
+    )
+    analysis: Analysis | None = Field(
+        default=None,
+        description="Verdict, intervals, arms, guards, matrix; null in reports of schema 1.0.",
+    )
+    evidence: EvidenceFile | None = Field(
+        default=None, description="What the analysis was computed from; null if there is no analysis."
+    )
+    governance: dict[str, Any] | None = Field(
+        default=None,
+        description="Who stands behind the reference set: its governance fields by name; null if not stated.",
+    )
     study: dict[str, Any] = Field(description="The study with every default filled in.")
     topics: tuple[Topic, ...] = Field(min_length=1, description="The topics, in the study's order.")
     overall: Overall = Field(description="Means over the topics.")

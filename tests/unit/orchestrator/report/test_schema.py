@@ -18,6 +18,14 @@ def test_report_written_and_read_is_the_same(report: Report) -> None:
     assert Report.model_validate_json(report.to_json()) == report
 
 
+def test_report_of_schema_1_0_still_opens_and_keeps_its_version() -> None:
+    data = json.loads(examples.report().to_json())
+    new = ("warnings", "analysis", "evidence", "governance", "values")
+    old = {key: value for key, value in data.items() if key not in new} | {"schema_version": "1.0"}
+    report = Report.model_validate(old)
+    assert (report.schema_version, report.analysis, report.warnings) == ("1.0", None, ())
+
+
 def test_schema_file_is_fresh() -> None:
     assert SCHEMA.read_text(encoding="utf-8") == json_schema(), (
         "run: python -m services.orchestrator.report.schema > docs/report.schema.json"
@@ -58,7 +66,7 @@ def test_report_is_frozen() -> None:
 
 def test_json_carries_what_readers_rely_on() -> None:
     data = json.loads(examples.report().to_json())
-    assert data["schema_version"] == "1.0"
+    assert data["schema_version"] == "1.1"
     assert {"before", "base_p3", "after", "reduction"} <= data["topics"][0].keys()
     assert data["adapter"].keys() == {"name", "sha256", "uri"}
     assert data["iterations"][0]["iteration"] == 0
