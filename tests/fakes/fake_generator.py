@@ -48,7 +48,7 @@ class FakeGenerator(pb_grpc.GeneratorServiceServicer):
     garbage_without_adapter: bool = False
     """The base model has no answer to the third prompt."""
     break_after: int = 0
-    """A stream breaks with NOT_READY after this many completions; once."""
+    """A stream breaks with NOT_READY after this many completions or scores; once."""
     lose_adapters_after: int = 0
     """All adapters are gone before this item of a call with an adapter; once."""
     serving: bool = True
@@ -102,6 +102,31 @@ class FakeGenerator(pb_grpc.GeneratorServiceServicer):
                 completion_tokens=12,
                 adapter=adapter or "",
                 adapter_sha256=self.adapters.get(adapter or "", ""),
+            )
+
+    async def Score(
+        self, requests: AsyncIterator[pb.ScoreRequest], context: Any
+    ) -> AsyncIterator[pb.ScoreResponse]:
+        self._require_serving()
+        adapter: str | None = None
+        items: list[pb.ScoreItem] = []
+        async for request in requests:
+            adapter = request.adapter if adapter is None else adapter
+            items += request.items
+        if adapter and adapter not in self.adapters:
+            raise NotFoundError(f"adapter {adapter} is not loaded")
+        for number, item in enumerate(items):
+            if self.break_after and number == self.break_after:
+                self.break_after = 0
+                raise NotReadyError("the engine died; it is restarting")
+            if adapter and adapter not in self.adapters:
+                raise NotFoundError(f"adapter {adapter} is not loaded any more")
+            self._note(f"{adapter or 'base'}|score|{item.id}")
+            tokens = max(1, len(item.continuation.split()))
+            said = f"{item.prompt.messages[-1].content}|{item.continuation}|{adapter}"
+            share = int.from_bytes(hashlib.sha256(said.encode()).digest()[:4], "big") / 2**32
+            yield pb.ScoreResponse(
+                id=item.id, logprob=-tokens * (1 + share), tokens=tokens, adapter=adapter or ""
             )
 
     async def LoadAdapter(self, request: pb.LoadAdapterRequest, context: Any) -> pb.LoadAdapterResponse:

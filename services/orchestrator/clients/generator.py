@@ -1,6 +1,8 @@
 """The generator port over gRPC."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, TypeVar
 
 import grpc
 
@@ -10,7 +12,18 @@ from services.common.pb.generator.v1 import generator_pb2_grpc as pb_grpc
 from services.common.rpc.client import as_valign_error
 from services.orchestrator.clients.parts import in_parts
 from services.orchestrator.clients.patience import OnWaiting, Patience, Waiter, no_one_told, patiently
-from services.orchestrator.ports import AdapterRef, Completion, GenerationItem, GeneratorInfo, SwapProof
+from services.orchestrator.domain.prompts import Prompt
+from services.orchestrator.ports import (
+    AdapterRef,
+    Completion,
+    GenerationItem,
+    GeneratorInfo,
+    Score,
+    ScoreItem,
+    SwapProof,
+)
+
+Item = TypeVar("Item")
 
 SERVICE = "generator"
 _MAX_STREAM_S = 6 * 3600.0
@@ -60,11 +73,37 @@ class GrpcGenerator:
         NotFoundError if the adapter is not loaded. An item that fails for good comes back with
         ``error_code``; one that failed because the engine died or was full is asked for again.
         """
-        missing = {item.key: item for item in items}
+        asked = {item.key: item for item in items}
+        async with aclosing(self._each(asked, adapter, self._stub.Generate, _generate_requests)) as replies:
+            async for reply in replies:
+                yield _completion(reply)
+
+    async def score(self, items: Sequence[ScoreItem], adapter: str = "") -> AsyncGenerator[Score, None]:
+        """Log-probabilities in the order in which they are known, each key once; else as ``generate``."""
+        asked = {item.key: item for item in items}
+        async with aclosing(self._each(asked, adapter, self._stub.Score, _score_requests)) as replies:
+            async for reply in replies:
+                yield Score(
+                    key=reply.id,
+                    logprob=reply.logprob,
+                    tokens=reply.tokens,
+                    error_code=reply.error.code,
+                    error_message=reply.error.message,
+                )
+
+    async def _each(
+        self,
+        asked: Mapping[str, Item],
+        adapter: str,
+        rpc: Callable[..., Any],
+        requests: Callable[[Sequence[Item], str], AsyncIterator[Any]],
+    ) -> AsyncGenerator[Any, None]:
+        """One reply for each item, from as many streams as it takes."""
+        missing = dict(asked)
         waiter = Waiter(SERVICE, self._patience, self._on_waiting)
         while missing:
             postponed: ValignError | None = None
-            call = self._stub.Generate(_requests(list(missing.values()), adapter), timeout=_MAX_STREAM_S)
+            call = rpc(requests(list(missing.values()), adapter), timeout=_MAX_STREAM_S)
             try:
                 async for reply in call:
                     if reply.id not in missing:
@@ -74,7 +113,7 @@ class GrpcGenerator:
                         continue
                     del missing[reply.id]
                     waiter.progress()
-                    yield _completion(reply)
+                    yield reply
             except grpc.aio.AioRpcError as error:
                 await waiter.pause(as_valign_error(error))
                 continue
@@ -136,28 +175,44 @@ def _not_ready(message: str) -> ValignError:
 _COMES_BACK = {ErrorCode.NOT_READY.value: _not_ready, ErrorCode.OVERLOADED.value: _not_ready}
 
 
-async def _requests(items: Sequence[GenerationItem], adapter: str) -> AsyncIterator[pb.GenerateRequest]:
-    for part in in_parts(items, _size_bytes):
-        yield pb.GenerateRequest(adapter=adapter, items=[_item(item) for item in part])
+async def _generate_requests(
+    items: Sequence[GenerationItem], adapter: str
+) -> AsyncIterator[pb.GenerateRequest]:
+    for part in in_parts(items, lambda item: _size_bytes(item.prompt)):
+        yield pb.GenerateRequest(adapter=adapter, items=[_generate_item(item) for item in part])
 
 
-def _size_bytes(item: GenerationItem) -> int:
+async def _score_requests(items: Sequence[ScoreItem], adapter: str) -> AsyncIterator[pb.ScoreRequest]:
+    for part in in_parts(items, lambda item: _size_bytes(item.prompt) + 4 * len(item.continuation)):
+        yield pb.ScoreRequest(
+            adapter=adapter,
+            items=[
+                pb.ScoreItem(id=item.key, prompt=_prompt(item.prompt), continuation=item.continuation)
+                for item in part
+            ],
+        )
+
+
+def _size_bytes(prompt: Prompt) -> int:
     # Four bytes a character at most, in UTF-8.
-    return 64 + 4 * (len(item.prompt.prefill) + sum(len(turn.content) for turn in item.prompt.messages))
+    return 64 + 4 * (len(prompt.prefill) + sum(len(turn.content) for turn in prompt.messages))
 
 
-def _item(item: GenerationItem) -> pb.GenerateItem:
+def _prompt(prompt: Prompt) -> pb.Prompt:
+    return pb.Prompt(
+        messages=[pb.Message(role=turn.role, content=turn.content) for turn in prompt.messages],
+        assistant_prefill=prompt.prefill,
+    )
+
+
+def _generate_item(item: GenerationItem) -> pb.GenerateItem:
     sampling = pb.Sampling(
         temperature=item.sampling.temperature,
         top_p=item.sampling.top_p,
         max_tokens=item.sampling.max_tokens,
         seed=item.sampling.seed,
     )
-    prompt = pb.Prompt(
-        messages=[pb.Message(role=turn.role, content=turn.content) for turn in item.prompt.messages],
-        assistant_prefill=item.prompt.prefill,
-    )
-    return pb.GenerateItem(id=item.key, prompt=prompt, sampling=sampling)
+    return pb.GenerateItem(id=item.key, prompt=_prompt(item.prompt), sampling=sampling)
 
 
 def _completion(reply: pb.GenerateResponse) -> Completion:

@@ -10,7 +10,7 @@ from services.common.rpc.client import open_channel
 from services.orchestrator.clients.generator import GrpcGenerator
 from services.orchestrator.clients.patience import Patience
 from services.orchestrator.domain.prompts import Message, Prompt
-from services.orchestrator.ports import AdapterRef, GenerationItem, Sampling
+from services.orchestrator.ports import AdapterRef, GenerationItem, Sampling, ScoreItem
 from tests.fakes.fake_services import FakeServices, fake_services
 
 
@@ -94,6 +94,38 @@ async def test_generate_abandoned_call_is_cancelled(client: GrpcGenerator, fakes
     asked = fakes.generator.asked.total()
     await asyncio.sleep(0.2)
     assert fakes.generator.asked.total() == asked < 10
+
+
+def score_items(count: int, characters: int = 20) -> list[ScoreItem]:
+    return [
+        ScoreItem(
+            f"s/{number}", Prompt((Message("user", "question"),)), f"answer {number} ".ljust(characters)
+        )
+        for number in range(count)
+    ]
+
+
+async def test_score_thousands_of_continuations_each_comes_back_once(client: GrpcGenerator) -> None:
+    found = [score async for score in client.score(score_items(3_000))]
+    assert len({score.key for score in found}) == len(found) == 3_000
+    assert all(score.logprob < 0 and score.tokens == 2 and not score.error_code for score in found)
+
+
+async def test_score_continuations_beyond_one_message_arrive(client: GrpcGenerator) -> None:
+    assert len([score async for score in client.score(score_items(20, characters=1_000_000))]) == 20
+
+
+async def test_score_stream_breaks_only_missing_asked_again(
+    client: GrpcGenerator, fakes: FakeServices
+) -> None:
+    fakes.generator.break_after = 7
+    assert len([score async for score in client.score(score_items(20))]) == 20
+    assert max(fakes.generator.asked.values()) == 1
+
+
+async def test_score_unknown_adapter_raises_not_found(client: GrpcGenerator) -> None:
+    with pytest.raises(NotFoundError):
+        [score async for score in client.score(score_items(1), "gone")]
 
 
 async def test_load_adapter_no_slot_raises_overloaded_at_once(
