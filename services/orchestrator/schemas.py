@@ -144,6 +144,7 @@ class ReferenceSetDocument(_Document):
     source: Words
     languages: tuple[Words, ...] = ("en",)
     changes: tuple[Words, ...] = ()
+    stakeholders_consulted: tuple[Words, ...] = ()
     principles: Annotated[tuple[ReferencePrincipleDocument, ...], AfterValidator(_not_empty)]
     topics: dict[Name, Annotated[tuple[Name, ...], AfterValidator(_not_empty)]]
 
