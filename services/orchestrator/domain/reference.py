@@ -47,9 +47,10 @@ class ReferenceSet:
         due = date.fromisoformat(self.review_date)
         if today <= due:
             return None
+        days = (today - due).days
         return (
             f"the reference set '{self.id}' {self.version} was due for review on {self.review_date}, "
-            f"{(today - due).days} days ago; ask {self.responsible} whether it still holds"
+            f"{days} day{'' if days == 1 else 's'} ago; ask {self.responsible} whether it still holds"
         )
 
     def unknown_principles(self) -> tuple[tuple[str, str], ...]:

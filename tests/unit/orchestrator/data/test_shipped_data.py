@@ -44,7 +44,45 @@ def test_gdpr_map_is_the_papers():
     ]
 
 
-@pytest.mark.parametrize("set_id", ["ten-commandments", "gdpr-article-5"])
+SETS = [
+    "eu-ai-act",
+    "gdpr-article-5",
+    "ieee-ethically-aligned-design",
+    "oecd-ai-principles",
+    "schwartz-basic-values",
+    "ten-commandments",
+    "universal-declaration-of-human-rights",
+]
+
+
+def test_seven_reference_sets_are_shipped():
+    assert [found.id for found in catalogue.list_reference_sets()] == SETS
+
+
+def test_the_sets_have_the_principles_that_their_sources_number():
+    counts = {found.id: len(found.principles) for found in catalogue.list_reference_sets()}
+    assert counts["universal-declaration-of-human-rights"] == 30
+    assert counts["oecd-ai-principles"] == 10  # five for AI actors, five for governments
+    assert counts["eu-ai-act"] == 7 + 8  # recital 27, articles 8 to 15
+    assert counts["ieee-ethically-aligned-design"] == 8
+    assert counts["schwartz-basic-values"] == 10
+
+
+@pytest.mark.parametrize("set_id", SETS)
+def test_every_set_maps_every_topic_of_the_paper(set_id):
+    assert set(catalogue.load_reference_set(set_id).topics) == set(TOPICS)
+
+
+@pytest.mark.parametrize("set_id", SETS)
+def test_small_prompts_begin_the_answer_in_the_sets_own_register(set_id):
+    stage = catalogue.load_prompt_set("small").stage("aligned", set_id)
+    texts = [principle.text for principle in catalogue.load_reference_set(set_id).principles]
+    opening = stage.prefill.split()[0]
+    assert stage.prefill
+    assert any(opening in text for text in texts)
+
+
+@pytest.mark.parametrize("set_id", SETS)
 def test_reference_sets_say_source_and_responsibility(set_id):
     reference_set = catalogue.load_reference_set(set_id)
     assert all(principle.source and principle.text.endswith(".") for principle in reference_set.principles)
@@ -55,14 +93,18 @@ def test_reference_sets_say_source_and_responsibility(set_id):
 
 
 @pytest.mark.parametrize("prompt_set_id", ["instruct", "small"])
-@pytest.mark.parametrize("set_id", ["ten-commandments", "gdpr-article-5", "someone-elses"])
+@pytest.mark.parametrize("set_id", [*SETS, "someone-elses"])
 def test_prompt_sets_realigned_prompt_names_no_reference(prompt_set_id, set_id):
     prompts = catalogue.load_prompt_set(prompt_set_id)
     topic = catalogue.load_topics("ai-for-social-good").topics[0]
     prompt = prompts.render_realigned(topic, "Explain results.", set_id)
     text = " ".join(message.content for message in prompt.messages)
     assert "reflects ethical awareness" in text
-    assert not re.search(r"commandment|GDPR|data protection|personal data|you shall", text, re.I)
+    assert not re.search(
+        r"commandment|GDPR|data protection|personal data|you shall|human right|AI Act|OECD|IEEE|Schwartz",
+        text,
+        re.I,
+    )
     assert prompt.prefill == ""
     assert prompts.stage("realigned", set_id) == prompts.stages["realigned"]
 
@@ -79,13 +121,16 @@ def test_prompt_sets_every_stage_renders_for_every_topic_and_reference_set(promp
             assert topic.title in prompts.render_original(topic, reference_set.id).messages[-1].content
 
 
-@pytest.mark.parametrize("set_id", ["ten-commandments", "gdpr-article-5", "someone-elses"])
+@pytest.mark.parametrize("set_id", [*SETS, "someone-elses"])
 def test_small_prompts_shots_parse_as_principles_and_differ(set_id):
     prompts = catalogue.load_prompt_set("small")
     for stage in STAGES:
         answers = prompts.shot_answers(stage, set_id)
         assert all(parse_principle(answer).principle == answer for answer in answers)
-        assert all(similarity(a, b) < 0.6 for a in answers for b in answers if a != b)
+        # What a begun answer makes them share is no likeness.
+        begun = prompts.stage(stage, set_id).prefill
+        own = [answer.removeprefix(begun) for answer in answers]
+        assert all(similarity(a, b) < 0.6 for a in own for b in own if a != b)
     references = [p.text for s in catalogue.list_reference_sets() for p in s.principles]
     assert all(similarity(a, r) < 0.8 for a in prompts.shot_answers("aligned", set_id) for r in references)
 
