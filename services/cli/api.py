@@ -49,6 +49,10 @@ class Api:
         body: Json = self._call("POST", path, content=document.encode(), headers=sent).json()
         return body
 
+    def post_json(self, path: str, body: Any) -> Any:
+        """POST a JSON body under ``/v1`` and return the JSON answer."""
+        return self._call("POST", path, json=body).json()
+
     def create_run(self, study: str, idempotency_key: str) -> Json:
         """Begin a run of a study (YAML text); the same key and study give the same run."""
         return self.post_document("/runs", study, {"idempotency-key": idempotency_key})

@@ -26,6 +26,7 @@ from services.orchestrator.catalogue import ShippedStudy
 from services.orchestrator.documents import parse_document
 from services.orchestrator.domain.prompts import PromptSet
 from services.orchestrator.domain.reference import ReferenceSet
+from services.orchestrator.governance import Governance
 from services.orchestrator.ports import (
     CompletionRecord,
     EventRecord,
@@ -91,6 +92,7 @@ class Application:
         self._probes = tuple(probes)
         self._probe_timeout_s = probe_timeout_s
         self._closing = asyncio.Event()
+        self.governance = Governance(store)
 
     def close(self) -> None:
         """End every watch, so that a server can drain."""

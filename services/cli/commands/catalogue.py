@@ -1,5 +1,6 @@
 """``refs``, ``prompts`` and ``studies``: the data that the orchestrator ships."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,8 @@ from services.cli.documents import read_text
 from services.cli.errors import about_document
 from services.cli.output import console, print_json, table
 
+_RUN_ID = re.compile(r"r-\d{8}-[0-9a-z]{6}")
+
 IdArgument = Annotated[str, typer.Argument(help="Its id, as `list` shows it.")]
 
 
@@ -20,6 +23,7 @@ def register(app: typer.Typer) -> None:
     refs.command("list")(refs_list)
     refs.command("show")(refs_show)
     refs.command("check")(refs_check)
+    refs.command("diff")(refs_diff)
     prompts = typer.Typer(help="Prompt sets.", no_args_is_help=True)
     prompts.command("list")(prompts_list)
     prompts.command("show")(prompts_show)
@@ -35,7 +39,7 @@ def refs_list(url: UrlOption = "", as_json: JsonOption = False) -> None:
     _list(
         "/reference-sets",
         "reference_sets",
-        ("id", "version", "title", "steward", "review_date"),
+        ("id", "version", "title", "steward", "review_date", "warnings"),
         url,
         as_json,
     )
@@ -59,6 +63,45 @@ def refs_check(
         print_json(checked)
     else:
         typer.echo(f"{file}: a valid reference set.")
+
+
+def refs_diff(
+    old: Annotated[str, typer.Argument(help="A packaged id, a run's id, or a YAML file.")],
+    new: Annotated[str, typer.Argument(help="The same, for the newer version.")],
+    url: UrlOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Compare two versions of a reference set: governance, principles, topics.
+
+    A run's id stands for the set as that run used it, whatever is packaged today.
+    """
+    request = {"old": _source(old), "new": _source(new)}
+    with connect(url) as api:
+        found = api.post_json("/reference-sets/diff", request)
+    if as_json:
+        print_json(found)
+        return
+    typer.echo(f"{found['old']} -> {found['new']}")
+    for part in ("governance", "principles", "topics"):
+        for change in found[part]:
+            typer.echo(f"  {change['kind']:<8} {change['what']}")
+            for sign, text in (("-", change["old"]), ("+", change["new"])):
+                if text is not None:
+                    typer.echo(f"    {sign} {text}")
+    for line in (found["note"], *found["warnings"]):
+        if line:
+            typer.echo(f"warning: {line}")
+    if found["measures_differently"]:
+        typer.echo("Runs with the two versions measure different things: compare them with care.")
+    else:
+        typer.echo("Principles and topics are the same: runs with the two versions can be compared.")
+
+
+def _source(text: str) -> dict[str, str]:
+    path = Path(text)
+    if path.suffix or path.is_file():
+        return {"document": read_text(path)}
+    return {"run_id": text} if _RUN_ID.fullmatch(text) else {"id": text}
 
 
 def prompts_list(url: UrlOption = "", as_json: JsonOption = False) -> None:
@@ -92,10 +135,16 @@ def _list(path: str, key: str, columns: tuple[str, ...], url: str, as_json: bool
     if as_json:
         print_json(body)
         return
-    rows = [["" if row.get(name) is None else str(row[name]) for name in columns] for row in body[key]]
+    rows = [[_cell(row.get(name)) for name in columns] for row in body[key]]
     used = [number for number in range(len(columns)) if any(row[number] for row in rows)]
     heads = [columns[number].replace("_", " ") for number in used]
     console().print(table("", heads, [[row[number] for number in used] for row in rows]))
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list):
+        return "; ".join(str(item) for item in value)
+    return "" if value is None else str(value)
 
 
 def _show(path: str, url: str, as_json: bool) -> None:

@@ -1,5 +1,6 @@
 """Between protobuf and the application's types."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -13,6 +14,7 @@ from services.orchestrator.catalogue import ShippedStudy
 from services.orchestrator.clients.parts import in_parts
 from services.orchestrator.domain.prompts import PromptSet
 from services.orchestrator.domain.reference import ReferenceSet
+from services.orchestrator.governance import review_warnings
 from services.orchestrator.ports import CompletionRecord, EventRecord, RunRecord, RunStatus
 from services.orchestrator.store.jsontext import finite
 from services.orchestrator.study import prompt_set_digest
@@ -61,6 +63,8 @@ def reference_set_to_pb(item: ReferenceSet) -> pb.ReferenceSetSummary:
         version=item.version,
         title=item.title,
         steward=item.steward,
+        stakeholders_consulted=item.stakeholders_consulted,
+        warnings=review_warnings(item),
         review_date=item.review_date,
     )
 
@@ -133,3 +137,13 @@ def timestamp(time: datetime) -> timestamp_pb2.Timestamp:
     message = timestamp_pb2.Timestamp()
     message.FromDatetime(time)
     return message
+
+
+def diff_request(request: pb.DiffReferenceSetsRequest) -> str:
+    """The request as the JSON text that REST takes."""
+
+    def source(side: pb.ReferenceSetSource) -> dict[str, str]:
+        chosen = side.WhichOneof("source")
+        return {} if chosen is None else {chosen: getattr(side, chosen)}
+
+    return json.dumps({"old": source(request.old), "new": source(request.new)})

@@ -69,3 +69,26 @@ REFERENCE_SET_BODY = _body(
         "topics": {"education": ["honesty"]},
     },
 )
+
+REFERENCE_DIFF_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": "Two versions: each names one of id, run_id and document (YAML text).",
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["old", "new"],
+                    "properties": {
+                        side: {
+                            "type": "object",
+                            "properties": {name: {"type": "string"} for name in ("id", "run_id", "document")},
+                        }
+                        for side in ("old", "new")
+                    },
+                },
+                "example": {"old": {"run_id": "r-20261121-7k2m9q"}, "new": {"id": "gdpr-article-5"}},
+            }
+        },
+    }
+}

@@ -9,6 +9,7 @@ from services.orchestrator.application import ServiceState
 from services.orchestrator.catalogue import ShippedStudy
 from services.orchestrator.domain.prompts import PromptSet
 from services.orchestrator.domain.reference import ReferenceSet
+from services.orchestrator.governance import review_warnings
 from services.orchestrator.ports import CompletionRecord, EventRecord, RunRecord, RunStatus
 from services.orchestrator.study import prompt_set_digest
 
@@ -156,19 +157,23 @@ class ReferenceSetSummary(BaseModel):
             "title": "The Ten Commandments",
             "steward": "valign maintainers",
             "review_date": "2027-11-01",
+            "warnings": [],
         }
     )
 
     id: str = Field(description="Its id.")
     version: str = Field(description="Its version.")
     title: str = Field(description="Its title.")
-    steward: str = Field(description="Who answers for it.")
+    steward: str = Field(description="Its owner: who keeps the wording.")
     review_date: str = Field(description="ISO date of its next review.")
+    stakeholders_consulted: tuple[str, ...] = Field(default=(), description="Whose views went into it.")
+    warnings: tuple[str, ...] = Field(default=(), description="Says if its review is overdue.")
 
     @classmethod
     def of(cls, item: ReferenceSet) -> "ReferenceSetSummary":
         """From the set."""
-        return cls(**{name: getattr(item, name) for name in cls.model_fields})
+        plain = {name: getattr(item, name) for name in cls.model_fields if name != "warnings"}
+        return cls(**plain, warnings=review_warnings(item))
 
 
 class ReferenceSetList(BaseModel):

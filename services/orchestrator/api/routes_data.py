@@ -7,7 +7,7 @@ from fastapi.responses import JSONResponse
 
 from services.common.errors import ErrorCode
 from services.orchestrator.api.bodies import read_document
-from services.orchestrator.api.examples import REFERENCE_SET_BODY
+from services.orchestrator.api.examples import REFERENCE_DIFF_BODY, REFERENCE_SET_BODY
 from services.orchestrator.api.models import (
     PromptSetList,
     PromptSetSummary,
@@ -20,6 +20,7 @@ from services.orchestrator.api.models import (
 )
 from services.orchestrator.api.problems import problems
 from services.orchestrator.application import Application
+from services.orchestrator.governance import ReferenceDiffBody
 from services.orchestrator.store.jsontext import finite
 
 _NOT_FOUND = problems(ErrorCode.NOT_FOUND)
@@ -53,6 +54,18 @@ def router(application: Application) -> APIRouter:
     async def check_reference_set(request: Request) -> Response:
         """Read a user's own reference set (YAML or JSON) and answer with all its fields."""
         return JSONResponse(finite(await application.check_reference_set(await read_document(request))))
+
+    @routes.post(
+        "/reference-sets/diff",
+        tags=["data"],
+        summary="Compare two versions of a reference set",
+        operation_id="diffReferenceSets",
+        responses=problems(ErrorCode.INVALID_INPUT, ErrorCode.NOT_FOUND),
+        openapi_extra=REFERENCE_DIFF_BODY,
+    )
+    async def diff_reference_sets(request: Request) -> ReferenceDiffBody:
+        """What changed in governance, principles and topics. Each side is an id, a run or a document."""
+        return await application.governance.diff(await read_document(request))
 
     @routes.get(
         "/reference-sets/{set_id}",

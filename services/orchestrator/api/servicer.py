@@ -98,6 +98,13 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
         found = await self._application.check_reference_set(json_or_yaml(request.reference_set))
         return pb.CheckReferenceSetResponse(reference_set=convert.struct(found))
 
+    async def DiffReferenceSets(
+        self, request: pb.DiffReferenceSetsRequest, context: Any
+    ) -> pb.DiffReferenceSetsResponse:
+        """What changed between two versions of a set."""
+        found = await self._application.governance.diff(convert.diff_request(request))
+        return pb.DiffReferenceSetsResponse(diff=convert.struct(found.model_dump(mode="json")))
+
     async def ListPromptSets(
         self, request: pb.ListPromptSetsRequest, context: Any
     ) -> pb.ListPromptSetsResponse:

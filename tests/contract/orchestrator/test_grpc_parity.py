@@ -35,6 +35,7 @@ RPC_OF_ROUTE = {
     "GET /v1/reference-sets": "ListReferenceSets",
     "GET /v1/reference-sets/{set_id}": "GetReferenceSet",
     "POST /v1/reference-sets/check": "CheckReferenceSet",
+    "POST /v1/reference-sets/diff": "DiffReferenceSets",
     "GET /v1/prompt-sets": "ListPromptSets",
     "GET /v1/prompt-sets/{set_id}": "GetPromptSet",
     "GET /v1/system": "GetSystem",

@@ -220,18 +220,22 @@ class ListReferenceSetsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class ReferenceSetSummary(_message.Message):
-    __slots__ = ("id", "version", "title", "steward", "review_date")
+    __slots__ = ("id", "version", "title", "steward", "review_date", "stakeholders_consulted", "warnings")
     ID_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     TITLE_FIELD_NUMBER: _ClassVar[int]
     STEWARD_FIELD_NUMBER: _ClassVar[int]
     REVIEW_DATE_FIELD_NUMBER: _ClassVar[int]
+    STAKEHOLDERS_CONSULTED_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
     id: str
     version: str
     title: str
     steward: str
     review_date: str
-    def __init__(self, id: _Optional[str] = ..., version: _Optional[str] = ..., title: _Optional[str] = ..., steward: _Optional[str] = ..., review_date: _Optional[str] = ...) -> None: ...
+    stakeholders_consulted: _containers.RepeatedScalarFieldContainer[str]
+    warnings: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, id: _Optional[str] = ..., version: _Optional[str] = ..., title: _Optional[str] = ..., steward: _Optional[str] = ..., review_date: _Optional[str] = ..., stakeholders_consulted: _Optional[_Iterable[str]] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ListReferenceSetsResponse(_message.Message):
     __slots__ = ("reference_sets",)
@@ -262,6 +266,30 @@ class CheckReferenceSetResponse(_message.Message):
     REFERENCE_SET_FIELD_NUMBER: _ClassVar[int]
     reference_set: _struct_pb2.Struct
     def __init__(self, reference_set: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+
+class ReferenceSetSource(_message.Message):
+    __slots__ = ("id", "run_id", "document")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    DOCUMENT_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    run_id: str
+    document: str
+    def __init__(self, id: _Optional[str] = ..., run_id: _Optional[str] = ..., document: _Optional[str] = ...) -> None: ...
+
+class DiffReferenceSetsRequest(_message.Message):
+    __slots__ = ("old", "new")
+    OLD_FIELD_NUMBER: _ClassVar[int]
+    NEW_FIELD_NUMBER: _ClassVar[int]
+    old: ReferenceSetSource
+    new: ReferenceSetSource
+    def __init__(self, old: _Optional[_Union[ReferenceSetSource, _Mapping]] = ..., new: _Optional[_Union[ReferenceSetSource, _Mapping]] = ...) -> None: ...
+
+class DiffReferenceSetsResponse(_message.Message):
+    __slots__ = ("diff",)
+    DIFF_FIELD_NUMBER: _ClassVar[int]
+    diff: _struct_pb2.Struct
+    def __init__(self, diff: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
 
 class ListPromptSetsRequest(_message.Message):
     __slots__ = ()

@@ -95,6 +95,11 @@ class OrchestratorServiceStub:
                 request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CheckReferenceSetRequest.SerializeToString,
                 response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CheckReferenceSetResponse.FromString,
                 _registered_method=True)
+        self.DiffReferenceSets = channel.unary_unary(
+                '/valign.orchestrator.v1.OrchestratorService/DiffReferenceSets',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.DiffReferenceSetsRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.DiffReferenceSetsResponse.FromString,
+                _registered_method=True)
         self.ListPromptSets = channel.unary_unary(
                 '/valign.orchestrator.v1.OrchestratorService/ListPromptSets',
                 request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListPromptSetsRequest.SerializeToString,
@@ -210,6 +215,13 @@ class OrchestratorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DiffReferenceSets(self, request, context):
+        """DiffReferenceSets tells what changed between two versions of a set.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListPromptSets(self, request, context):
         """ListPromptSets returns the packaged prompt sets.
         """
@@ -307,6 +319,11 @@ def add_OrchestratorServiceServicer_to_server(servicer, server):
                     servicer.CheckReferenceSet,
                     request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CheckReferenceSetRequest.FromString,
                     response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CheckReferenceSetResponse.SerializeToString,
+            ),
+            'DiffReferenceSets': grpc.unary_unary_rpc_method_handler(
+                    servicer.DiffReferenceSets,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.DiffReferenceSetsRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.DiffReferenceSetsResponse.SerializeToString,
             ),
             'ListPromptSets': grpc.unary_unary_rpc_method_handler(
                     servicer.ListPromptSets,
@@ -659,6 +676,33 @@ class OrchestratorService:
             '/valign.orchestrator.v1.OrchestratorService/CheckReferenceSet',
             services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CheckReferenceSetRequest.SerializeToString,
             services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CheckReferenceSetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DiffReferenceSets(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/DiffReferenceSets',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.DiffReferenceSetsRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.DiffReferenceSetsResponse.FromString,
             options,
             channel_credentials,
             insecure,
