@@ -30,6 +30,7 @@ from services.orchestrator.loop.context import Services
 from services.orchestrator.loop.runner import LoopConfig, LoopRunner
 from services.orchestrator.settings import OrchestratorSettings
 from services.orchestrator.store.sql import SqlRunStore
+from services.orchestrator.study import Study
 
 log = structlog.get_logger(__name__)
 
@@ -68,22 +69,29 @@ async def serve(settings: OrchestratorSettings) -> None:
         "embedder": open_channel(settings.embedder_target),
         "trainer": open_channel(settings.trainer_target),
     }
+    if settings.second_embedder_target:
+        channels["second_embedder"] = open_channel(settings.second_embedder_target)
     patience = Patience(wait_s=settings.wait_for_services_s, call_s=settings.call_timeout_s)
 
-    def connect(on_waiting: Callable[[str, str], None]) -> Services:
+    def connect(study: Study, on_waiting: Callable[[str, str], None]) -> Services:
+        second = channels.get("second_embedder")
         return Services(
             generator=GrpcGenerator(channels["generator"], patience, on_waiting),
             embedder=GrpcEmbedder(channels["embedder"], patience, on_waiting),
             trainer=GrpcTrainer(channels["trainer"], artifacts, patience, on_waiting),
+            second_embedder=GrpcEmbedder(second, patience, on_waiting, "second embedder") if second else None,
         )
 
     config = LoopConfig(settings.system_database, settings.concurrent_runs)
     runner = LoopRunner(store, artifacts, connect, config)
-    probes = (
+    probes = [
         GrpcProbe("generator", settings.generator_target, channels["generator"], describe_generator),
         GrpcProbe("embedder", settings.embedder_target, channels["embedder"], describe_embedder),
         GrpcProbe("trainer", settings.trainer_target, channels["trainer"]),
-    )
+    ]
+    if second := channels.get("second_embedder"):
+        target = settings.second_embedder_target
+        probes.append(GrpcProbe("second_embedder", target, second, describe_embedder))
     application = Application(store, runner, artifacts, probes)
     health = Health((SERVICE_NAME,))
     await health.set_serving(False)

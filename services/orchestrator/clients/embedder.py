@@ -25,15 +25,18 @@ class GrpcEmbedder:
         channel: grpc.aio.Channel,
         patience: Patience | None = None,
         on_waiting: OnWaiting = no_one_told,
+        service: str = SERVICE,
     ) -> None:
+        """``service`` is what ``on_waiting`` and errors call it."""
         self._stub = pb_grpc.EmbedderServiceStub(channel)
         self._patience = patience or Patience()
         self._on_waiting = on_waiting
+        self._service = service
 
     async def describe(self) -> EncoderInfo:
         """Identity of the encoder."""
         reply = await patiently(
-            SERVICE,
+            self._service,
             self._patience,
             self._on_waiting,
             lambda: self._stub.Describe(pb.DescribeRequest(), timeout=self._patience.call_s),
@@ -52,7 +55,7 @@ class GrpcEmbedder:
         parts: list[np.ndarray] = []
         truncated: list[int] = []
         done = 0
-        waiter = Waiter(SERVICE, self._patience, self._on_waiting)
+        waiter = Waiter(self._service, self._patience, self._on_waiting)
         while done < len(texts):
             base = done
             call = self._stub.Embed(_requests(texts[base:]), timeout=_MAX_STREAM_S)

@@ -30,8 +30,9 @@ class Services:
     second_embedder: Embedder | None = None
 
 
-Connect = Callable[[Callable[[str, str], None]], Services]
-"""Makes the services for one run; the argument is told (service, reason) when a call has to wait."""
+Connect = Callable[[Study, Callable[[str, str], None]], Services]
+"""Makes the services for one run of a study; the function is told (service, reason) when a call has to
+wait. A study that names an endpoint gets that as its generator."""
 
 
 @dataclass(slots=True)

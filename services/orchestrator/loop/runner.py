@@ -35,7 +35,7 @@ QUEUE = "realign_runs"
 WORKFLOW = "realign_run"
 # Both must stay the same over restarts, or a pending run would belong to somebody else.
 EXECUTOR_ID = "orchestrator"
-LOOP_VERSION = "valign-loop-1"
+LOOP_VERSION = "valign-loop-2"
 """Changes with the order or meaning of steps; runs of another version are not resumed."""
 
 _STOP_S = 10.0
@@ -175,7 +175,7 @@ class LoopRunner:
         ctx = RunContext(
             run_id=run_id,
             resolved=resolved,
-            services=self._connect(on_waiting),
+            services=self._connect(resolved.study, on_waiting),
             store=self._store,
             artifacts=self._artifacts,
             journal=journal,

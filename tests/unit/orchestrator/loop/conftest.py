@@ -41,7 +41,7 @@ class World:
     recorded: dict[str, Envelope] = field(default_factory=dict)
     executed: list[str] = field(default_factory=list)
 
-    def connect(self, on_waiting: Callable[[str, str], None]) -> Services:
+    def connect(self, study: Study, on_waiting: Callable[[str, str], None]) -> Services:
         patience = Patience(wait_s=5.0, call_s=5.0)
         return Services(
             GrpcGenerator(self.channel, patience, on_waiting),
@@ -59,10 +59,11 @@ class World:
         def on_waiting(service: str, reason: str) -> None:
             journal.emit("service.waiting", service=service, reason=reason)
 
+        resolved = resolve(Study.model_validate(study))
         return RunContext(
             run_id=run_id,
-            resolved=resolve(Study.model_validate(study)),
-            services=self.connect(on_waiting),
+            resolved=resolved,
+            services=self.connect(resolved.study, on_waiting),
             store=self.store,
             artifacts=self.artifacts,
             journal=journal,
