@@ -98,7 +98,15 @@ async def test_metrics_label_routes_by_their_template(client: httpx.AsyncClient)
 
 async def test_packaged_data_and_system_answer(client: httpx.AsyncClient) -> None:
     sets = (await client.get("/v1/reference-sets")).json()["reference_sets"]
-    assert {"id", "version", "title", "steward", "review_date"} == set(sets[0])
+    assert {
+        "id",
+        "version",
+        "title",
+        "steward",
+        "review_date",
+        "stakeholders_consulted",
+        "warnings",
+    } == set(sets[0])
     assert (await client.get(f"/v1/reference-sets/{sets[0]['id']}")).json()["id"] == sets[0]["id"]
     prompts = (await client.get("/v1/prompt-sets")).json()["prompt_sets"]
     assert len(prompts[0]["sha256"]) == 64
