@@ -21,8 +21,10 @@ from services.common.settings import load_settings
 from services.orchestrator.api.http import build_http_app
 from services.orchestrator.api.servicer import OrchestratorServicer
 from services.orchestrator.application import Application
+from services.orchestrator.assets import AssetLibrary
 from services.orchestrator.clients.embedder import GrpcEmbedder
 from services.orchestrator.clients.generator import GrpcGenerator
+from services.orchestrator.clients.openai import OpenAIGenerator, key_for
 from services.orchestrator.clients.patience import Patience
 from services.orchestrator.clients.probe import GrpcProbe, describe_embedder, describe_generator
 from services.orchestrator.clients.trainer import GrpcTrainer
@@ -75,11 +77,16 @@ async def serve(settings: OrchestratorSettings) -> None:
 
     def connect(study: Study, on_waiting: Callable[[str, str], None]) -> Services:
         second = channels.get("second_embedder")
+        endpoint = None
+        if study.endpoint is not None:
+            key = key_for(study.endpoint.url, settings.endpoint_keys)
+            endpoint = OpenAIGenerator(study.endpoint, key, on_waiting)
         return Services(
-            generator=GrpcGenerator(channels["generator"], patience, on_waiting),
+            generator=endpoint or GrpcGenerator(channels["generator"], patience, on_waiting),
             embedder=GrpcEmbedder(channels["embedder"], patience, on_waiting),
             trainer=GrpcTrainer(channels["trainer"], artifacts, patience, on_waiting),
             second_embedder=GrpcEmbedder(second, patience, on_waiting, "second embedder") if second else None,
+            endpoint=endpoint,
         )
 
     config = LoopConfig(settings.system_database, settings.concurrent_runs)
@@ -92,7 +99,7 @@ async def serve(settings: OrchestratorSettings) -> None:
     if second := channels.get("second_embedder"):
         target = settings.second_embedder_target
         probes.append(GrpcProbe("second_embedder", target, second, describe_embedder))
-    application = Application(store, runner, artifacts, probes)
+    application = Application(store, runner, artifacts, probes, assets=AssetLibrary(store.assets, artifacts))
     health = Health((SERVICE_NAME,))
     await health.set_serving(False)
     server, port = await start_server(

@@ -22,6 +22,7 @@ from services.common.errors import (
     ValignError,
 )
 from services.orchestrator import catalogue
+from services.orchestrator.assets import AssetLibrary
 from services.orchestrator.catalogue import ShippedStudy
 from services.orchestrator.documents import parse_document
 from services.orchestrator.domain.prompts import PromptSet
@@ -83,6 +84,7 @@ class Application:
         artifacts: Artifacts,
         probes: Sequence[Probe] = (),
         *,
+        assets: AssetLibrary,
         probe_timeout_s: float = 3.0,
     ) -> None:
         """Nothing is opened here; the store's schema must be in place before the first call."""
@@ -90,6 +92,7 @@ class Application:
         self._queue = queue
         self._artifacts = artifacts
         self._probes = tuple(probes)
+        self.assets = assets
         self._probe_timeout_s = probe_timeout_s
         self._closing = asyncio.Event()
         self.governance = Governance(store)
@@ -105,8 +108,13 @@ class Application:
     # Studies and runs
 
     async def check_study(self, text: str | bytes) -> dict[str, Any]:
-        """A study (YAML) with every default and every packaged set filled in; starts nothing."""
-        return await asyncio.to_thread(lambda: resolve(parse_document(text, Study)).as_json())
+        """A study (YAML) with every default and every packaged set filled in; starts nothing.
+
+        InvalidInputError also for an asset that it names and that is not here.
+        """
+        study = await asyncio.to_thread(lambda: resolve(parse_document(text, Study)).as_json())
+        await self.assets.require(study)
+        return study
 
     async def create_run(self, text: str | bytes, idempotency_key: str = "") -> tuple[RunRecord, bool]:
         """Begin a run; (the run that the key made, False) if it was begun before.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from services.common.artifacts import ArtifactStore
 from services.orchestrator.application import Application
+from services.orchestrator.assets import AssetLibrary
 from services.orchestrator.ports import Probe
 from services.orchestrator.store import SqlRunStore
 from tests.fakes.fake_queue import FakeQueue
@@ -48,7 +49,8 @@ def world(folder: Path, probes: Sequence[Probe] = (), probe_timeout_s: float = 3
     store, database_url = migrated_store(folder)
     queue = FakeQueue(store)
     artifacts = ArtifactStore(str(folder / "artifacts"))
-    application = Application(store, queue, artifacts, probes, probe_timeout_s=probe_timeout_s)
+    assets = AssetLibrary(store.assets, artifacts)
+    application = Application(store, queue, artifacts, probes, assets=assets, probe_timeout_s=probe_timeout_s)
     yield World(application, store, queue, artifacts, database_url)
     application.close()
     store.close()

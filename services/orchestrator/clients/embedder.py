@@ -72,7 +72,7 @@ class GrpcEmbedder:
             finally:
                 call.cancel()
             if done < len(texts):
-                raise InternalError(f"the embedder returned {done} rows for {len(texts)} texts")
+                raise InternalError(f"the {self._service} returned {done} rows for {len(texts)} texts")
         return Embeddings(rows=np.concatenate(parts), truncated=tuple(truncated))
 
 

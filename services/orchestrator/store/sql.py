@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from services.common.errors import ConflictError, InvalidInputError, NotFoundError
 from services.orchestrator.ports import CompletionRecord, EventRecord, RunRecord, RunStatus
 from services.orchestrator.store import migrate, tokens
+from services.orchestrator.store.assets import SqlAssetStore
 from services.orchestrator.store.engine import insert_or_ignore, open_engine, upsert
 from services.orchestrator.store.jsontext import canonical, finite
 from services.orchestrator.store.tables import completions, idempotency_keys, run_events, run_values, runs
@@ -35,6 +36,7 @@ class SqlRunStore:
     def __init__(self, database_url: str) -> None:
         """Open ``sqlite:///path`` or ``postgresql+psycopg://…``; call ``migrate`` before anything else."""
         self._engine = open_engine(database_url)
+        self.assets = SqlAssetStore(self._engine)
         self._listeners: set[Callable[[str], None]] = set()
         self._listeners_lock = threading.Lock()
 

@@ -106,3 +106,14 @@ run_values = sa.Table(
     sa.Column("value_key", sa.String(255), primary_key=True),
     sa.Column("value", sa.JSON, nullable=False),
 )
+
+assets = sa.Table(
+    "assets",
+    metadata,
+    sa.Column("sha256", sa.String(64), primary_key=True),
+    sa.Column("kind", sa.String(32), nullable=False),
+    sa.Column("name", sa.String(80), nullable=False),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("create_time", UtcDateTime, nullable=False),
+    sa.Index("ix_assets_kind_create_time", "kind", "create_time"),
+)

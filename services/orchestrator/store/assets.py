@@ -1,0 +1,52 @@
+"""``SqlAssetStore``: the ``AssetStore`` port on SQLAlchemy Core."""
+
+from dataclasses import asdict
+from typing import Any
+
+import sqlalchemy as sa
+
+from services.common.errors import NotFoundError
+from services.orchestrator.assets import AssetKind, AssetRecord
+from services.orchestrator.store.engine import insert_or_ignore
+from services.orchestrator.store.tables import assets
+
+
+class SqlAssetStore:
+    """Which assets there are, in the database of the runs; their bytes lie in the artifact store."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+
+    def add_asset(self, record: AssetRecord) -> AssetRecord:
+        """Insert; what is stored already under the sha256 stays, and is returned."""
+        with self._engine.begin() as connection:
+            insert_or_ignore(connection, assets, [{**asdict(record), "kind": record.kind.value}])
+            return _read(connection, record.sha256)
+
+    def get_asset(self, sha256: str) -> AssetRecord:
+        """NotFoundError if there is none."""
+        with self._engine.connect() as connection:
+            return _read(connection, sha256)
+
+    def list_assets(self, kind: AssetKind | None = None) -> list[AssetRecord]:
+        """Newest first."""
+        query = sa.select(assets).order_by(assets.c.create_time.desc(), assets.c.sha256)
+        if kind is not None:
+            query = query.where(assets.c.kind == kind.value)
+        with self._engine.connect() as connection:
+            return [_record(row) for row in connection.execute(query)]
+
+
+def _read(connection: sa.Connection, sha256: str) -> AssetRecord:
+    # PostgreSQL refuses a text with NUL in it; no such text is a hash.
+    row = None
+    if sha256.isalnum():
+        row = connection.execute(sa.select(assets).where(assets.c.sha256 == sha256)).first()
+    if row is None:
+        raise NotFoundError(f"there is no asset {sha256[:80]!r}; an asset is named by its sha256")
+    return _record(row)
+
+
+def _record(row: sa.Row[Any]) -> AssetRecord:
+    columns = dict(row._mapping)
+    return AssetRecord(**{**columns, "kind": AssetKind(columns["kind"])})
