@@ -122,6 +122,23 @@ class Generator(Protocol):
         ...
 
 
+class Endpoint(Generator, Protocol):
+    """A generator of somebody else's, which can be asked and not much more."""
+
+    async def honours_seed(self, item: GenerationItem) -> bool | None:
+        """Whether equal seeds give equal answers; None if the prompt cannot show it."""
+        ...
+
+    def observations(self) -> dict[str, Any]:
+        """What was seen since it was built: ``requests``, ``retries``, ``system_fingerprints``, ``models``
+        and ``left_out`` (parameter -> the endpoint's reason). JSON-able."""
+        ...
+
+    async def aclose(self) -> None:
+        """End its connections."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class EncoderInfo:
     """Identity of the sentence encoder."""

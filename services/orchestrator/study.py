@@ -5,8 +5,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from services.common.errors import InvalidInputError
 from services.orchestrator import catalogue
@@ -90,6 +91,9 @@ class TrainingSettings(_Section):
     checkpoint_every_steps: Annotated[int, Field(ge=1)] = 25
 
 
+OTHER_REFERENCE_SETS = ("gdpr-article-5", "ten-commandments")
+"""What the arm "other" is trained on by default: the first, or the second if the first is the study's."""
+
 TrainingArm = Literal["uniform", "shuffled", "other"]
 
 
@@ -98,7 +102,9 @@ class ArmSettings(_Section):
 
     ``training_seeds``: how often the best checkpoint's recipe is trained, each time from another seed.
     ``controls``: trainings that should do worse; see docs/guides/statistics.md.
-    ``other_reference_set``: what "other" is trained on; by default the packaged set that is not this one.
+    ``other_reference_set``: what "other" is trained on; by default ``gdpr-article-5``, or
+    ``ten-commandments`` for that one. Where it is left out and the default says nothing of the study's
+    topics, the arm is not run, and the report says so.
     """
 
     training_seeds: Annotated[int, Field(ge=1, le=20)] = 3
@@ -176,6 +182,25 @@ class EndpointSettings(_Section):
     timeout_s: Annotated[float, Field(gt=0, le=3600)] = 120.0
     max_attempts: Annotated[int, Field(ge=1, le=50)] = 6
     send_seed: bool = True
+
+    @field_validator("url", mode="after")
+    @classmethod
+    def _holds_no_secret(cls, value: str) -> str:
+        # Never quoted: what is refused here may be a secret.
+        try:
+            parts = urlsplit(value)
+            host, _ = parts.hostname, parts.port
+        except ValueError:
+            raise ValueError("is no URL; write it as https://api.example.org/v1") from None
+        if parts.username is not None or parts.password is not None:
+            raise ValueError(
+                "must hold no user or password; set the key in VALIGN_ORCHESTRATOR_ENDPOINT_KEYS by host"
+            )
+        if parts.query or parts.fragment:
+            raise ValueError("must end with its path: no '?' and no '#'")
+        if not host:
+            raise ValueError("names no host; write it as https://api.example.org/v1")
+        return value.rstrip("/")
 
 
 ValueName = Literal[
@@ -258,12 +283,16 @@ class Study(_Section):
 
 @dataclass(frozen=True, slots=True)
 class ResolvedStudy:
-    """A study with its topics, reference set and prompt set in full."""
+    """A study with its topics, reference set and prompt set in full.
+
+    ``other_reference_set`` is None if no arm is trained on another set.
+    """
 
     study: Study
     topics: tuple[Topic, ...]
     reference_set: ReferenceSet
     prompt_set: PromptSet
+    other_reference_set: ReferenceSet | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The study as JSON-able data in which nothing refers to a packaged id.
@@ -271,8 +300,12 @@ class ResolvedStudy:
         ``Study.model_validate`` of it, resolved again, gives an equal ResolvedStudy, whatever a
         later version packages under the same ids.
         """
+        study = self.study.model_dump(mode="json")
+        if self.other_reference_set is not None:
+            document = ReferenceSetDocument.from_domain(self.other_reference_set)
+            study["arms"]["other_reference_set"] = document.model_dump(mode="json")
         return {
-            **self.study.model_dump(mode="json"),
+            **study,
             "topics": [asdict(topic) for topic in self.topics],
             "reference_set": ReferenceSetDocument.from_domain(self.reference_set).model_dump(mode="json"),
             "prompt_set": PromptSetDocument.from_domain(self.prompt_set).model_dump(mode="json"),
@@ -289,7 +322,38 @@ def resolve(study: Study) -> ResolvedStudy:
         faults += _topic_faults(topics, reference_set)
     if faults:
         raise invalid_document(faults)
-    return ResolvedStudy(study=study, topics=topics, reference_set=reference_set, prompt_set=prompt_set)
+    other = None
+    if "other" in study.arms.controls and not study.measure_only:
+        other = _other_reference_set(study, topics, reference_set, faults)
+    if faults:
+        raise invalid_document(faults)
+    return ResolvedStudy(study, topics, reference_set, prompt_set, other)
+
+
+def _other_reference_set(
+    study: Study, topics: tuple[Topic, ...], reference_set: ReferenceSet, faults: list[dict[str, Any]]
+) -> ReferenceSet | None:
+    """The set that the control arm "other" is trained on; None if the default one lacks a topic."""
+    asked = study.arms.other_reference_set
+    if asked is None:
+        first, second = OTHER_REFERENCE_SETS
+        default = catalogue.load_reference_set(second if reference_set.id == first else first)
+        return default if all(default.topics.get(topic.id) for topic in topics) else None
+    other = _lookup(asked, "other_reference_set", faults)
+    if not isinstance(other, ReferenceSet):
+        return None
+    place = ("arms", "other_reference_set")
+    if other.id == reference_set.id:
+        message = f"'{other.id}' is the study's own reference set; name another one"
+        faults.append(fault(None, None, place, message))
+    for topic in topics:
+        if not other.topics.get(topic.id):
+            message = (
+                f"the topic '{topic.id}' has no reference principle in '{other.id}'; name a set that has"
+                f" one, or take 'other' out of arms.controls"
+            )
+            faults.append(fault(None, None, (*place, "topics", topic.id), message))
+    return other
 
 
 def study_digest(resolved: ResolvedStudy) -> str:
@@ -323,12 +387,13 @@ def _lookup(value: Any, key: str, faults: list[dict[str, Any]]) -> Any:
                 return tuple(topic.to_domain() for topic in value)
             case _ if key == "topics":
                 return catalogue.load_topics(value).topics
-            case _ if key == "reference_set":
+            case _ if key in ("reference_set", "other_reference_set"):
                 return catalogue.load_reference_set(value)
             case _:
                 return catalogue.load_prompt_set(value)
     except InvalidInputError as error:
-        faults.append(fault(None, None, (key,), error.message))
+        place = ("arms", key) if key == "other_reference_set" else (key,)
+        faults.append(fault(None, None, place, error.message))
         return None
 
 
@@ -349,7 +414,9 @@ def _topic_faults(topics: tuple[Topic, ...], reference_set: ReferenceSet) -> lis
     return faults
 
 
-def check_served(study: Mapping[str, Any] | Study, key: Literal["model", "encoder"], served: str) -> bool:
+def check_served(
+    study: Mapping[str, Any] | Study, key: Literal["model", "encoder", "second_encoder"], served: str
+) -> bool:
     """Whether what a service serves is what the study asks for (full id, or the folder's name)."""
     asked = study[key] if isinstance(study, Mapping) else getattr(study, key)
     if asked is None:

@@ -14,7 +14,7 @@ from services.common.artifacts import ArtifactStore
 from services.common.errors import PreconditionError
 from services.orchestrator.loop.clock import Clock
 from services.orchestrator.loop.journal import Journal
-from services.orchestrator.ports import Embedder, Generator, RunStore, Trainer
+from services.orchestrator.ports import Embedder, Endpoint, Generator, RunStore, Trainer
 from services.orchestrator.study import ResolvedStudy, Study
 
 Result = TypeVar("Result")
@@ -22,12 +22,13 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The services, as ports; the second embedder is optional."""
+    """The services, as ports; the second embedder and the endpoint are optional."""
 
     generator: Generator
     embedder: Embedder
     trainer: Trainer
     second_embedder: Embedder | None = None
+    endpoint: Endpoint | None = None  # the generator itself, where the study names an endpoint
 
 
 Connect = Callable[[Study, Callable[[str, str], None]], Services]

@@ -8,7 +8,7 @@ follows from the stored completions alone, whatever the order in which they arri
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from services.common.errors import NotFoundError, PreconditionError
 from services.orchestrator.domain.principles import (
@@ -97,7 +97,7 @@ async def draw_arm(
     ``settled`` is told the topic id of each slot once it has a principle. ``unlike_each_other`` redraws near
     duplicates within a topic; a slot whose every draw repeats another keeps its last draw.
     """
-    wanted = {slot.key: slot for slot in slots}
+    wanted = {slot.key: slot for slot in _as_sent(ctx, slots)}
     done: set[Key] = set()
 
     def tell(key: Key) -> None:
@@ -115,6 +115,13 @@ async def draw_arm(
         drawn = _draws_by_key(records, wanted)
         missing = [(slot, len(drawn.get(key, ()))) for key, slot in wanted.items() if key in state.open]
         await _draw(ctx, arm, missing, adapter, tell)
+
+
+def _as_sent(ctx: RunContext, slots: Iterable[Slot]) -> list[Slot]:
+    """An endpoint is sent no begun answer (``loop.endpoint``), so none is put in front of its texts."""
+    if ctx.study.endpoint is None:
+        return list(slots)
+    return [replace(slot, prompt=replace(slot.prompt, prefill="")) for slot in slots]
 
 
 def settle(

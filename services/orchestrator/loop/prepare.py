@@ -5,6 +5,7 @@ from typing import Any
 
 from services.common.errors import PreconditionError
 from services.orchestrator.loop.context import RunContext
+from services.orchestrator.loop.endpoint import check_endpoint
 from services.orchestrator.study import (
     check_served,
     digest,
@@ -29,7 +30,7 @@ async def prepare(ctx: RunContext) -> dict[str, Any]:
             f"the study asks for encoder {study.encoder!r}, but the embedder serves {encoder.model!r};"
             " start the embedder with that model, or change the study"
         )
-    if study.lora.rank > model.max_lora_rank:
+    if not study.measure_only and study.lora.rank > model.max_lora_rank:
         raise PreconditionError(
             f"lora.rank is {study.lora.rank}, but the generator takes at most {model.max_lora_rank};"
             " start it with a larger VALIGN_GENERATOR_MAX_LORA_RANK, or lower the rank"
@@ -43,6 +44,7 @@ async def prepare(ctx: RunContext) -> dict[str, Any]:
         }
     )
     await ctx.stored(ctx.store.update_run, ctx.run_id, identity=identity)
+    await check_endpoint(ctx)
     await ctx.put_value("served", {"generator": model.fingerprint, "embedder": encoder.fingerprint})
     return {
         "identity": identity,

@@ -192,6 +192,9 @@ class LoopRunner:
             await ending.failed(ctx, CancelledRequestError(str(error)))
         else:
             await ending.succeeded(ctx, result)
+        finally:
+            if ctx.services.endpoint is not None:
+                await ctx.services.endpoint.aclose()
 
     async def _reconcile(self) -> None:
         """Runs in the store that DBOS does not know (a crash between the two) are handed over; those
