@@ -115,6 +115,23 @@ class PromptSet:
         values = {"topic": topic.title, "topic_description": topic.description, "principle": principle}
         return _render(self.stage("realigned", reference_set_id), values)
 
+    def render_reference(
+        self,
+        topic: Topic,
+        principle: str,
+        reference_set_id: str,
+        references: Sequence[ReferencePrinciple],
+    ) -> Prompt:
+        """P3 with the topic's reference principles at the start of the user's turn.
+
+        It is what prompting alone reaches: the untuned model is told what the tuned one was trained on.
+        Everything behind the block is P3 to the letter, so that the block alone makes the difference.
+        """
+        prompt = self.render_realigned(topic, principle, reference_set_id)
+        *before, asked = prompt.messages
+        told = f"Hold to these principles:\n{reference_block(references)}\n\n{asked.content}"
+        return Prompt(messages=(*before, Message(asked.role, told)), prefill=prompt.prefill)
+
 
 def reference_block(references: Sequence[ReferencePrinciple]) -> str:
     """Reference principles as one line each: ``- heading: text``."""

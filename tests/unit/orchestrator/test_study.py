@@ -79,7 +79,7 @@ def test_resolve_stored_study_resolved_again_is_equal(reference_set):
 @pytest.mark.parametrize(
     ("changes", "path", "words"),
     [
-        ({"reference_set": "eleven"}, "reference_set", "there are: gdpr-article-5, ten-commandments"),
+        ({"reference_set": "eleven"}, "reference_set", "there are: eu-ai-act, gdpr-article-5"),
         ({"topics": "none"}, "topics", "no packaged topic set 'none'"),
         ({"prompt_set": "../instruct"}, None, "must be 1 to 80"),
         ({"prompt_set": "huge"}, "prompt_set", "there are: instruct, small"),
@@ -130,3 +130,40 @@ def test_set_digests_differ_between_sets():
 )
 def test_check_served_full_id_or_folder_name(asked, served, fits):
     assert check_served(Study(name="x", model=asked), "model", served) is fits
+
+
+def test_resolve_other_reference_set_by_default_the_packaged_one_that_is_not_the_studys():
+    assert resolve(Study(name="x")).other_reference_set.id == "gdpr-article-5"
+    gdpr = resolve(Study(name="x", reference_set="gdpr-article-5"))
+    assert gdpr.other_reference_set.id == "ten-commandments"
+    assert gdpr.as_json()["arms"]["other_reference_set"]["principles"]
+    stored = resolve(Study.model_validate(gdpr.as_json()))
+    assert stored.other_reference_set == gdpr.other_reference_set
+    assert study_digest(stored) == study_digest(gdpr)
+
+
+@pytest.mark.parametrize("changes", [{"arms": {"controls": ["shuffled"]}}, {"measure_only": True}])
+def test_resolve_arm_other_not_asked_for_no_other_set(changes):
+    assert resolve(Study.model_validate({"name": "x", **changes})).other_reference_set is None
+
+
+def test_resolve_default_other_set_without_the_topics_none():
+    resolved = resolve(Study.model_validate({"name": "x", "reference_set": OWN_SET, "topics": OWN_TOPICS}))
+    assert resolved.other_reference_set is None
+    assert resolve(Study.model_validate(resolved.as_json())).other_reference_set is None
+
+
+@pytest.mark.parametrize(
+    ("other", "path", "words"),
+    [
+        ("eleven", "arms.other_reference_set", "no packaged reference set 'eleven'"),
+        ("ten-commandments", "arms.other_reference_set", "the study's own reference set"),
+        (OWN_SET, "arms.other_reference_set.topics.reasoning-and-interpretability", "no reference principle"),
+    ],
+)
+def test_resolve_other_set_that_does_not_fit_names_the_path(other, path, words):
+    with pytest.raises(InvalidInputError) as caught:
+        resolve(Study.model_validate({"name": "x", "arms": {"other_reference_set": other}}))
+    first = caught.value.details["errors"][0]
+    assert first["path"] == path
+    assert words in first["message"]

@@ -94,3 +94,14 @@ def test_placeholder_faults_right_templates_none():
     assert [
         fault for stage, prompt in PROMPTS.stages.items() for fault in placeholder_faults(stage, prompt)
     ] == []
+
+
+def test_render_reference_puts_the_principles_before_the_third_prompt_and_changes_nothing_else():
+    references = (ReferencePrinciple("truth", "Truth", "Be true."),)
+    third = PROMPTS.render_realigned(TOPIC, "Explain.", "any")
+    told = PROMPTS.render_reference(TOPIC, "Explain.", "any", references)
+    assert told.messages[:-1] == third.messages[:-1]
+    assert told.prefill == third.prefill
+    asked = told.messages[-1].content
+    assert asked.endswith("\n\n" + third.messages[-1].content)
+    assert asked.startswith("Hold to these principles:\n- Truth: Be true.")
