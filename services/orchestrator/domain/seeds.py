@@ -2,10 +2,8 @@
 
 import hashlib
 
-from services.orchestrator.domain.prompts import Stage
 
-
-def sample_seed(run_seed: int, stage: Stage, topic_id: str, index: int, draw: int) -> int:
+def sample_seed(run_seed: int, stage: str, topic_id: str, index: int, draw: int) -> int:
     """63-bit seed of one completion. Independent of order and of batching.
 
     The stage counts and not the arm: arms that answer the same prompt share their random numbers, which

@@ -1,8 +1,9 @@
 """Drawing one arm's completions: store each as it arrives, ask only for what is missing, redraw.
 
-A *slot* is one (topic, index) of an arm. A draw that is no usable principle is followed by the
-slot's next draw, with a seed of its own, up to the study's ``max_draws``. Which draw a slot keeps
-follows from the stored completions alone, whatever the order in which they arrived.
+A *slot* is one sample of one (topic, index) of an arm. A draw that is no usable principle is followed by
+the slot's next draw, with a seed of its own, up to the study's ``max_draws``: sample s has the draws from
+``s * max_draws`` on. Which draw a slot keeps follows from the stored completions alone, whatever the order
+in which they arrived. Seeds come from the stage and not the arm, so that arms share their random numbers.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from services.orchestrator.domain.principles import (
     near_duplicate_rate,
     parse_principle,
 )
-from services.orchestrator.domain.prompts import Prompt
+from services.orchestrator.domain.prompts import Prompt, Stage
 from services.orchestrator.domain.seeds import sample_seed
 from services.orchestrator.loop import metrics
 from services.orchestrator.loop.context import RunContext
@@ -32,23 +33,27 @@ from services.orchestrator.ports import (
 )
 
 Key = tuple[str, int]
-"""(topic id, index) of a slot."""
+"""(topic id, index) of an input."""
+
+Place = tuple[str, int, int]
+"""(topic id, index, sample) of a slot."""
 
 _MOST_RELOADS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """What to ask for one (topic, index): the prompt, and answers that do not count."""
+    """What to ask for one sample of an input: the prompt, and answers that do not count."""
 
     topic_id: str
     index: int
     prompt: Prompt
     shot_answers: tuple[str, ...] = ()
+    sample: int = 0
 
     @property
-    def key(self) -> Key:
-        return self.topic_id, self.index
+    def place(self) -> Place:
+        return self.topic_id, self.index, self.sample
 
 
 @dataclass(slots=True)
@@ -76,11 +81,16 @@ class ArmCounts:
 class Settled:
     """Principles by slot, their draw, the slots that want another draw, and the counts."""
 
-    principles: Mapping[Key, str]
-    draws: Mapping[Key, int]
-    open: frozenset[Key]
+    samples: Mapping[Place, str]
+    draws: Mapping[Place, int]
+    open: frozenset[Place]
     counts: ArmCounts
     by_topic: Mapping[str, ArmCounts]
+
+    @property
+    def principles(self) -> dict[Key, str]:
+        """The first sample of each input that has one."""
+        return {(topic, index): text for (topic, index, sample), text in self.samples.items() if sample == 0}
 
 
 async def draw_arm(
@@ -89,32 +99,39 @@ async def draw_arm(
     slots: Iterable[Slot],
     settled: Callable[[str], None],
     *,
+    stage: Stage = "realigned",
     adapter: AdapterRef | None = None,
     unlike_each_other: bool = False,
 ) -> Settled:
-    """Draw until every slot has a principle or has used up its draws.
+    """Draw until every slot has a principle or has used up its draws; all slots go out in one batch.
 
-    ``settled`` is told the topic id of each slot once it has a principle. ``unlike_each_other`` redraws near
-    duplicates within a topic; a slot whose every draw repeats another keeps its last draw.
+    ``stage`` is the prompt's, from which the seeds come. ``settled`` is told the topic id of each slot once
+    it has a principle. ``unlike_each_other`` redraws near duplicates within a topic; a slot whose every
+    draw repeats another keeps its last draw.
     """
-    wanted = {slot.key: slot for slot in _as_sent(ctx, slots)}
-    done: set[Key] = set()
+    wanted = {slot.place: slot for slot in _as_sent(ctx, slots)}
+    done: set[Place] = set()
 
-    def tell(key: Key) -> None:
-        if key not in done:
-            done.add(key)
-            settled(key[0])
+    def tell(place: Place) -> None:
+        if place not in done:
+            done.add(place)
+            settled(place[0])
 
     while True:
         records = await ctx.stored(ctx.store.completions, ctx.run_id, arm)
         state = await asyncio.to_thread(settle, ctx, records, wanted, unlike_each_other)
-        for key in wanted.keys() - state.open:
-            tell(key)
+        for place in wanted.keys() - state.open:
+            tell(place)
         if not state.open:
             return state
-        drawn = _draws_by_key(records, wanted)
-        missing = [(slot, len(drawn.get(key, ()))) for key, slot in wanted.items() if key in state.open]
-        await _draw(ctx, arm, missing, adapter, tell)
+        most = ctx.study.generation.max_draws
+        drawn = _draws_by_place(records, wanted, most)
+        missing = [
+            (slot, slot.sample * most + len(drawn.get(place, ())))
+            for place, slot in wanted.items()
+            if place in state.open
+        ]
+        await _draw(ctx, arm, stage, missing, adapter, tell)
 
 
 def _as_sent(ctx: RunContext, slots: Iterable[Slot]) -> list[Slot]:
@@ -125,52 +142,57 @@ def _as_sent(ctx: RunContext, slots: Iterable[Slot]) -> list[Slot]:
 
 
 def settle(
-    ctx: RunContext, records: Iterable[CompletionRecord], wanted: Mapping[Key, Slot], unlike_each_other: bool
+    ctx: RunContext,
+    records: Iterable[CompletionRecord],
+    wanted: Mapping[Place, Slot],
+    unlike_each_other: bool,
 ) -> Settled:
     """Decide from the stored completions, in order of draw and then of index."""
     generation = ctx.study.generation
     most = generation.max_draws
     redraw = unlike_each_other and generation.duplicates == "redraw"
-    drawn = _draws_by_key(records, wanted)
-    seen = {key[0]: NearDuplicates(generation.near_duplicate_similarity) for key in wanted}
-    kept: dict[Key, CompletionRecord] = {}
+    drawn = _draws_by_place(records, wanted, most)
+    seen = {place[0]: NearDuplicates(generation.near_duplicate_similarity) for place in wanted}
+    kept: dict[Place, CompletionRecord] = {}
+    in_order = sorted(wanted)
     for draw in range(most):
-        for key in sorted(wanted):
-            record = drawn.get(key, {}).get(draw)
-            if key in kept or record is None or record.outcome != Outcome.OK:
+        for place in in_order:
+            record = drawn.get(place, {}).get(draw)
+            if place in kept or record is None or record.outcome != Outcome.OK:
                 continue
-            if redraw and seen[key[0]].matches(record.principle):
+            if redraw and seen[place[0]].matches(record.principle):
                 continue
-            kept[key] = record
-            seen[key[0]].add(record.principle)
-    still_open: set[Key] = set()
-    for key in sorted(wanted.keys() - kept.keys()):
-        records_of = drawn.get(key, {})
+            kept[place] = record
+            if redraw:
+                seen[place[0]].add(record.principle)
+    still_open: set[Place] = set()
+    for place in sorted(wanted.keys() - kept.keys()):
+        records_of = drawn.get(place, {})
         if len(records_of) < most:
-            still_open.add(key)
+            still_open.add(place)
             continue
         usable = [record for _, record in sorted(records_of.items()) if record.outcome == Outcome.OK]
         if usable:
-            kept[key] = usable[-1]
+            kept[place] = usable[-1]
     return _settled(wanted, drawn, kept, still_open, generation.near_duplicate_similarity, unlike_each_other)
 
 
 def _settled(
-    wanted: Mapping[Key, Slot],
-    drawn: Mapping[Key, Mapping[int, CompletionRecord]],
-    kept: Mapping[Key, CompletionRecord],
-    still_open: set[Key],
+    wanted: Mapping[Place, Slot],
+    drawn: Mapping[Place, Mapping[int, CompletionRecord]],
+    kept: Mapping[Place, CompletionRecord],
+    still_open: set[Place],
     similarity: float,
     unlike_each_other: bool,
 ) -> Settled:
-    by_topic = {key[0]: ArmCounts() for key in sorted(wanted)}
-    for key in wanted:
-        counts = by_topic[key[0]]
+    by_topic = {place[0]: ArmCounts() for place in sorted(wanted)}
+    for place in wanted:
+        counts = by_topic[place[0]]
         counts.requested += 1
-        counts.usable += key in kept
-        counts.redrawn += max(0, len(drawn.get(key, {})) - 1)
-        for record in drawn.get(key, {}).values():
-            if key in kept and record.draw == kept[key].draw:
+        counts.usable += place in kept
+        counts.redrawn += max(0, len(drawn.get(place, {})) - 1)
+        for record in drawn.get(place, {}).values():
+            if place in kept and record.draw == kept[place].draw:
                 continue
             reason = "near_duplicate" if record.outcome == Outcome.OK else record.outcome
             counts.failed_by_reason[reason] = counts.failed_by_reason.get(reason, 0) + 1
@@ -182,36 +204,40 @@ def _settled(
         for reason, count in counts.failed_by_reason.items():
             total.failed_by_reason[reason] = total.failed_by_reason.get(reason, 0) + count
         if unlike_each_other and counts.usable:
-            texts = [kept[key].principle for key in sorted(kept) if key[0] == topic_id]
+            texts = [kept[place].principle for place in sorted(kept) if place[0] == topic_id]
             counts.near_duplicate_rate = near_duplicate_rate(texts, similarity)
     if unlike_each_other and total.usable:
         left = sum((counts.near_duplicate_rate or 0.0) * counts.usable for counts in by_topic.values())
         total.near_duplicate_rate = left / total.usable
     return Settled(
-        principles={key: record.principle for key, record in kept.items()},
-        draws={key: record.draw for key, record in kept.items()},
+        samples={place: record.principle for place, record in kept.items()},
+        draws={place: record.draw for place, record in kept.items()},
         open=frozenset(still_open),
         counts=total,
         by_topic=by_topic,
     )
 
 
-def _draws_by_key(
-    records: Iterable[CompletionRecord], wanted: Mapping[Key, Slot]
-) -> dict[Key, dict[int, CompletionRecord]]:
-    drawn: dict[Key, dict[int, CompletionRecord]] = {}
+def _draws_by_place(
+    records: Iterable[CompletionRecord], wanted: Mapping[Place, Slot], most: int
+) -> dict[Place, dict[int, CompletionRecord]]:
+    """Stored draws of each slot, counted from 0 within its sample."""
+    drawn: dict[Place, dict[int, CompletionRecord]] = {}
     for record in records:
-        if (record.topic_id, record.index) in wanted:
-            drawn.setdefault((record.topic_id, record.index), {})[record.draw] = record
+        sample, draw = divmod(record.draw, most)
+        place = (record.topic_id, record.index, sample)
+        if place in wanted:
+            drawn.setdefault(place, {})[draw] = record
     return drawn
 
 
 async def _draw(
     ctx: RunContext,
     arm: str,
+    stage: Stage,
     missing: list[tuple[Slot, int]],
     adapter: AdapterRef | None,
-    tell: Callable[[Key], None],
+    tell: Callable[[Place], None],
 ) -> None:
     """One draw of each slot. A generator that lost the adapter gets it again, and goes on."""
     with ctx.clock.external("generation"):
@@ -221,7 +247,7 @@ async def _draw(
     while items:
         before = len(items)
         try:
-            await _stream(ctx, arm, items, adapter, tell)
+            await _stream(ctx, arm, stage, items, adapter, tell)
         except NotFoundError:
             reloads = reloads + 1 if len(items) == before else 1
             if adapter is None or reloads > _MOST_RELOADS:
@@ -232,9 +258,10 @@ async def _draw(
 async def _stream(
     ctx: RunContext,
     arm: str,
+    stage: Stage,
     items: dict[str, tuple[Slot, int]],
     adapter: AdapterRef | None,
-    tell: Callable[[Key], None],
+    tell: Callable[[Place], None],
 ) -> None:
     generation = ctx.study.generation
     asked = [
@@ -245,7 +272,7 @@ async def _stream(
                 temperature=generation.temperature,
                 top_p=generation.top_p,
                 max_tokens=generation.max_new_tokens,
-                seed=sample_seed(ctx.study.seed, arm, slot.topic_id, slot.index, draw),
+                seed=sample_seed(ctx.study.seed, stage, slot.topic_id, slot.index, draw),
             ),
         )
         for name, (slot, draw) in items.items()
@@ -264,7 +291,7 @@ async def _stream(
                 record = _record(arm, slot, draw, completion, adapter)
                 writer.put(record)
                 if record.outcome == Outcome.OK:
-                    tell(slot.key)
+                    tell(slot.place)
     if lost is not None:
         raise lost
 

@@ -29,7 +29,7 @@ async def keep_principles(ctx: RunContext, arm: str, settled: Settled) -> None:
     draws: dict[str, dict[str, int]] = {topic.id: {} for topic in ctx.resolved.topics}
     for (topic_id, index), principle in sorted(settled.principles.items()):
         kept[topic_id][str(index)] = principle
-        draws[topic_id][str(index)] = settled.draws[topic_id, index]
+        draws[topic_id][str(index)] = settled.draws[topic_id, index, 0]
     await ctx.put_value(f"principles:{arm}", kept)
     await ctx.put_value(f"draws:{arm}", draws)
     await ctx.put_value(f"counts:{arm}", settled.counts.as_json())

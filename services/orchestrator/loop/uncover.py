@@ -28,7 +28,7 @@ async def draw_originals(ctx: RunContext) -> dict[str, Any]:
         for index in range(ctx.study.principles_per_topic)
     ]
     progress = _progress(ctx)
-    settled = await draw_arm(ctx, ORIGINAL, slots, progress.add, unlike_each_other=True)
+    settled = await draw_arm(ctx, ORIGINAL, slots, progress.add, stage="original", unlike_each_other=True)
     progress.tell()
     await keep_principles(ctx, ORIGINAL, settled)
     usable = {topic_id: counts.usable for topic_id, counts in settled.by_topic.items()}
@@ -58,7 +58,7 @@ async def draw_aligned(ctx: RunContext) -> dict[str, Any]:
         # The originals are done, and those that failed will have no counterpart.
         missing = ctx.study.principles_per_topic - sum(key[0] == topic_id for key in originals)
         progress.add(topic_id, ctx.study.principles_per_topic + missing)
-    settled = await draw_arm(ctx, ALIGNED, slots, progress.add)
+    settled = await draw_arm(ctx, ALIGNED, slots, progress.add, stage="aligned")
     progress.tell()
     await keep_principles(ctx, ALIGNED, settled)
     usable = Counter(pair.topic_id for pair in await load_pairs(ctx))
