@@ -221,12 +221,16 @@ class ValueSpaceSettings(_Section):
     """FULCRA's value space beside cosine. ``target``: "ideal", or a score in [-1, 1] by value.
 
     ``weight``: share of the topic weights that the distance in value space makes up; 0 for none.
+    ``calibrate``: divide a judge's answers by those to content-free questions (Zhao et al. 2021).
+    ``agreement``: sha256 of how well the judge agreed with labels; without it that is reported as unknown.
     """
 
     evaluator: Literal["none", "judge", "head"] = "none"
     head: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     target: Literal["ideal"] | dict[ValueName, Annotated[float, Field(ge=-1, le=1)]] = "ideal"
     weight: Annotated[float, Field(ge=0, le=1)] = 0.0
+    calibrate: bool = True
+    agreement: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> "ValueSpaceSettings":
@@ -236,6 +240,8 @@ class ValueSpaceSettings(_Section):
             )
         if self.weight and self.evaluator == "none":
             raise ValueError("weight above 0 needs an evaluator: judge or head")
+        if self.agreement is not None and self.evaluator != "judge":
+            raise ValueError("agreement tells how well a judge agrees; it goes with evaluator 'judge'")
         return self
 
 
