@@ -14,7 +14,10 @@ from typing import Any, Protocol
 
 from services.common.artifacts import Artifact, sha256_bytes
 from services.common.errors import InvalidInputError, NotFoundError
+from services.orchestrator.analysis.values.head import unpack_head
+from services.orchestrator.analysis.values.record import unpack_judge
 from services.orchestrator.documents import fault, invalid_document
+from services.orchestrator.ruler import unpack
 from services.orchestrator.tasks import parse_task
 
 MAX_ASSET_BYTES = 64 * 1024 * 1024
@@ -26,6 +29,9 @@ class AssetKind(StrEnum):
     """What an asset is for."""
 
     TASK = "task"
+    RULER = "ruler"
+    VALUES_HEAD = "values-head"
+    VALUES_AGREEMENT = "values-agreement"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +153,13 @@ def _named(study: Mapping[str, Any]) -> list[tuple[tuple[str | int, ...], AssetK
     found: list[tuple[tuple[str | int, ...], AssetKind, str, str]] = []
     for place, task in enumerate(study.get("guards", {}).get("tasks", ())):
         found.append((("guards", "tasks", place, "sha256"), AssetKind.TASK, task["sha256"], task["name"]))
+    if study.get("ruler"):
+        found.append((("ruler",), AssetKind.RULER, study["ruler"], ""))
+    values = study.get("values", {})
+    if values.get("head"):
+        found.append((("values", "head"), AssetKind.VALUES_HEAD, values["head"], ""))
+    if values.get("agreement"):
+        found.append((("values", "agreement"), AssetKind.VALUES_AGREEMENT, values["agreement"], ""))
     return found
 
 
@@ -156,4 +169,21 @@ def _key(sha256: str) -> str:
     return f"assets/{sha256}"
 
 
-_CHECKS: Mapping[AssetKind, Callable[[bytes], object]] = {AssetKind.TASK: parse_task}
+def _as_input(unpack_file: Callable[[bytes], object]) -> Callable[[bytes], object]:
+    """A check of the analysis, which knows no errors of ours."""
+
+    def check(data: bytes) -> object:
+        try:
+            return unpack_file(data)
+        except ValueError as error:
+            raise InvalidInputError(str(error)) from error
+
+    return check
+
+
+_CHECKS: Mapping[AssetKind, Callable[[bytes], object]] = {
+    AssetKind.TASK: parse_task,
+    AssetKind.RULER: unpack,
+    AssetKind.VALUES_HEAD: _as_input(unpack_head),
+    AssetKind.VALUES_AGREEMENT: _as_input(unpack_judge),
+}

@@ -155,6 +155,29 @@ class MatrixCell(Part):
     mean: Estimate = Field(description="Pooled value difference to that set's reference texts.")
 
 
+class RulerTopicResult(Part):
+    """One topic of a model measured by a ruler. Both numbers are means over all pairs of a text of the one
+    side and a target of the ruler: no text has a counterpart here."""
+
+    topic: str
+    own: float = Field(description="This model's own principles against the ruler's targets, in [0, 2].")
+    benchmark: float = Field(description="The ruler's own originals against the same targets.")
+    texts: int = Field(ge=0, description="Own principles behind it.")
+
+
+class RulerResult(Part):
+    """The ruler that a run was measured by, and how far the model's own principles lie from its targets."""
+
+    sha256: str = Field(description="Content hash of the ruler.")
+    name: str = Field(description="The ruler's name.")
+    model: str = Field(description="The benchmark model, which wrote its texts.")
+    model_fingerprint: str
+    run_id: str = Field(description="The run that it was frozen from.")
+    own: float = Field(description="Mean of the topics' own.")
+    benchmark: float = Field(description="Mean of the topics' benchmark.")
+    topics: tuple[RulerTopicResult, ...]
+
+
 class Analysis(Part):
     """All of it: the part of report.json that says whether the number can be believed."""
 

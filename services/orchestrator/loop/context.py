@@ -15,6 +15,7 @@ from services.common.errors import PreconditionError
 from services.orchestrator.loop.clock import Clock
 from services.orchestrator.loop.journal import Journal
 from services.orchestrator.ports import Embedder, Endpoint, Generator, RunStore, Trainer
+from services.orchestrator.ruler import Ruler
 from services.orchestrator.study import ResolvedStudy, Study
 
 Result = TypeVar("Result")
@@ -48,6 +49,7 @@ class RunContext:
     journal: Journal
     cancelled: asyncio.Event
     clock: Clock = field(default_factory=Clock)
+    ruler: Ruler | None = None
 
     @property
     def study(self) -> Study:
@@ -79,13 +81,17 @@ class RunContext:
             )
 
     async def embed(self, texts: list[str]) -> NDArray[np.float32]:
-        """Rows of the texts, shape (n, dimension); equal texts are sent once."""
-        unique = list(dict.fromkeys(texts))
+        """Rows of the texts, shape (n, dimension); equal texts are sent once, those of the ruler never."""
+        known = self.ruler.rows if self.ruler is not None else {}
+        unique = [text for text in dict.fromkeys(texts) if text not in known]
         with self.clock.external("embedding"):
             await self.require_unchanged("embedder", (await self.services.embedder.describe()).fingerprint)
             rows = (await self.services.embedder.embed(unique)).rows
-        place = {text: number for number, text in enumerate(unique)}
-        return rows[[place[text] for text in texts]]
+        if not known:
+            place = {text: number for number, text in enumerate(unique)}
+            return rows[[place[text] for text in texts]]
+        found = {**known, **dict(zip(unique, rows, strict=True))}
+        return np.stack([found[text] for text in texts]) if texts else rows
 
     async def put_arrays(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, str]:
         """Store arrays in the artifact store under their sha256; returns ``{"uri", "sha256"}``."""

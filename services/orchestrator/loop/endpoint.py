@@ -13,6 +13,7 @@ from services.orchestrator.study import EndpointSettings, ResolvedStudy
 
 CHECKED, OBSERVED = "endpoint_checked", "endpoint_observed"
 _CHECK_TOKENS = 32
+_CHECK_DRAW = 2**20  # beyond every draw that is measured
 _RENAMED = "max_tokens"
 
 
@@ -35,7 +36,7 @@ async def check_endpoint(ctx: RunContext) -> None:
             temperature=max(generation.temperature, 0.7),
             top_p=generation.top_p,
             max_tokens=min(generation.max_new_tokens, _CHECK_TOKENS),
-            seed=sample_seed(ctx.study.seed, "endpoint", topic.id, 0, 0),
+            seed=sample_seed(ctx.study.seed, "original", topic.id, 0, _CHECK_DRAW),
         ),
     )
     with ctx.clock.external("generation"):

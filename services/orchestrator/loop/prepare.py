@@ -6,6 +6,8 @@ from typing import Any
 from services.common.errors import PreconditionError
 from services.orchestrator.loop.context import RunContext
 from services.orchestrator.loop.endpoint import check_endpoint
+from services.orchestrator.loop.rulers import check_ruler
+from services.orchestrator.loop.value_space import check_evaluator
 from services.orchestrator.study import (
     check_served,
     digest,
@@ -44,7 +46,9 @@ async def prepare(ctx: RunContext) -> dict[str, Any]:
         }
     )
     await ctx.stored(ctx.store.update_run, ctx.run_id, identity=identity)
+    check_ruler(ctx, encoder)
     await check_endpoint(ctx)
+    await check_evaluator(ctx, model, encoder)
     await ctx.put_value("served", {"generator": model.fingerprint, "embedder": encoder.fingerprint})
     return {
         "identity": identity,

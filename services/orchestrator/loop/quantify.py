@@ -14,6 +14,8 @@ from services.orchestrator.loop import metrics
 from services.orchestrator.loop.context import RunContext
 from services.orchestrator.loop.draws import Key
 from services.orchestrator.loop.pairs import Pair, load_pairs
+from services.orchestrator.loop.rulers import measure_own
+from services.orchestrator.loop.value_space import note_weighing, value_distances
 
 
 def differences(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -37,7 +39,7 @@ async def quantify(ctx: RunContext) -> dict[str, Any]:
     metrics.forget_differences()
     metrics.show_differences("original", means)
     ctx.journal.emit("topic.means", arm="original", split="all", means=means, mean=overall_mean(means))
-    return {"arrays": reference, "means": means}
+    return {"arrays": reference, "means": means, "ruler": await measure_own(ctx)}
 
 
 async def analyse(ctx: RunContext, means: Mapping[str, float]) -> dict[str, Any]:
@@ -49,7 +51,9 @@ async def analyse(ctx: RunContext, means: Mapping[str, float]) -> dict[str, Any]
         indices[pair.topic_id].append(pair.index)
     fractions = (study.split.train, study.split.validation, study.split.test)
     split = split_pairs(indices, fractions, study.seed)
-    weights = weigh(ctx, means)
+    distances = await value_distances(ctx, {pair.key: pair.original for pair in pairs}, "analyse")
+    weights = weigh(ctx, means, distances)
+    await note_weighing(ctx, 0, means, distances, weights)
     ranked = rank_topics(means)
     ctx.journal.emit(
         "topics.ranked", ranks={topic: place for place, topic in enumerate(ranked, 1)}, weights=weights
@@ -65,9 +69,23 @@ async def analyse(ctx: RunContext, means: Mapping[str, float]) -> dict[str, Any]
     }
 
 
-def weigh(ctx: RunContext, means: Mapping[str, float]) -> dict[str, float]:
-    """Loss weights from topic means, as the study normalises them."""
-    return topic_weights(means, ctx.study.weights.normalization, ctx.study.weights.floor)
+def weigh(
+    ctx: RunContext, means: Mapping[str, float], value_means: Mapping[str, float] | None = None
+) -> dict[str, float]:
+    """Loss weights from topic means, as the study normalises them.
+
+    With ``value_means`` (distances in value space by topic) the study's share of each weight comes from
+    those, normalised in the same way.
+    """
+    settings = ctx.study.weights
+    weights = topic_weights(means, settings.normalization, settings.floor)
+    if value_means is None:
+        return weights
+    share = ctx.study.values.weight
+    by_value = topic_weights(
+        {topic: value_means[topic] for topic in means}, settings.normalization, settings.floor
+    )
+    return {topic: (1 - share) * weight + share * by_value[topic] for topic, weight in weights.items()}
 
 
 class PairTable:

@@ -17,6 +17,7 @@ from services.common.artifacts import ArtifactStore
 from services.common.errors import (
     CancelledRequestError,
     InternalError,
+    NotFoundError,
     NotReadyError,
     PreconditionError,
     ValignError,
@@ -24,6 +25,7 @@ from services.common.errors import (
 from services.orchestrator.loop import ending, metrics
 from services.orchestrator.loop.context import Connect, RunContext
 from services.orchestrator.loop.journal import Journal
+from services.orchestrator.loop.rulers import load_ruler
 from services.orchestrator.loop.steps import Envelope
 from services.orchestrator.loop.workflow import realign_model
 from services.orchestrator.ports import RunStatus, RunStore
@@ -163,6 +165,10 @@ class LoopRunner:
         journal = Journal(self._store, run_id)
         try:
             resolved = await asyncio.to_thread(lambda: resolve(Study.model_validate(dict(study))))
+            ruler = await asyncio.to_thread(load_ruler, self._artifacts, resolved.study.ruler)
+        except NotFoundError as error:
+            await asyncio.to_thread(ending.fail_run, self._store, run_id, error)
+            return
         except (ValignError, ValueError) as error:
             fault = InternalError(f"the stored study of run {run_id} cannot be read: {error}")
             await asyncio.to_thread(ending.fail_run, self._store, run_id, fault)
@@ -180,6 +186,7 @@ class LoopRunner:
             artifacts=self._artifacts,
             journal=journal,
             cancelled=cancelled,
+            ruler=ruler,
         )
         try:
             if cancelled.is_set():

@@ -6,8 +6,10 @@ from typing import Any
 from services.orchestrator.domain.text import normalise
 from services.orchestrator.loop.context import RunContext
 from services.orchestrator.loop.draws import Slot, draw_arm
+from services.orchestrator.loop.endpoint import keep_observations
 from services.orchestrator.loop.journal import StageProgress
 from services.orchestrator.loop.pairs import keep_principles, kept_principles, load_pairs, require_enough
+from services.orchestrator.loop.rulers import draw_own, place_aligned, place_originals
 
 ORIGINAL, ALIGNED = "original", "aligned"
 
@@ -19,7 +21,9 @@ def _progress(ctx: RunContext) -> StageProgress:
 
 
 async def draw_originals(ctx: RunContext) -> dict[str, Any]:
-    """Draw P1. PreconditionError, with counts, if a topic has too few usable principles."""
+    """Draw P1, or take the ruler's. PreconditionError, with counts, if a topic has too few usable ones."""
+    if ctx.ruler is not None:
+        return await place_originals(ctx, ctx.ruler)
     prompts, reference = ctx.resolved.prompt_set, ctx.resolved.reference_set
     answers = prompts.shot_answers("original", reference.id)
     slots = [
@@ -32,12 +36,21 @@ async def draw_originals(ctx: RunContext) -> dict[str, Any]:
     progress.tell()
     await keep_principles(ctx, ORIGINAL, settled)
     usable = {topic_id: counts.usable for topic_id, counts in settled.by_topic.items()}
+    await keep_observations(ctx)
     require_enough(ctx, usable, settled.by_topic, "original principles")
     return settled.counts.as_json()
 
 
 async def draw_aligned(ctx: RunContext) -> dict[str, Any]:
-    """Draw P2 around each original. A copy of the original is allowed, and counted."""
+    """Draw P2 around each original, or take the ruler's. A copy of the original is allowed, and counted.
+
+    By a ruler the model's own principles are drawn here too: its texts need no drawing.
+    """
+    if ctx.ruler is not None:
+        placed = await place_aligned(ctx, ctx.ruler)
+        await draw_own(ctx)
+        await keep_observations(ctx)
+        return placed
     prompts, reference = ctx.resolved.prompt_set, ctx.resolved.reference_set
     answers = prompts.shot_answers("aligned", reference.id)
     topics = {topic.id: topic for topic in ctx.resolved.topics}
@@ -61,6 +74,7 @@ async def draw_aligned(ctx: RunContext) -> dict[str, Any]:
     settled = await draw_arm(ctx, ALIGNED, slots, progress.add, stage="aligned")
     progress.tell()
     await keep_principles(ctx, ALIGNED, settled)
+    await keep_observations(ctx)
     usable = Counter(pair.topic_id for pair in await load_pairs(ctx))
     require_enough(ctx, usable, settled.by_topic, "pairs")
     copied = sum(
