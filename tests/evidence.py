@@ -12,8 +12,6 @@ the reference set's register; what the tuned model does is chosen:
     untouched  what the base model says under the third prompt
 """
 
-import importlib
-import importlib.util
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -23,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from services.orchestrator.analysis.derived import required_texts
 from services.orchestrator.analysis.evidence import Arm, ArmKind, Evidence, Key, Output, Vectors
 from services.orchestrator.domain.split import split_pairs
 from tests.fakes.studies import study_json
@@ -156,7 +155,7 @@ def with_vectors(
     required: Callable[[Evidence], Mapping[str, Iterable[str]]] | None = None,
 ) -> Evidence:
     """The evidence with embeddings of what it holds: again after outputs were changed."""
-    needed: Mapping[str, Iterable[str]] = required(evidence) if required else _required(evidence)
+    needed: Mapping[str, Iterable[str]] = (required or required_texts)(evidence)
     vectors = {"primary": embed(needed["primary"], "bag-of-words", dimension)}
     if second:
         vectors["second"] = embed(needed.get("second", needed["primary"]), "bag-of-words-2", dimension)
@@ -374,15 +373,6 @@ def _controls(
 
         add(Arm("aligned_other", ArmKind.ALIGNED_OTHER, reference_set=OTHER), everything, write, 1)
         add(Arm("other", ArmKind.OTHER, 0, OTHER, "run-other"), test, write, samples)
-
-
-def _required(evidence: Evidence) -> Mapping[str, Iterable[str]]:
-    if importlib.util.find_spec("services.orchestrator.analysis.derived") is None:
-        texts = {output.text for output in evidence.outputs}
-        return {"primary": texts, "second": texts}
-    derived = importlib.import_module("services.orchestrator.analysis.derived")
-    needed: Mapping[str, Iterable[str]] = derived.required_texts(evidence)
-    return needed
 
 
 def _word(number: int) -> str:

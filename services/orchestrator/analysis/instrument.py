@@ -4,7 +4,8 @@ Only test inputs are measured. Samples of an input are averaged first; training 
 are a source of chance of their own.
 """
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
@@ -126,14 +127,14 @@ class Instrument:
         if not arms or not keys:
             return None
         targets = unit_rows(self.rows([goals[key] for key in keys]))
-        topics = [topic for topic, _ in keys]
+        groups = company(keys)
         differences, others = [], []
         for arm in arms:
             counts = [len(arm[key]) for key in keys]
             sums = pairs.unit_sums(self.rows([text for key in keys for text in arm[key]]), counts)
             means = sums / np.asarray(counts, dtype=np.float64)[:, None]
             differences.append(pairs.own(means, targets))
-            others.append(pairs.others(means, targets, topics))
+            others.append(pairs.others(means, targets, groups))
         trained = [arm for arm in self.evidence.of_kind(kind) if arm.training_seed is not None]
         return Measured(
             kind=kind,
@@ -164,7 +165,7 @@ class Instrument:
         if not keys:
             return None
         rows = unit_rows(self.rows([goals[key] for key in keys]))
-        return keys, Column(pairs.others(rows, rows, [topic for topic, _ in keys])[None])
+        return keys, Column(pairs.others(rows, rows, company(keys))[None])
 
     def bootstrap(self, keys: tuple[Key, ...]) -> Bootstrap:
         """The resamples of these inputs, under the run's seed."""
@@ -177,8 +178,17 @@ class Instrument:
         return self._bootstraps[topics]
 
 
-def with_others(keys: tuple[Key, ...]) -> tuple[Key, ...]:
-    """The inputs whose topic has another one."""
+def company(keys: Sequence[Key]) -> list[str]:
+    """By input, the group whose other inputs it is held against: its topic.
+
+    Where no topic has two inputs, all inputs together are one group.
+    """
     topics = [topic for topic, _ in keys]
-    several = {topic for topic in dict.fromkeys(topics) if topics.count(topic) > 1}
-    return tuple(key for key in keys if key[0] in several)
+    return topics if len(set(topics)) < len(topics) else [""] * len(topics)
+
+
+def with_others(keys: tuple[Key, ...]) -> tuple[Key, ...]:
+    """The inputs whose group has another one."""
+    groups = company(keys)
+    sizes = Counter(groups)
+    return tuple(key for key, group in zip(keys, groups, strict=True) if sizes[group] > 1)
