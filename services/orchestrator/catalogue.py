@@ -11,6 +11,7 @@ from services.orchestrator.documents import fault, invalid_document, parse_docum
 from services.orchestrator.domain.prompts import PromptSet
 from services.orchestrator.domain.reference import ReferenceSet
 from services.orchestrator.domain.topics import TopicSet
+from services.orchestrator.general_prompts import GeneralPromptSet, GeneralPromptSetDocument
 from services.orchestrator.schemas import PromptSetDocument, ReferenceSetDocument, TopicSetDocument
 
 
@@ -59,6 +60,13 @@ def load_reference_set(set_id: str) -> ReferenceSet:
 def load_prompt_set(set_id: str) -> PromptSet:
     """A packaged prompt set. InvalidInputError if there is none of that id."""
     return parse_document(_read("prompt_sets", set_id, "prompt set"), PromptSetDocument).to_domain()
+
+
+@lru_cache
+def load_general_prompts(set_id: str) -> GeneralPromptSet:
+    """A packaged set of general prompts. InvalidInputError if there is none of that id."""
+    text = _read("general_prompts", set_id, "set of general prompts")
+    return parse_document(text, GeneralPromptSetDocument).to_domain()
 
 
 def load_shipped_study(study_id: str) -> ShippedStudy:
