@@ -4,17 +4,12 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from services.orchestrator.report import svg
+from services.orchestrator.report import canvas, svg
 from services.orchestrator.report.schema import Projection, Report, Topic
 from services.orchestrator.report.text import number, wrap
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-_WIDTH_PT = 560.0
-_FONT_PT = 9.0
-_SMALL_PT = 8.0
 
 
 def bars(report: Report) -> Markup:
@@ -32,7 +27,7 @@ def bars(report: Report) -> Markup:
     slot_pt = label_pt + bar_pt * len(series) + gap_pt
     top_pt, bottom_pt, right_pt = 44.0, 36.0, 44.0
     height_pt = top_pt + slot_pt * len(rows) + bottom_pt
-    figure, axes = _panel(height_pt, left_pt=6, right_pt=right_pt, top_pt=top_pt, bottom_pt=bottom_pt)
+    figure, axes = canvas.panel(height_pt, left_pt=6, right_pt=right_pt, top_pt=top_pt, bottom_pt=bottom_pt)
     values = [v for _, r in rows for v in (r.before, r.base_p3, r.after, r.constant) if v is not None]
     limit = max(0.05, *values) * 1.04
     axes.set_xlim(0, limit)
@@ -47,7 +42,12 @@ def bars(report: Report) -> Markup:
         line = wrap(title, 78, 1)[0]
         weight = "bold" if row is report.overall else "normal"
         axes.text(
-            0, start + label_pt - 3.5, labels.put(line), color=svg.TEXT, fontsize=_FONT_PT, weight=weight
+            0,
+            start + label_pt - 3.5,
+            labels.put(line),
+            color=svg.TEXT,
+            fontsize=canvas.FONT_PT,
+            weight=weight,
         )
         for index, (field, _, face, edge, hatch) in enumerate(series):
             value = getattr(row, field)
@@ -56,7 +56,12 @@ def bars(report: Report) -> Markup:
             y = start + label_pt + bar_pt * (index + 0.5)
             axes.barh(y, value, bar_pt * 0.8, color=face, edgecolor=edge, linewidth=0.8, hatch=hatch)
             axes.text(
-                limit * 1.012, y, labels.put(number(value)), color=svg.TEXT, fontsize=_SMALL_PT, va="center"
+                limit * 1.012,
+                y,
+                labels.put(number(value)),
+                color=svg.TEXT,
+                fontsize=canvas.SMALL_PT,
+                va="center",
             )
         if row.constant is not None:
             span = (start + label_pt, start + label_pt + bar_pt * len(series) + 1)
@@ -78,7 +83,7 @@ def bars(report: Report) -> Markup:
             "markersize": 5,
         }
         handles.append(Line2D([], [], label="one constant sentence", **mark))
-    _legend(figure, handles, height_pt, ncols=2)
+    canvas.legend(figure, handles, height_pt, ncols=2)
     title = "Bars: mean value difference by topic, before and after realignment."
     return svg.to_inline_svg(figure, labels, name="bars", title=title)
 
@@ -93,20 +98,20 @@ def convergence(report: Report) -> Markup | None:
     down = -(-len(topics) // across)
     main_pt, cell_pt, top_pt, bottom_pt, left_pt, gap_pt = 170.0, 112.0, 24.0, 34.0, 34.0, 20.0
     height_pt = top_pt + main_pt + bottom_pt + down * cell_pt
-    figure = _figure(height_pt)
+    figure = canvas.blank(height_pt)
     x = [entry.iteration for entry in report.iterations]
     means = [entry.validation_mean for entry in report.iterations]
     every = means + [value for entry in report.iterations for value in entry.validation_means.values()]
     limits = (0.0, max(0.05, *every) * 1.3)
 
-    main = _axes(figure, height_pt, left_pt, top_pt, _WIDTH_PT - left_pt - 10, main_pt)
+    main = canvas.axes_at(figure, height_pt, left_pt, top_pt, canvas.WIDTH_PT - left_pt - 10, main_pt)
     _scale(main, x, limits, ticks=7)
     main.plot(x, means, color=svg.AFTER, linewidth=2.2, marker="D", markersize=5)
     main.plot(x[0], means[0], marker="o", markersize=7, color=svg.BEFORE)
     for at, value in zip(x, means, strict=True):
         main.annotate(
             labels.put(number(value)), (at, value), (0, 10), textcoords="offset points", ha="center",
-            color=svg.TEXT, fontsize=_SMALL_PT,
+            color=svg.TEXT, fontsize=canvas.SMALL_PT,
         )  # fmt: skip
     if report.best_iteration in x:
         best = means[x.index(report.best_iteration)]
@@ -115,15 +120,15 @@ def convergence(report: Report) -> Markup | None:
         )
         main.annotate(
             labels.put("best"), (report.best_iteration, best), (0, -18), textcoords="offset points",
-            ha="center", color=svg.TEXT, fontsize=_SMALL_PT, weight="bold",
+            ha="center", color=svg.TEXT, fontsize=canvas.SMALL_PT, weight="bold",
         )  # fmt: skip
     main.set_xlabel(labels.put("iteration (0 = before training)"))
-    _heading(main, [labels.put("Mean over the topics, validation split")], weight="bold")
+    canvas.heading(main, [labels.put("Mean over the topics, validation split")], weight="bold")
 
-    cell_width_pt = (_WIDTH_PT - 10 - left_pt + gap_pt) / across
+    cell_width_pt = (canvas.WIDTH_PT - 10 - left_pt + gap_pt) / across
     for index, topic in enumerate(topics):
         row, column = divmod(index, across)
-        axes = _axes(
+        axes = canvas.axes_at(
             figure, height_pt, left_pt + column * cell_width_pt,
             top_pt + main_pt + bottom_pt + row * cell_pt + 30, cell_width_pt - gap_pt, cell_pt - 50,
         )  # fmt: skip
@@ -136,7 +141,7 @@ def convergence(report: Report) -> Markup | None:
             for e in report.iterations
             if topic.id in e.validation_means
         ]
-        _heading(axes, [labels.put(line) for line in wrap(topic.title, 32, 2)])
+        canvas.heading(axes, [labels.put(line) for line in wrap(topic.title, 32, 2)])
         if not own:
             continue
         axes.plot(*zip(*own, strict=True), color=svg.AFTER, linewidth=1.6, marker="D", markersize=3.2)
@@ -157,7 +162,7 @@ def plane(projection: Projection | None, numbers: dict[str, int]) -> Markup | No
     labels = svg.Labels()
     marks = {"original": ("o", svg.BEFORE), "reference": ("s", svg.REFERENCE), "realigned": ("D", svg.AFTER)}
     height_pt = 400.0
-    figure, axes = _panel(height_pt, left_pt=40, right_pt=10, top_pt=30, bottom_pt=36)
+    figure, axes = canvas.panel(height_pt, left_pt=40, right_pt=10, top_pt=30, bottom_pt=36)
     axes.grid(color=svg.GRID, linewidth=0.7)
     places = {(point.topic, point.kind): (point.x, point.y) for point in projection.points}
     for topic in numbers:
@@ -190,7 +195,7 @@ def plane(projection: Projection | None, numbers: dict[str, int]) -> Markup | No
         Line2D([], [], linestyle="", marker=marks[kind][0], color=marks[kind][1], markersize=8, label=kind)
         for kind in kinds
     ]
-    _legend(figure, handles, height_pt, ncols=3)
+    canvas.legend(figure, handles, height_pt, ncols=3)
     title = "Plane: mean embeddings of each topic's original, reference and realigned principles."
     return svg.to_inline_svg(figure, labels, name="plane", title=title)
 
@@ -198,34 +203,6 @@ def plane(projection: Projection | None, numbers: dict[str, int]) -> Markup | No
 def by_rank(report: Report) -> list[Topic]:
     """The topics, largest initial difference first."""
     return sorted(report.topics, key=lambda topic: topic.rank)
-
-
-def _figure(height_pt: float) -> "Figure":
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(_WIDTH_PT / 72, height_pt / 72))
-
-
-def _axes(
-    figure: "Figure", height_pt: float, left_pt: float, top_pt: float, width_pt: float, tall_pt: float
-) -> "Axes":
-    box = (left_pt / _WIDTH_PT, 1 - (top_pt + tall_pt) / height_pt, width_pt / _WIDTH_PT, tall_pt / height_pt)
-    axes = figure.add_axes(box)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color(svg.MUTED)
-    axes.set_axisbelow(True)
-    axes.tick_params(colors=svg.MUTED, labelcolor=svg.TEXT, labelsize=_SMALL_PT, length=2.5)
-    axes.xaxis.label.set(color=svg.TEXT, fontsize=_SMALL_PT)
-    return axes
-
-
-def _panel(
-    height_pt: float, *, left_pt: float, right_pt: float, top_pt: float, bottom_pt: float
-) -> tuple["Figure", "Axes"]:
-    figure = _figure(height_pt)
-    width_pt = _WIDTH_PT - left_pt - right_pt
-    return figure, _axes(figure, height_pt, left_pt, top_pt, width_pt, height_pt - top_pt - bottom_pt)
 
 
 def _scale(axes: "Axes", iterations: list[int], limits: tuple[float, float], ticks: int) -> None:
@@ -245,20 +222,3 @@ def _equal_scale(axes: "Axes", xs: list[float], ys: list[float]) -> None:
     half = max((max(xs) - min(xs)) / aspect, max(ys) - min(ys), 0.1) / 2 * 1.18
     axes.set_xlim(middle_x - half * aspect, middle_x + half * aspect)
     axes.set_ylim(middle_y - half, middle_y + half)
-
-
-def _heading(axes: "Axes", lines: list[str], weight: str = "normal") -> None:
-    """One text a line, lowest line nearest to the panel: matplotlib anchors only single lines."""
-    for index, line in enumerate(reversed(lines)):
-        axes.annotate(
-            line, (0, 1), (0, 5 + 10 * index), xycoords="axes fraction", textcoords="offset points",
-            color=svg.TEXT, fontsize=_SMALL_PT, weight=weight,
-        )  # fmt: skip
-
-
-def _legend(figure: "Figure", handles: list[Any], height_pt: float, ncols: int) -> None:
-    legend = figure.legend(
-        handles=handles, loc="upper left", bbox_to_anchor=(0, 1 - 2 / height_pt), ncols=ncols, frameon=False,
-        fontsize=_SMALL_PT, labelcolor=svg.TEXT, borderpad=0.1, handlelength=2.4, columnspacing=1.8,
-    )  # fmt: skip
-    legend.set_in_layout(False)

@@ -1,17 +1,20 @@
 """report.html: one page that needs no network, no script and no other file."""
 
 import json
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from services.orchestrator.report import figures, reading, text
+from services.orchestrator.report import figures, figures_arms, panels, reading, text, verdict
 from services.orchestrator.report.schema import Report
 
 _FOLDER = Path(__file__).parent
 _PRINCIPLE_CHARS = 600
 _TITLE_CHARS = 160
+_SAID_CHARS = 1_200
 _STUDY_CHARS = 20_000
 
 
@@ -35,6 +38,9 @@ def render_html(report: Report) -> str:
             titles={topic.id: topic.title for topic in topics},
             numbers=numbers,
             trained=trained,
+            only_measured=report.stop_reason in reading.MEASURED_ONLY,
+            governance=_stated(report.governance or {}),
+            **_analysed(report),
             summary=reading.summary(report),
             remarks=reading.remarks(report),
             stopped=reading.stopped(report),
@@ -47,6 +53,45 @@ def render_html(report: Report) -> str:
             total_s=sum(value for stage, value in report.timings_s.items() if stage != "total"),
         )
     )
+
+
+def _analysed(report: Report) -> dict[str, Any]:
+    """What the parts on verdict, arms and guards show; of a report without an analysis its face alone."""
+    shown: dict[str, Any] = {"face": verdict.face(report), "verdict": None, "first": (), "rest": ()}
+    analysis = report.analysis
+    if analysis is None:
+        return shown
+    if analysis.verdict is not None:
+        shown["verdict"] = analysis.verdict
+        shown["first"], shown["rest"] = verdict.deciding(analysis.verdict)
+    means = {arm.arm: arm.by_topic for arm in analysis.arms}
+    titles = {topic.id: topic.title for topic in report.topics}
+    columns, rows = panels.heat(analysis)
+    return {
+        **shown,
+        "outcomes": verdict.OUTCOMES,
+        "arms": verdict.ordered_arms(analysis),
+        "arm_title": lambda name: verdict.arm_title(analysis, name),
+        "topic_mean": lambda arm, topic: mean.value if (mean := means.get(arm, {}).get(topic)) else None,
+        "primary_sentence": verdict.primary_sentence(analysis),
+        "scale_sentence": verdict.scale_sentence(analysis),
+        "forest": figures_arms.forest(analysis),
+        "topic_forest": figures_arms.topics(analysis.primary, titles) if analysis.primary else None,
+        "cards": panels.cards(analysis),
+        "matrix_columns": columns,
+        "matrix_rows": rows,
+        "diagonal_wins": panels.diagonal_wins(analysis),
+    }
+
+
+def _stated(governance: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Governance fields that say something, as words."""
+    rows = []
+    for name, value in governance.items():
+        said = "; ".join(str(part) for part in value) if isinstance(value, list | tuple) else value
+        if said not in (None, "", {}):
+            rows.append((name.replace("_", " ").capitalize(), str(said)))
+    return rows
 
 
 def _with_short_titles(report: Report) -> Report:
@@ -74,6 +119,12 @@ def _environment() -> Environment:
         percent=text.percent,
         change=text.change,
         seconds=text.seconds,
+        measure=text.measure,
+        p_value=text.p_value,
+        span=text.span,
+        span_percent=lambda value: text.span(value, text.percent),
+        thousands=lambda value: f"{value:,}",
+        said=lambda value: text.shorten(str(value), _SAID_CHARS),
         principle=lambda value: text.shorten(value, _PRINCIPLE_CHARS),
         short=lambda value: text.shorten(str(value), _TITLE_CHARS),
     )

@@ -11,6 +11,7 @@ from math import sqrt
 from services.orchestrator.report.schema import Report, Topic
 from services.orchestrator.report.text import change, number, percent
 
+MEASURED_ONLY = ("too_few_pairs", "measure_only")
 # Means are shown with three digits: a gap that would not show is called none.
 _SHOWN = 0.0005
 
@@ -29,7 +30,7 @@ def summary(report: Report) -> str:
     overall = report.overall
     pairs = _count(sum(topic.n_test for topic in report.topics), "test pair")
     over = _count(len(report.topics), "topic")
-    if report.stop_reason == "too_few_pairs":
+    if report.stop_reason in MEASURED_ONLY:
         return (
             f"This run only measured: over {over}, the mean value difference between what "
             f"{report.base_model} says and its counterpart aligned with the reference set is "
@@ -61,15 +62,15 @@ def summary(report: Report) -> str:
 def remarks(report: Report) -> list[Remark]:
     """How to read this run's numbers, most important first."""
     found = []
-    if report.stop_reason == "too_few_pairs":
-        found.append(
-            Remark(
-                "plain",
-                "Measured only.",
-                "There were too few pairs for three splits, so nothing was trained and there is no test "
-                "split. The numbers are means over all usable pairs.",
-            )
+    if report.stop_reason in MEASURED_ONLY:
+        why = "There were too few pairs for three splits"
+        if report.stop_reason == "measure_only":
+            why = "The study asked for a measurement alone"
+        body = (
+            f"{why}, so nothing was trained and there is no test split. The numbers are means over all "
+            "usable pairs."
         )
+        found.append(Remark("plain", "Measured only.", body))
     found += [remark for remark in (_prompt(report), _constant(report)) if remark]
     found += [remark for remark in (_grown(report), _sample(report), _losses(report)) if remark]
     return found
@@ -79,6 +80,8 @@ def stopped(report: Report) -> str:
     """Why the loop ended and which checkpoint was taken."""
     if report.stop_reason == "too_few_pairs":
         return "Nothing was trained: too few pairs."
+    if report.stop_reason == "measure_only":
+        return "Nothing was trained: the study asked for a measurement alone."
     done = _count(max((entry.iteration for entry in report.iterations), default=0), "iteration")
     why = {
         "max_iterations": f"The loop ended after {done}, the most that the study allows.",
@@ -166,8 +169,8 @@ def _grown(report: Report) -> Remark | None:
 
 def _sample(report: Report) -> Remark | None:
     sizes = [topic.n_test for topic in report.topics]
-    if not any(sizes):
-        return None
+    if report.analysis is not None or not any(sizes):
+        return None  # an analysis has the intervals themselves
     from scipy.stats import t as student  # type: ignore[import-untyped]
 
     low, high = min(sizes), max(sizes)

@@ -27,6 +27,9 @@ REFERENCE = "#010109"
 ON_MARK = "#01010a"
 BASE_P3_PALE = "#01010b"
 AFTER_PALE = "#01010c"
+FLOOR = "#01010d"
+REGISTER = "#01010e"
+CEILING = "#01010f"
 
 _VARIABLES = {
     TEXT: "var(--text)",
@@ -41,6 +44,9 @@ _VARIABLES = {
     ON_MARK: "var(--on-mark)",
     BASE_P3_PALE: "var(--base-p3-pale)",
     AFTER_PALE: "var(--after-pale)",
+    FLOOR: "var(--floor)",
+    REGISTER: "var(--register)",
+    CEILING: "var(--ceiling)",
 }
 
 # rcParams are global to the process: one figure is written at a time.

@@ -1,7 +1,9 @@
 """Numbers and texts as the page shows them."""
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+
+from services.orchestrator.analysis.results import Estimate
 
 _ELLIPSIS = "…"
 
@@ -16,6 +18,25 @@ def number(value: float | None, digits: int = 3) -> str:
 def percent(fraction: float | None, digits: int = 1) -> str:
     """A fraction in percent."""
     return "–" if fraction is None else f"{number(100 * fraction, digits)}%"
+
+
+def span(estimate: Estimate | None, shown: Callable[[float | None], str] = number) -> str:
+    """The ends of an interval, an en dash where there is none."""
+    if estimate is None or estimate.low is None or estimate.high is None:
+        return "–"
+    return f"{shown(estimate.low)} to {shown(estimate.high)}"
+
+
+def p_value(value: float | None) -> str:
+    """A p-value as "p = 0.012" or "p < 0.001"."""
+    if value is None:
+        return "–"
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+
+
+def measure(value: float | None) -> str:
+    """A number of any size: three digits behind the point, one from 10 on."""
+    return number(value, 1 if value is not None and abs(value) >= 10 else 3)
 
 
 def change(reduction: float | None) -> str:

@@ -2,10 +2,12 @@
 
 from datetime import UTC, datetime
 
+from services.orchestrator.analysis.results import Decision
 from services.orchestrator.report.schema import (
     Adapter,
     Counts,
     DataVersion,
+    EvidenceFile,
     Iteration,
     MovedPrinciple,
     Overall,
@@ -18,6 +20,7 @@ from services.orchestrator.report.schema import (
     Topic,
     TrainingSummary,
 )
+from tests.unit.orchestrator.report import analyses
 
 PAPER_TITLES = (
     "Reasoning and Interpretability",
@@ -189,3 +192,22 @@ def measured_only() -> Report:
         overall=Overall(before=0.7),
         stop_reason="too_few_pairs",
     )  # fmt: skip
+
+
+def judged(decision: Decision = "reject", titles: tuple[str, ...] = PAPER_TITLES) -> Report:
+    """A trained run with its analysis and verdict."""
+    made = report(titles)
+    return made.model_copy(
+        update={
+            "analysis": analyses.analysis(tuple(topic.id for topic in made.topics), decision),
+            "warnings": ("The reference set was to be reviewed by 2026-01-31.",),
+            "evidence": EvidenceFile(uri="file:///a/runs/run-0123456789ab/evidence.zip", sha256="ab" * 32),
+            "governance": {"steward": "The project", "stakeholders_consulted": ["one", "two"]},
+        }
+    )
+
+
+def measured_with_analysis() -> Report:
+    """A run that was asked to measure only."""
+    made = measured_only()
+    return made.model_copy(update={"stop_reason": "measure_only", "analysis": analyses.measured(("t",))})

@@ -1,6 +1,7 @@
 """report.html: complete, safe, offline, small, the same every time."""
 
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
 
 import pytest
@@ -11,6 +12,11 @@ from tests.unit.orchestrator.report import examples
 
 SCRIPT = "<script>alert(1)</script>{{ 7*7 }}{% raw %}@0@@1@<img"
 HOSTILE = f"</td></svg>{SCRIPT} src=http://evil.example/x onerror=a()>&\"'"
+EVERY = pytest.mark.parametrize(
+    "made",
+    [examples.report, examples.judged, examples.measured_with_analysis],
+    ids=["1.0", "judged", "measured"],
+)
 VOID = {"meta", "br", "link", "img", "hr", "input"}
 
 
@@ -39,6 +45,10 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         self.text += data
 
+    def figures(self) -> list[dict[str, str | None]]:
+        """Pictures that say something; icons beside a word are hidden from screen readers."""
+        return [svg for svg in self.all("svg") if svg.get("aria-hidden") != "true"]
+
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.tags if name == tag]
 
@@ -46,7 +56,7 @@ class Page(HTMLParser):
 def test_page_trained_run_has_every_part() -> None:
     page = Page(render_html(examples.report()))
     assert page.open == []
-    assert len(page.all("svg")) == 3
+    assert len(page.figures()) == 3
     for said in (
         "What was measured", "How to read this", "Convergence", "Topic ranking and weights",
         "The plane of values", "The principles that moved most", "What became of the answers",
@@ -69,13 +79,13 @@ def test_page_measured_only_shows_what_there_is() -> None:
     assert "Measured only." in page.text
     assert "0.700" in page.text
     assert "The plane of values" not in page.text
-    assert len(page.all("svg")) == 1
+    assert len(page.figures()) == 1
 
 
 def test_page_one_topic_renders() -> None:
     page = Page(render_html(examples.report(("Bias Removal",), iterations=1)))
     assert "On 3 test pairs of 1 topic," in page.text
-    assert len(page.all("svg")) == 3
+    assert len(page.figures()) == 3
 
 
 def test_page_hostile_texts_are_shown_not_run() -> None:
@@ -100,8 +110,9 @@ def test_page_hostile_texts_are_shown_not_run() -> None:
     assert SCRIPT in page.text
 
 
-def test_page_loads_nothing_from_anywhere() -> None:
-    html = render_html(examples.report())
+@EVERY
+def test_page_loads_nothing_from_anywhere(made: Callable[[], Report]) -> None:
+    html = render_html(made())
     for _, attributes in Page(html).tags:
         for name in ("src", "href", "xlink:href", "data", "poster", "srcset", "action"):
             assert (attributes.get(name) or "#").startswith("#")
@@ -110,8 +121,9 @@ def test_page_loads_nothing_from_anywhere() -> None:
     assert set(re.findall(r"https?://[^\s\"'<]+", html)) <= {"http://www.w3.org/2000/svg"}
 
 
-def test_page_ids_are_unique_and_every_reference_has_its_target() -> None:
-    html = render_html(examples.report())
+@EVERY
+def test_page_ids_are_unique_and_every_reference_has_its_target(made: Callable[[], Report]) -> None:
+    html = render_html(made())
     page = Page(html)
     ids = [attributes["id"] for _, attributes in page.tags if attributes.get("id")]
     assert len(ids) == len(set(ids))
@@ -124,19 +136,21 @@ def test_page_ids_are_unique_and_every_reference_has_its_target() -> None:
     assert wanted <= set(ids)
 
 
-def test_page_is_accessible_in_its_structure() -> None:
-    page = Page(render_html(examples.report()))
+@EVERY
+def test_page_is_accessible_in_its_structure(made: Callable[[], Report]) -> None:
+    page = Page(render_html(made()))
     assert page.all("html") == [{"lang": "en"}]
     assert len(page.all("h1")) == 1
-    assert all(svg["role"] == "img" and svg["aria-label"] for svg in page.all("svg"))
-    assert len(page.all("figcaption")) == len(page.all("figure")) == 3
+    assert all(svg["role"] == "img" and svg["aria-label"] for svg in page.figures())
+    assert len(page.all("figcaption")) == len(page.all("figure")) == len(page.figures())
     assert len(page.all("caption")) == len(page.all("table"))
     assert all(th.get("scope") in ("row", "col") for th in page.all("th"))
 
 
-def test_page_figures_take_their_colours_from_the_page() -> None:
-    html = render_html(examples.report())
-    figures = "".join(re.findall(r"<svg.*?</svg>", html, re.DOTALL))
+@EVERY
+def test_page_figures_take_their_colours_from_the_page(made: Callable[[], Report]) -> None:
+    html = render_html(made())
+    figures = "".join(re.findall(r"<svg role=.*?</svg>", html, re.DOTALL))
     assert "var(--before)" in figures
     assert set(re.findall(r"#[0-9a-f]{6}\b", figures)) <= set()
     defined = set(re.findall(r"(--[\w-]+):", html))
@@ -157,7 +171,7 @@ def test_page_same_report_gives_the_same_bytes() -> None:
 @pytest.mark.parametrize("title", ["人工智能的可解释性", "الخصوصية والأمن", "פרטיות", "a $x_1$ <b> & c"])
 def test_page_titles_of_any_script_stand_in_figures_and_tables(title: str) -> None:
     html = render_html(examples.report((title, "Bias Removal")))
-    figures = re.findall(r"<svg.*?</svg>", html, re.DOTALL)
+    figures = re.findall(r"<svg role=.*?</svg>", html, re.DOTALL)
     assert title in Page(figures[0]).text
     assert title in Page(figures[1]).text
     assert {"scope": "row", "dir": "auto"} in Page(html).all("th")
