@@ -40,7 +40,7 @@ IDEAL: Final[Mapping[str, float]] = {
 """FULCRA's ideal target: five values important, the others without connection."""
 
 
-def target_vector(target: str | Mapping[str, float]) -> dict[str, float]:
+def target_vector(target: str | Mapping[Any, float]) -> dict[str, float]:
     """Scores of all ten values: "ideal", or a mapping in which a missing value is 0.
 
     ValueError for an unknown value or a score outside [-1, 1].
