@@ -52,7 +52,8 @@ def radar_table(space: ValueSpace, topic: str | None = None) -> str:
     for dimension in space.dimensions:
         cells = "".join(_cell(vector, dimension) for _, vector in arms)
         rows.append(
-            f'<tr><th scope="row">{escape(dimension.title)}</th><td class="n">{number(dimension.target, 1)}</td>'
+            f'<tr><th scope="row">{escape(dimension.title)}</th>'
+            f'<td class="n">{number(dimension.target, 1)}</td>'
             f'{cells}<td class="n">{escape(_trust(dimension))}</td></tr>'
         )
     last = "".join(
