@@ -165,7 +165,8 @@ class FakeGenerator(pb_grpc.GeneratorServiceServicer):
                 file.write(json.dumps(key) + "\n")
 
     def _text(self, item: pb.GenerateItem, adapter: str) -> str:
-        draw = int(item.id.rsplit("/", 1)[1])
+        number = item.id.rpartition("/")[2]
+        draw = int(number) if number.isdecimal() else 0
         if self.refuse_all or draw < self.refuse_draws:
             return "I'm sorry, but I can't help with that."
         if adapter and self.garbage_with_adapter:
