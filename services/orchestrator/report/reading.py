@@ -171,7 +171,7 @@ def _sample(report: Report) -> Remark | None:
     sizes = [topic.n_test for topic in report.topics]
     if report.analysis is not None or not any(sizes):
         return None  # an analysis has the intervals themselves
-    from scipy.stats import t as student  # type: ignore[import-untyped]
+    from scipy.stats import t as student
 
     low, high = min(sizes), max(sizes)
     shown = f"{low}" if low == high else f"{low} to {high}"

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 from pydantic import Field
 
 from services.orchestrator.analysis.results import Analysis, Part
+from services.orchestrator.analysis.values.results import ValueSpace
 
 SCHEMA_VERSION: Final = "1.1"
 
@@ -217,6 +218,9 @@ class Report(Part):
     analysis: Analysis | None = Field(
         default=None,
         description="Verdict, intervals, arms, guards, matrix; null in reports of schema 1.0.",
+    )
+    values: ValueSpace | None = Field(
+        default=None, description="The texts in Schwartz's value space; null if it was not asked for."
     )
     evidence: EvidenceFile | None = Field(
         default=None, description="What the analysis was computed from; null if there is no analysis."

@@ -41,15 +41,15 @@ class LabelCounts(Part):
 class ValueAgreement(Part):
     """How well an evaluator's likeliest answer agrees with held-out labels of one value."""
 
-    value: str
-    status: Literal["measured", "too_few_labels"]
+    value: str = Field(description="One of the ten values.")
+    status: Literal["measured", "too_few_labels"] = Field(description="Whether it may be spoken of.")
     reason: str = Field(default="", description="Why it may not be spoken of; empty if it may.")
     train_labels: dict[str, int] = Field(
         default_factory=dict, description="Training labels: important, none, opposed. Empty for a judge."
     )
     labels: dict[str, int] = Field(description="Held-out labels: important, none, opposed.")
     groups: int = Field(default=0, ge=0, description="Prompts (clusters) behind the held-out labels.")
-    accuracy: Estimate | None = None
+    accuracy: Estimate | None = Field(default=None, description="Share of answers that agree.")
     balanced_accuracy: Estimate | None = Field(default=None, description="Mean recall; chance is 1/3.")
     kappa: Estimate | None = Field(default=None, description="Cohen's kappa; chance is 0.")
     majority: float | None = Field(
@@ -66,9 +66,9 @@ class ValueAgreement(Part):
 class LabelShares(Part):
     """Shares of the likeliest answers."""
 
-    important: float
-    none: float
-    opposed: float
+    important: float = Field(description="Share of texts that hold the value important.")
+    none: float = Field(description="Share of texts without connection to it.")
+    opposed: float = Field(description="Share of texts opposed to it.")
 
 
 class ValueVector(Part):
@@ -87,11 +87,11 @@ class ValueVector(Part):
 class ArmVector(Part):
     """One arm on the test inputs. Pooled: the mean of the topics' means."""
 
-    arm: str
-    kind: str
-    title: str
-    pooled: ValueVector
-    topics: dict[str, ValueVector]
+    arm: str = Field(description="Name of the arm.")
+    kind: str = Field(description="Kind of arm.")
+    title: str = Field(description="What people read.")
+    pooled: ValueVector = Field(description="Over all topics.")
+    topics: dict[str, ValueVector] = Field(description="By topic id; exploratory.")
     incomplete: int = Field(
         default=0, ge=0, description="Texts for which some answer could not be scored; they have no distance."
     )
@@ -100,8 +100,8 @@ class ArmVector(Part):
 class ValueContrast(Part):
     """Distances of two arms on the same inputs."""
 
-    arm: str
-    against: str
+    arm: str = Field(description="Name of the arm that is judged.")
+    against: str = Field(description="Name of the arm that it is held against.")
     difference: Estimate = Field(
         description="Pooled distance of against - arm: above 0 the arm lies nearer to the target."
     )
@@ -110,15 +110,17 @@ class ValueContrast(Part):
 class ValueDimension(Part):
     """One of the ten values: its target, and what is known of the evaluator's word on it."""
 
-    value: str
-    title: str
-    target: float
+    value: str = Field(description="One of the ten values.")
+    title: str = Field(description="What people read.")
+    target: float = Field(description="Score that the target vector gives it, in [-1, 1].")
     standing: Standing = Field(
         description='"measured": agreement with labels is known; "unknown": the judge was not held against '
         'labels; "too_few_labels": nothing is said.'
     )
-    reason: str = ""
-    agreement: ValueAgreement | None = None
+    reason: str = Field(default="", description="Why nothing is said of it; empty otherwise.")
+    agreement: ValueAgreement | None = Field(
+        default=None, description="Agreement with held-out labels; null if there are none."
+    )
 
     @property
     def spoken(self) -> bool:
@@ -139,7 +141,7 @@ class Weighing(Part):
 class ValueSpace(Part):
     """The ten dimensions of a run's texts."""
 
-    evaluator: Literal["judge", "head"]
+    evaluator: Literal["judge", "head"] = Field(description="Who scored the texts.")
     evaluator_id: str = Field(description="The judge's model, or the head's sha256.")
     evaluator_sha256: str = Field(description="Fingerprint of the judge's model, or the head's sha256.")
     agreement: Literal["measured", "unknown"] = Field(
@@ -149,12 +151,14 @@ class ValueSpace(Part):
     questions_sha256: str = Field(
         default="", description="sha256 of the judge's questions; empty for a head."
     )
-    target: dict[str, float]
-    dimensions: tuple[ValueDimension, ...]
-    arms: tuple[ArmVector, ...]
-    contrasts: tuple[ValueContrast, ...] = ()
-    weighings: tuple[Weighing, ...] = ()
+    target: dict[str, float] = Field(description="Target score by value.")
+    dimensions: tuple[ValueDimension, ...] = Field(description="The ten values, in Schwartz's order.")
+    arms: tuple[ArmVector, ...] = Field(description="Every arm that was scored.")
+    contrasts: tuple[ValueContrast, ...] = Field(default=(), description="Arms against one another.")
+    weighings: tuple[Weighing, ...] = Field(
+        default=(), description="How the distance entered the topic weights, by iteration."
+    )
     level: float = Field(description="Confidence level of every interval.")
-    seed: int
-    resamples: int
+    seed: int = Field(description="Seed of all resampling.")
+    resamples: int = Field(description="Bootstrap resamples behind each interval.")
     notes: tuple[str, ...] = Field(default=(), description="How to read it.")
