@@ -38,7 +38,7 @@ from services.orchestrator.ports import (
     ScoreItem,
     SwapProof,
 )
-from services.orchestrator.study import EndpointSettings
+from services.orchestrator.study_sections import EndpointSettings
 
 log = structlog.get_logger(__name__)
 

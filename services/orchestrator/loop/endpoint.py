@@ -9,7 +9,8 @@ from services.orchestrator.domain.prompts import STAGES
 from services.orchestrator.domain.seeds import sample_seed
 from services.orchestrator.loop.context import RunContext
 from services.orchestrator.ports import GenerationItem, Sampling
-from services.orchestrator.study import EndpointSettings, ResolvedStudy
+from services.orchestrator.study import ResolvedStudy
+from services.orchestrator.study_sections import EndpointSettings
 
 CHECKED, OBSERVED = "endpoint_checked", "endpoint_observed"
 _CHECK_TOKENS = 32

@@ -27,7 +27,7 @@ from services.common.errors import (
 from services.orchestrator.clients.openai import OpenAIGenerator, is_this_machine, key_for
 from services.orchestrator.domain.prompts import Message, Prompt
 from services.orchestrator.ports import AdapterRef, Completion, GenerationItem, Sampling, ScoreItem
-from services.orchestrator.study import EndpointSettings
+from services.orchestrator.study_sections import EndpointSettings
 from tests.fakes.fake_openai import KEY, MODEL, FakeOpenAI, Fault
 from tests.fakes.servers import http_server
 

@@ -14,7 +14,7 @@ from services.orchestrator.clients.patience import Patience
 from services.orchestrator.clients.trainer import GrpcTrainer, job_id_of
 from services.orchestrator.domain.prompts import Message, Prompt
 from services.orchestrator.ports import AdapterRef, TrainingExample, TrainingRequest
-from services.orchestrator.study import LoraSettings, TrainingSettings
+from services.orchestrator.study_sections import LoraSettings, TrainingSettings
 from tests.fakes.fake_services import FakeServices, fake_services
 
 

@@ -8,7 +8,7 @@ from services.orchestrator.domain.prompts import Message, Prompt
 from services.orchestrator.loop.context import RunContext
 from services.orchestrator.loop.draws import Slot, settle
 from services.orchestrator.ports import CompletionRecord
-from services.orchestrator.study import GenerationSettings
+from services.orchestrator.study_sections import GenerationSettings
 
 PROMPT = Prompt((Message("user", "P1"),))
 
