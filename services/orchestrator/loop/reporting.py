@@ -9,7 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from services.orchestrator.analysis.results import Analysis
 from services.orchestrator.domain.difference import most_moved, overall_mean, reduction
+from services.orchestrator.domain.reference import ReferenceSet
+from services.orchestrator.loop.appraise import read_analysis
 from services.orchestrator.loop.clock import Ledger
 from services.orchestrator.loop.context import RunContext
 from services.orchestrator.loop.quantify import PairTable
@@ -20,6 +23,7 @@ from services.orchestrator.report.schema import (
     Adapter,
     Counts,
     DataVersion,
+    EvidenceFile,
     Iteration,
     MovedPrinciple,
     Overall,
@@ -32,6 +36,7 @@ from services.orchestrator.report.schema import (
     Topic,
     TrainingSummary,
 )
+from services.orchestrator.study import ResolvedStudy
 
 Facts = Mapping[str, Any]
 """Recorded results by step: plan, quantified, analysed, iterations, judged…; see ``workflow``."""
@@ -53,7 +58,7 @@ def warm_up() -> None:
 
 async def write_report(ctx: RunContext, facts: Facts, table: PairTable, ledger: Ledger) -> dict[str, Any]:
     """Assemble, write report.json and report.html, and note their places in the run's row."""
-    report = await assemble(ctx, facts, table)
+    report = await assemble(ctx, facts, table, await read_analysis(ctx, facts["verdict"]))
     report = report.model_copy(update=_times(ctx, ledger))
     page = await asyncio.to_thread(render_html, report)
     # Rendering takes time too: the numbers in report.json have it, those on the page do not.
@@ -71,10 +76,11 @@ async def write_report(ctx: RunContext, facts: Facts, table: PairTable, ledger: 
         "best_iteration": report.best_iteration,
         "stop_reason": report.stop_reason,
         "adapter": report.adapter.model_dump(mode="json") if report.adapter else None,
+        "decision": facts["verdict"]["decision"],
     }
 
 
-async def assemble(ctx: RunContext, facts: Facts, table: PairTable) -> Report:
+async def assemble(ctx: RunContext, facts: Facts, table: PairTable, analysis: Analysis | None) -> Report:
     """The report, without timings."""
     plan, best = facts["plan"], facts.get("best")
     trained = [entry for entry in facts["iterations"] if entry["iteration"] > 0]
@@ -104,6 +110,10 @@ async def assemble(ctx: RunContext, facts: Facts, table: PairTable) -> Report:
             seeds={"run": ctx.study.seed},
             versions=plan["versions"],
         ),
+        warnings=_warnings(sets, facts["verdict"]),
+        analysis=analysis,
+        evidence=EvidenceFile(**facts["verdict"]["evidence"]) if facts["verdict"]["evidence"] else None,
+        governance=_governance(sets.reference_set),
         study=sets.as_json(),
         topics=topics,
         overall=_overall(topics),
@@ -117,6 +127,22 @@ async def assemble(ctx: RunContext, facts: Facts, table: PairTable) -> Report:
         moved=_moved(table, best, realigned),
         swap=Swap(loads=tuple(_swap_load(entry) for entry in trained)) if trained else None,
     )
+
+
+def _warnings(sets: ResolvedStudy, verdict: Facts) -> tuple[str, ...]:
+    """What a reader must know first."""
+    found = [sets.reference_set.overdue_review(datetime.now(UTC).date()), verdict["why_not"]]
+    return tuple(warning for warning in found if warning)
+
+
+def _governance(reference: ReferenceSet) -> dict[str, Any]:
+    """Who stands behind the reference set (see ``domain/reference``)."""
+    names = ("title", "version", "steward", "responsible", "source", "review_date")
+    return {
+        **{name: getattr(reference, name) for name in names},
+        "stakeholders_consulted": list(reference.stakeholders_consulted),
+        "changes": list(reference.changes),
+    }
 
 
 def _shown(model: str) -> str:
@@ -208,7 +234,19 @@ def _counts(facts: Facts) -> dict[str, Counts]:
             found[arm_of(entry["iteration"])] = entry["counts"]
     if facts.get("best"):
         found[arm_of(facts["best_iteration"])] = facts["best"]["counts"]
+    for arm, result in facts["drawn"].items():
+        if result["counts"] is not None:
+            found[arm] = _together(found[arm], result["counts"]) if arm in found else result["counts"]
     return {arm: Counts(**counts) for arm, counts in found.items()}
+
+
+def _together(first: Facts, further: Facts) -> dict[str, Any]:
+    """Counts of one arm that was drawn in two steps: other slots, so that each counts once."""
+    reasons = dict(first["failed_by_reason"])
+    for reason, count in further["failed_by_reason"].items():
+        reasons[reason] = reasons.get(reason, 0) + count
+    sums = {name: first[name] + further[name] for name in ("requested", "usable", "redrawn")}
+    return {**first, **sums, "failed_by_reason": reasons}
 
 
 def _projection(table: PairTable, best: Facts | None, realigned: Mapping[str, Any] | None) -> Projection:

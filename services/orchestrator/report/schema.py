@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 from pydantic import Field
 
-from services.orchestrator.analysis.results import Analysis, Part
+from services.orchestrator.analysis.results import Analysis, Part, RulerResult
 from services.orchestrator.analysis.values.results import ValueSpace
 
 SCHEMA_VERSION: Final = "1.1"
@@ -221,6 +221,9 @@ class Report(Part):
     )
     values: ValueSpace | None = Field(
         default=None, description="The texts in Schwartz's value space; null if it was not asked for."
+    )
+    ruler: RulerResult | None = Field(
+        default=None, description="The ruler that it was measured by; null if by its own reference texts."
     )
     evidence: EvidenceFile | None = Field(
         default=None, description="What the analysis was computed from; null if there is no analysis."
