@@ -11,7 +11,7 @@ import re
 import shutil
 import tempfile
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -136,6 +136,26 @@ class ArtifactStore:
         if sha256 is not None and sha256_bytes(data) != sha256:
             raise PreconditionError(f"{uri} is damaged: sha256 is {sha256_bytes(data)}, expected {sha256}")
         return data
+
+    def put_file(self, key: str, source: Path) -> Artifact:
+        """Copy a local file into the store atomically, in parts; an existing one is replaced."""
+        path = self._path(key)
+        self._fs.makedirs(posixpath.dirname(path), exist_ok=True)
+        part = f"{path}.part-{uuid.uuid4().hex}"
+        self._fs.put_file(str(source), part)
+        self._fs.mv(part, path)
+        return Artifact(self._uri(path), sha256_file(source), source.stat().st_size)
+
+    def read_parts(self, uri: str) -> Iterator[bytes]:
+        """Read one file in parts of at most 1 MiB; NotFoundError before the first if there is none."""
+        path = self._inside(uri)
+        try:
+            file = self._fs.open(path, "rb")
+        except (FileNotFoundError, IsADirectoryError) as error:
+            raise NotFoundError(f"no such artifact: {uri}") from error
+        with file:
+            while part := file.read(_CHUNK_BYTES):
+                yield part
 
     def put_folder(self, key: str, folder: Path, meta: Mapping[str, Any]) -> Artifact:
         """Write a folder's files and their manifest, and move them in place in one step.

@@ -1,0 +1,252 @@
+"""Every check of a bundle that needs no model: files, prompts, texts, kept draws, embeddings and numbers."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from services.orchestrator.analysis.archives import read_json, read_jsonl
+from services.orchestrator.analysis.evidence import ArmKind, Evidence
+from services.orchestrator.analysis.files import evidence_from_files, evidence_sha256
+from services.orchestrator.audit.comparing import Comparison, compare
+from services.orchestrator.audit.expected import TAKEN, TOLERANCES, expected_report
+from services.orchestrator.audit.files import Below, Files, manifest_faults
+from services.orchestrator.audit.keeping import Kept, keep
+from services.orchestrator.audit.prompts import misread, prompt_lines
+from services.orchestrator.audit.record import Completion, Sets, by_arm, read_completions, read_sets
+from services.orchestrator.domain.split import MIN_PAIRS, split_pairs
+
+COMPLETIONS: Final = "completions.jsonl"
+PROMPTS: Final = "prompts.jsonl"
+FACTS: Final = "bundle.json"
+_MOST_FAULTS = 50
+
+
+@dataclass(slots=True)
+class Check:
+    """One question that was asked of the bundle, and every fault that was found."""
+
+    id: str
+    question: str
+    faults: list[str] = field(default_factory=list)
+    checked: int = 0
+
+    @property
+    def ok(self) -> bool:
+        return not self.faults
+
+
+@dataclass(slots=True)
+class Outcome:
+    """All checks; ``facts`` is bundle.json, ``comparison`` is None if the numbers could not be computed."""
+
+    checks: list[Check] = field(default_factory=list)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    comparison: Comparison | None = None
+
+    @property
+    def ok(self) -> bool:
+        return all(check.ok for check in self.checks)
+
+
+def check_bundle(files: Files, tell: Callable[[str], None] = lambda question: None) -> Outcome:
+    """Ask everything. ``tell`` hears each question before it is asked; nothing is raised for a bad bundle."""
+    outcome = Outcome()
+
+    def ask(id_: str, question: str, work: Callable[[Check], Any]) -> Any:
+        tell(question)
+        check = Check(id_, question)
+        outcome.checks.append(check)
+        try:
+            return work(check)
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError, ArithmeticError) as error:
+            # Data of a stranger may be shaped in any way; what it is not can be said, and nothing more.
+            text = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+            check.faults.append(text)
+            return None
+
+    ask("manifest", "Is every file there, unchanged, and none besides?", lambda c: _manifest(c, files))
+    read = ask("readable", "Can the record, the evidence and the report be read?", lambda c: _read(c, files))
+    if read is None:
+        return outcome
+    outcome.facts = read.facts
+    ask("study", "Do bundle, evidence and report speak of one study and one run?", lambda c: _study(c, read))
+    ask("prompts", "Are the prompts what the study renders?", lambda c: _prompts(c, files, read))
+    ask("parsing", "Is every completion read as the rule reads it?", lambda c: _parsing(c, read))
+    ask("adapters", "Does every completion come from its arm's adapter?", lambda c: _adapters(c, read))
+    ask("kept", "Are the evidence's texts those that the draws give?", lambda c: _kept(c, read))
+    ask("split", "Is the split the one that the seed gives?", lambda c: _split(c, read.evidence))
+    outcome.comparison = ask(
+        "numbers", "Is every number of report.json what the evidence gives?", lambda c: _numbers(c, read)
+    )
+    return outcome
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    facts: dict[str, Any]
+    report: dict[str, Any]
+    study: dict[str, Any]
+    evidence: Evidence
+    completions: tuple[Completion, ...]
+    kept: dict[str, Kept]
+    sets: Sets
+
+
+def _manifest(check: Check, files: Files) -> None:
+    check.checked = len(files)
+    check.faults += manifest_faults(files)[:_MOST_FAULTS]
+
+
+def _read(check: Check, files: Files) -> _Read:
+    documents = {}
+    for name in (FACTS, "report.json", "study.json", COMPLETIONS, PROMPTS):
+        if name not in files:
+            raise ValueError(f"{name}: missing")
+    for name in (FACTS, "report.json", "study.json"):
+        documents[name] = read_json(name, files[name])
+    evidence = evidence_from_files(Below(files, "evidence"))
+    completions = read_completions(COMPLETIONS, files[COMPLETIONS])
+    study = documents["study.json"]
+    kept = {arm: keep(arm, rows, study["generation"]) for arm, rows in by_arm(completions).items()}
+    check.checked = len(files)
+    return _Read(
+        documents[FACTS], documents["report.json"], study, evidence, completions, kept, read_sets(study)
+    )
+
+
+def _study(check: Check, read: _Read) -> None:
+    check.checked = 5
+    for name, study in (
+        ("evidence/study.json", read.evidence.study),
+        ("report.json study", read.report["study"]),
+    ):
+        if study != read.study:
+            keys = sorted(key for key in {*study, *read.study} if study.get(key) != read.study.get(key))
+            check.faults.append(f"{name}: not study.json; it differs in {', '.join(keys)}")
+    if read.report["run_id"] != read.facts["run_id"]:
+        check.faults.append(
+            f"report.json: of run {read.report['run_id']}, the bundle of {read.facts['run_id']}"
+        )
+    digest = evidence_sha256(read.evidence)
+    if digest != read.facts["evidence_sha256"]:
+        check.faults.append(f"evidence: sha256 {digest}, {FACTS} says {read.facts['evidence_sha256']}")
+    told = (read.report.get("evidence") or {}).get("sha256", digest)
+    if digest != told:
+        check.faults.append(f"evidence: sha256 {digest}, report.json says {told}")
+
+
+def _prompts(check: Check, files: Files, read: _Read) -> None:
+    originals = read.kept[ArmKind.ORIGINAL.value].sample(0)
+    rendered = list(prompt_lines(read.sets, read.completions, originals))
+    found = [line for _, line in read_jsonl(PROMPTS, files[PROMPTS])]
+    check.checked = len(rendered)
+    if len(found) != len(rendered):
+        check.faults.append(f"{PROMPTS}: {len(found)} prompts, the study renders {len(rendered)}")
+    for number, (line, wanted) in enumerate(zip(found, rendered, strict=False), start=1):
+        if line != wanted:
+            place = f"{wanted['prompt']} {wanted['topic_id']}/{wanted['index']}"
+            _add(check, f"{PROMPTS} line {number}: not what the study renders for {place}")
+
+
+def _parsing(check: Check, read: _Read) -> None:
+    check.checked = len(read.completions)
+    seen: set[tuple[str, str, int, int]] = set()
+    for completion in read.completions:
+        place = (completion.arm, completion.topic_id, completion.index, completion.draw)
+        fault = "there twice" if place in seen else misread(read.sets, completion)
+        seen.add(place)
+        if fault:
+            _add(check, f"{COMPLETIONS} {_name(completion)}: {fault}")
+
+
+def _adapters(check: Check, read: _Read) -> None:
+    """Arms of the base model have none; another arm has one and the same, the one that the evidence names."""
+    arms = {arm.name: arm for arm in read.evidence.arms}
+    for completion in read.completions:
+        arm = arms.get(completion.arm)
+        check.checked += 1
+        if arm is None or completion.outcome not in ("ok",):
+            continue
+        if completion.adapter_sha256 != arm.adapter_sha256:
+            found, wanted = completion.adapter_sha256 or "(base)", arm.adapter_sha256 or "(base)"
+            _add(check, f"{COMPLETIONS} {_name(completion)}: adapter sha256 {found}, the arm's is {wanted}")
+
+
+def _kept(check: Check, read: _Read) -> None:
+    """Both ways: no text of the evidence without its draw, and no kept draw that the evidence leaves out."""
+    outputs = {(o.arm, o.topic_id, o.index, o.sample): o.text for o in read.evidence.outputs}
+    if len(outputs) != len(read.evidence.outputs):
+        check.faults.append("evidence/outputs.jsonl: an arm has two texts for one input and sample")
+    arms = {arm.name for arm in read.evidence.arms}
+    drawn = {
+        (arm, *place): text
+        for arm, kept in read.kept.items()
+        if arm in arms
+        for place, text in kept.texts().items()
+    }
+    check.checked = len(outputs)
+    for place in sorted(outputs.keys() | drawn.keys()):
+        where = f"evidence/outputs.jsonl {place[0]} {place[1]}/{place[2]} sample {place[3]}"
+        if place not in drawn:
+            _add(check, f"{where}: no completion gives this text")
+        elif place not in outputs:
+            _add(check, f"{where}: missing, though a completion gives it")
+        elif outputs[place] != drawn[place]:
+            _add(check, f"{where}: {outputs[place][:80]!r}, the completions give {drawn[place][:80]!r}")
+
+
+def _split(check: Check, evidence: Evidence) -> None:
+    study, targets = evidence.study, evidence.targets()
+    originals = {output.key for output in evidence.outputs if output.arm == ArmKind.ORIGINAL.value}
+    indices = {
+        topic: sorted(index for other, index in originals & targets.keys() if other == topic)
+        for topic in evidence.topic_ids
+    }
+    if study["measure_only"] or any(len(members) < MIN_PAIRS for members in indices.values()):
+        wanted: dict[str, Mapping[str, Iterable[int]]] = {"train": {}, "validation": {}, "test": indices}
+    else:
+        fractions = study["split"]
+        split = split_pairs(
+            indices, (fractions["train"], fractions["validation"], fractions["test"]), study["seed"]
+        )
+        wanted = {"train": split.train, "validation": split.validation, "test": split.test}
+    for part, topics in wanted.items():
+        for topic in evidence.topic_ids:
+            check.checked += 1
+            found = sorted(evidence.split.get(part, {}).get(topic, ()))
+            if found != sorted(topics.get(topic, ())):
+                _add(
+                    check, f"evidence/evidence.json split.{part}.{topic}: not what seed {study['seed']} gives"
+                )
+
+
+def _numbers(check: Check, read: _Read) -> Comparison:
+    digest = evidence_sha256(read.evidence)
+    computed = expected_report(read.facts["run_id"], read.evidence, digest, read.kept, read.report)
+    comparison = compare(computed, read.report, TAKEN, TOLERANCES)
+    check.checked = sum(section.compared for section in comparison.sections.values())
+    for difference in comparison.differences:
+        _add(
+            check,
+            f"report.json {difference.path}: {_short(difference.reported)},"
+            f" computed {_short(difference.computed)}",
+        )
+    for path in comparison.uncovered:
+        _add(check, f"report.json {path}: nothing in the bundle gives this")
+    return comparison
+
+
+def _add(check: Check, fault: str) -> None:
+    if len(check.faults) < _MOST_FAULTS:
+        check.faults.append(fault)
+    elif len(check.faults) == _MOST_FAULTS:
+        check.faults.append("and more")
+
+
+def _name(completion: Completion) -> str:
+    return f"{completion.arm} {completion.topic_id}/{completion.index} draw {completion.draw}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 120 else f"{text[:119]}…"

@@ -1,0 +1,92 @@
+"""Everything of report.json that a bundle lets anybody compute again, and the rules for what it does not."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from services.orchestrator.analysis.compute import analyse
+from services.orchestrator.analysis.evidence import ArmKind, Evidence
+from services.orchestrator.audit.comparing import Rule
+from services.orchestrator.audit.keeping import Kept
+from services.orchestrator.audit.paper import paper_numbers
+from services.orchestrator.domain.text import normalise
+
+_SWAP = "the generator's swap proof: log-probabilities of canary texts, which need the model"
+_TRAINING = "told by the trainer"
+_TIME = "wall time"
+_IDENTITY = "identity of what was served and made: models, adapters, versions, hashes"
+_WORDS = "words about the run, no number of it"
+
+TAKEN: Final = (
+    Rule("timings_s.*", _TIME),
+    Rule("external_s.*", _TIME),
+    Rule("timings_s", _TIME),
+    Rule("external_s", _TIME),
+    Rule("created_at", _TIME),
+    Rule("swap.loads[].**", _SWAP),
+    Rule("swap", _SWAP),
+    Rule("iterations[].training.*", _TRAINING),
+    Rule("iterations[].training", _TRAINING),
+    Rule("iterations[].adapter.*", _IDENTITY),
+    Rule("iterations[].adapter", _IDENTITY),
+    Rule("adapter.*", _IDENTITY),
+    Rule("adapter", _IDENTITY),
+    Rule("base_model", _IDENTITY),
+    Rule("encoder", _IDENTITY),
+    Rule("evidence.uri", _IDENTITY),
+    Rule("provenance.**", _IDENTITY),
+    Rule("schema_version", _WORDS),
+    Rule("warnings[]", _WORDS),
+    Rule("warnings", _WORDS),
+    Rule("governance.**", _WORDS),
+    Rule("governance", _WORDS),
+)
+
+TOLERANCES: Final[Mapping[str, float]] = {
+    "": 1e-9,
+    # Computed while the run went on, from rows that were embedded in other batches: encoders round by batch.
+    "topics": 1e-5,
+    "overall": 1e-5,
+    "iterations": 1e-5,
+    "projection": 1e-4,
+    "moved": 1e-5,
+}
+"""Relative tolerance by part of the report, "" for all others."""
+
+
+def expected_report(
+    run_id: str, evidence: Evidence, evidence_sha256: str, kept: Mapping[str, Kept], report: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Computed parts in report.json's shape. Of ``report`` only what it has is looked at, never a number.
+
+    ValueError says which text or setting is missing.
+    """
+    study = evidence.study
+    found: dict[str, Any] = {
+        "run_id": run_id,
+        "name": study["name"],
+        "reference_set": study["reference_set"]["id"],
+        "study": dict(study),
+        "provenance": {"seeds": {"run": study["seed"]}},
+        "counts": {arm: _counts(arm, kept) for arm in report.get("counts", {}) if arm in kept},
+        **paper_numbers(evidence),
+    }
+    for entry in found["iterations"]:
+        arm = f"realigned-i{entry['iteration']}"
+        places = {(*key, 0) for key in evidence.keys("validation")}
+        entry["counts"] = kept[arm].counts(places) if arm in kept else None
+    if report.get("evidence") is not None:
+        found["evidence"] = {"sha256": evidence_sha256}
+    if report.get("analysis") is not None:
+        found["analysis"] = analyse(evidence).model_dump(mode="json")
+    return found
+
+
+def _counts(arm: str, kept: Mapping[str, Kept]) -> dict[str, Any]:
+    found = kept[arm].counts()
+    if arm == ArmKind.ALIGNED.value:
+        originals = kept[ArmKind.ORIGINAL.value].sample(0)
+        aligned = kept[arm].sample(0)
+        found["copied_original"] = sum(
+            normalise(text) == normalise(originals[key]) for key, text in aligned.items() if key in originals
+        )
+    return found

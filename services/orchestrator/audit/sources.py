@@ -1,0 +1,49 @@
+"""Which of valign's sources a bundle carries, so that it can be recomputed without valign."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+PACKAGES: Final = ("analysis", "domain")
+MODULES: Final = (
+    "__init__",
+    "schemas",
+    "report/__init__",
+    "report/projection",
+    "report/schema",
+    "audit/__init__",
+    "audit/checking",
+    "audit/comparing",
+    "audit/expected",
+    "audit/files",
+    "audit/keeping",
+    "audit/paper",
+    "audit/prompts",
+    "audit/recompute",
+    "audit/record",
+)
+LIBRARIES: Final = (
+    "dcor",
+    "numpy",
+    "pydantic",
+    "rapidfuzz",
+    "sacrebleu",
+    "scikit-learn",
+    "scipy",
+    "statsmodels",
+)
+_SERVICES = Path(__file__).resolve().parents[2]
+
+
+def source_files() -> Iterator[tuple[str, bytes]]:
+    """(name below ``source/``, content), by name: this process's own files."""
+    orchestrator = _SERVICES / "orchestrator"
+    paths = {_SERVICES / "__init__.py", *(orchestrator / f"{name}.py" for name in MODULES)}
+    for package in PACKAGES:
+        paths |= {path for path in (orchestrator / package).rglob("*") if path.is_file() and _is_source(path)}
+    for path in sorted(paths, key=lambda path: path.relative_to(_SERVICES.parent).as_posix()):
+        yield path.relative_to(_SERVICES.parent).as_posix(), path.read_bytes()
+
+
+def _is_source(path: Path) -> bool:
+    return "__pycache__" not in path.parts and not path.name.startswith(".")
