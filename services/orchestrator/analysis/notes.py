@@ -60,8 +60,9 @@ def _gaps(instrument: Instrument) -> list[str]:
             found.append(f"Topic {topic} has no test input: it is left out.")
         elif inputs == 1:
             found.append(
-                f"Topic {topic} has one test input: it has no interval and adds none to the pooled ones; "
-                "floor, shuffled and specificity need other inputs (of any topic, if no topic has two)."
+                f"Topic {topic} has one test input: it has no interval, and the pooled ones judge its chance "
+                "by other topics of one input, or leave it out if there is none; floor, shuffled and "
+                "specificity need other inputs (of any topic, if no topic has two)."
             )
     if instrument.ceiling is None:
         found.append(

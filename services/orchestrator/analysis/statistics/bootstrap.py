@@ -5,10 +5,13 @@ bootstrap: McCullagh 2000; Owen 2007). Of n clusters n - 1 are drawn, so that th
 n too (Rao and Wu 1988). The percentile interval is widened about the estimate by the ratio of Student's
 quantile to the normal one, with Welch-Satterthwaite degrees of freedom (after Hesterberg 2015, expanded
 percentile intervals): with two or three clusters a topic, percentiles alone are far too narrow.
+
+Topics of a single input are collapsed into one stratum for the pooled interval (Cochran 1977, section 5A.12);
+with only one such topic its chance is left out, and by itself it has no interval.
 """
 
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -84,6 +87,11 @@ class Bootstrap:
         self._counts = {
             topic: self._draw(f"inputs/{topic}", len(members)) for topic, members in self._members.items()
         }
+        self._single = [topic for topic, members in self._members.items() if len(members) == 1]
+        if len(self._single) > 1:
+            # Drawn among each other, each of them as often as it counts in the pooled mean of that resample.
+            drawn = self._draw("inputs of single topics", len(self._single))
+            self._counts |= {topic: drawn[:, [place]] for place, topic in enumerate(self._single)}
 
     def estimate(self, statistic: Statistic, columns: Sequence[Column]) -> Estimates | None:
         """Estimates of ``statistic`` of the columns' means; None where it is not finite in some topic."""
@@ -139,7 +147,11 @@ class Bootstrap:
         weights = self._draw(f"seeds/{column.trained}", seeds).astype(np.float64) / max(1, seeds - 1)
         found = np.empty((self._resamples, len(self._members)))
         for place, (topic, places) in enumerate(self._members.items()):
-            counts = self._counts[topic].astype(np.float64) / max(1, len(places) - 1)
+            counts = self._counts[topic].astype(np.float64)
+            if len(places) > 1:
+                counts /= len(places) - 1
+            elif len(self._single) > 1:
+                counts *= len(self._single) / (len(self._single) - 1)
             found[:, place] = np.einsum("bs,bs->b", counts @ column.values[:, places].T, weights)
         return found
 
@@ -153,40 +165,41 @@ class Bootstrap:
 
 
 def _freedom(
-    statistic: Statistic, columns: Sequence[Column], members: Iterable[NDArray[np.intp]]
+    statistic: Statistic, columns: Sequence[Column], strata: Sequence[NDArray[np.intp]]
 ) -> float | None:
-    """Welch-Satterthwaite degrees of freedom of the linearised statistic; None without any variance source.
+    """Welch-Satterthwaite degrees of freedom of the linearised statistic; None if no inputs can be compared.
 
     Variance components: of the inputs in each topic, and of the training seeds in each column's training.
     """
-    strata = list(members)
     means = [float(np.mean([column.values[:, places].mean() for places in strata])) for column in columns]
     slopes = statistic.gradient(*means)
-    components: list[tuple[float, int]] = []
-    for places in strata:
-        if len(places) > 1:
-            linear = sum(
-                slope * column.values[:, places].mean(axis=0)
-                for slope, column in zip(slopes, columns, strict=True)
-            )
-            components.append(
-                (float(np.var(linear, ddof=1)) / len(places) / len(strata) ** 2, len(places) - 1)
-            )
-    for name in dict.fromkeys(column.trained for column in columns):
-        mine = [
-            (slope, column) for slope, column in zip(slopes, columns, strict=True) if column.trained == name
-        ]
-        seeds = len(mine[0][1].values)
-        if seeds > 1:
-            by_seed = sum(
-                slope * np.mean([column.values[:, places].mean(axis=1) for places in strata], axis=0)
-                for slope, column in mine
-            )
-            components.append((float(np.var(by_seed, ddof=1)) / seeds, seeds - 1))
+    linear = np.sum(
+        [slope * column.values.mean(axis=0) for slope, column in zip(slopes, columns, strict=True)], axis=0
+    )
+    components = [_component(linear[places], 1 / len(strata)) for places in strata if len(places) > 1]
+    single = [places[0] for places in strata if len(places) == 1]
+    if len(single) > 1:
+        components.append(_component(linear[single], len(single) / len(strata)))
     if not components:
         return None
+    for name in dict.fromkeys(column.trained for column in columns):
+        by_seed = np.sum(
+            [
+                slope * np.mean([column.values[:, places].mean(axis=1) for places in strata], axis=0)
+                for slope, column in zip(slopes, columns, strict=True)
+                if column.trained == name
+            ],
+            axis=0,
+        )
+        if len(by_seed) > 1:
+            components.append(_component(by_seed, 1.0))
     total = sum(variance for variance, _ in components)
     # Squares of tiny variances vanish: shares of the total do not.
     shares = [(variance / total, freedom) for variance, freedom in components] if total > 0 else []
     weight = sum(share**2 / freedom for share, freedom in shares)
     return 1.0 / weight if weight > 0 else float(sum(freedom for _, freedom in components))
+
+
+def _component(values: Floats, share: float) -> tuple[float, int]:
+    """Variance of ``share`` times the mean of the values, and its degrees of freedom."""
+    return share**2 * float(np.var(values, ddof=1)) / len(values), len(values) - 1
