@@ -454,3 +454,111 @@ class GetAssetContentResponse(_message.Message):
     DATA_FIELD_NUMBER: _ClassVar[int]
     data: bytes
     def __init__(self, data: _Optional[bytes] = ...) -> None: ...
+
+class GetValuesRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetValuesResponse(_message.Message):
+    __slots__ = ("values",)
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    values: _struct_pb2.Struct
+    def __init__(self, values: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+
+class ValuesJob(_message.Message):
+    __slots__ = ("id", "kind", "name", "state", "stage", "done", "total", "error_code", "error_message", "sha256", "evaluator", "fingerprint", "labels", "agreement", "facts")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    ERROR_CODE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    EVALUATOR_FIELD_NUMBER: _ClassVar[int]
+    FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    AGREEMENT_FIELD_NUMBER: _ClassVar[int]
+    FACTS_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    kind: str
+    name: str
+    state: str
+    stage: str
+    done: int
+    total: int
+    error_code: str
+    error_message: str
+    sha256: str
+    evaluator: str
+    fingerprint: str
+    labels: _struct_pb2.Struct
+    agreement: _containers.RepeatedCompositeFieldContainer[_struct_pb2.Struct]
+    facts: _struct_pb2.Struct
+    def __init__(self, id: _Optional[str] = ..., kind: _Optional[str] = ..., name: _Optional[str] = ..., state: _Optional[str] = ..., stage: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., error_code: _Optional[str] = ..., error_message: _Optional[str] = ..., sha256: _Optional[str] = ..., evaluator: _Optional[str] = ..., fingerprint: _Optional[str] = ..., labels: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., agreement: _Optional[_Iterable[_Union[_struct_pb2.Struct, _Mapping]]] = ..., facts: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+
+class TrainValuesHeadRequest(_message.Message):
+    __slots__ = ("name", "seed", "held_out", "text", "data")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    HELD_OUT_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    seed: int
+    held_out: float
+    text: str
+    data: bytes
+    def __init__(self, name: _Optional[str] = ..., seed: _Optional[int] = ..., held_out: _Optional[float] = ..., text: _Optional[str] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class TrainValuesHeadResponse(_message.Message):
+    __slots__ = ("job",)
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    job: ValuesJob
+    def __init__(self, job: _Optional[_Union[ValuesJob, _Mapping]] = ...) -> None: ...
+
+class GetValuesHeadRequest(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class GetValuesHeadResponse(_message.Message):
+    __slots__ = ("job",)
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    job: ValuesJob
+    def __init__(self, job: _Optional[_Union[ValuesJob, _Mapping]] = ...) -> None: ...
+
+class EvaluateValuesJudgeRequest(_message.Message):
+    __slots__ = ("name", "seed", "limit", "uncalibrated", "data")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    UNCALIBRATED_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    seed: int
+    limit: int
+    uncalibrated: bool
+    data: bytes
+    def __init__(self, name: _Optional[str] = ..., seed: _Optional[int] = ..., limit: _Optional[int] = ..., uncalibrated: _Optional[bool] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class EvaluateValuesJudgeResponse(_message.Message):
+    __slots__ = ("job",)
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    job: ValuesJob
+    def __init__(self, job: _Optional[_Union[ValuesJob, _Mapping]] = ...) -> None: ...
+
+class GetValuesEvaluationRequest(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class GetValuesEvaluationResponse(_message.Message):
+    __slots__ = ("job",)
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    job: ValuesJob
+    def __init__(self, job: _Optional[_Union[ValuesJob, _Mapping]] = ...) -> None: ...
