@@ -25,10 +25,13 @@ def duration(seconds: float) -> str:
 
 def training_line(data: Mapping[str, Any]) -> str:
     """Return a training progress event as text."""
+    which = f"iteration {data.get('iteration')}"
+    if data.get("arm"):
+        which = f"arm {data['arm']}, {which}"
     if not data.get("total_steps"):
-        return f"iteration {data.get('iteration')}, loading the model"
+        return f"{which}, loading the model"
     parts = [
-        f"iteration {data.get('iteration')}",
+        which,
         f"step {data.get('step')}/{data.get('total_steps')}",
         f"loss {float(data.get('loss') or 0):.4f}",
         f"lr {float(data.get('learning_rate') or 0):.2e}",
@@ -37,6 +40,11 @@ def training_line(data: Mapping[str, Any]) -> str:
     if data.get("time_left_s") is not None:
         parts.append(f"{duration(float(data['time_left_s']))} left")
     return ", ".join(parts)
+
+
+def verdict_line(data: Mapping[str, Any]) -> str:
+    """Return the event that tells the verdict as text."""
+    return f"verdict: {data.get('decision')}: {data.get('headline')}"
 
 
 def iteration_cells(row: Mapping[str, Any]) -> list[str]:
@@ -74,6 +82,8 @@ def render(state: RunState) -> "RenderableType":
     if state.iterations:
         rows = [iteration_cells(row) for row in state.iterations]
         parts.append(table("", ["iteration", "validation difference", "improvement"], rows, right=3))
+    if state.verdict:
+        parts.append(Text(verdict_line(state.verdict), "bold"))
     if state.waiting:
         parts.append(Text(state.waiting, "yellow"))
     return Group(*parts)
@@ -176,6 +186,10 @@ def describe(kind: str, data: Mapping[str, Any]) -> str:
         case "iteration.ended":
             number, mean, improvement = iteration_cells(data)
             return f"iteration {number}: validation difference {mean} {improvement}".rstrip()
+        case "verdict.reached":
+            return verdict_line(data)
+        case "probe.failed":
+            return f"probe {data.get('probe')} not run: {data.get('message')} ({data.get('code')})"
         case "service.waiting":
             return f"waiting for the {data.get('service')}: {data.get('reason')}"
         case "run.failed":

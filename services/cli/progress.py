@@ -4,7 +4,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-STAGES = ("prepare", "uncover", "quantify", "analyse", "realign", "judge", "report")
+STAGES = (
+    "prepare",
+    "uncover",
+    "quantify",
+    "analyse",
+    "realign",
+    "judge",
+    "controls",
+    "probes",
+    "verdict",
+    "report",
+)
 ENDINGS = {"run.succeeded": "succeeded", "run.failed": "failed", "run.cancelled": "cancelled"}
 
 
@@ -31,6 +42,7 @@ class RunState:
     training: Mapping[str, Any] | None = None
     iterations: list[Mapping[str, Any]] = field(default_factory=list)
     adapter: str = ""
+    verdict: Mapping[str, Any] | None = None
     waiting: str = ""
     error: str = ""
     last_number: str = ""
@@ -62,6 +74,8 @@ class RunState:
                 self.adapter, self.training = str(data.get("name", "")), None
             case "iteration.ended":
                 self.iterations.append(data)
+            case "verdict.reached":
+                self.verdict = data
             case "service.waiting":
                 self.waiting = f"waiting for the {data.get('service')}: {data.get('reason')}"
             case "run.succeeded" | "run.failed" | "run.cancelled":

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from services.cli.display import duration, iteration_cells
 from services.cli.output import table
+from services.cli.verdict import print_verdict
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,13 +58,17 @@ def meaning(report: Report) -> str:
 
 
 def print_report(report: Report, screen: "Console") -> None:
-    """Print the result table, the iterations and the sentence about what they mean."""
+    """Print the verdict where there is one, the paper's table, the iterations and how the run ended."""
+    analysis = report.get("analysis")
+    if analysis:
+        print_verdict(report, screen)
     topics = [[row.get("title") or row["id"], *cells(row)] for row in report["topics"]]
     rows = [*topics, ["all topics", *cells(report.get("overall") or {})]]
     heads = ["topic", "before", "base, P3", "after", "change", "constant sentence"]
-    screen.print(
-        table("value difference on the test split (0 = same as the reference)", heads, rows, right=5)
-    )
+    title = "value difference on the test split (0 = same as the reference)"
+    if analysis:
+        title = "the paper's own number: one run, one draw, no interval; not the verdict"
+    screen.print(table(title, heads, rows, right=5))
     iterations = report.get("iterations") or []
     if iterations:
         best = report.get("best_iteration")
@@ -80,5 +85,7 @@ def print_report(report: Report, screen: "Console") -> None:
         said.append("Time: " + ", ".join(f"{stage} {duration(s)}" for stage, s in timings.items()))
     if report.get("constant_sentence"):
         said.append(f"Constant sentence: {report['constant_sentence']}")
-    for line in (*said, "", meaning(report)):
+    if not analysis:
+        said += ["", meaning(report)]
+    for line in said:
         screen.print(line, markup=False, soft_wrap=True)

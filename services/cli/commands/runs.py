@@ -3,6 +3,7 @@
 import json
 import sys
 import uuid
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,9 +16,26 @@ from services.cli.errors import CliError, about_document
 from services.cli.output import console, print_json, table
 from services.cli.progress import RunState
 from services.cli.results import print_report
+from services.cli.verdict import decision
 from services.cli.watch import display_for, follow
 
 INTERRUPTED = 130
+NOT_PROMOTED = 3
+
+
+class Requirement(StrEnum):
+    """What a pipeline can ask of a run's verdict."""
+
+    PROMOTE = "promote"
+
+
+RequireOption = Annotated[
+    Requirement | None,
+    typer.Option(
+        "--require",
+        help="Exit with 3 unless the run ends in this verdict. Without it any verdict exits with 0.",
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -34,10 +52,13 @@ def run(
     idempotency_key: Annotated[
         str, typer.Option(help="The same key and study give the same run. Default: a new key.")
     ] = "",
+    require: RequireOption = None,
     url: UrlOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Run a study and watch it to its end. Ctrl-C stops watching, never the run."""
+    if detach and require:
+        raise typer.BadParameter("a run that is not watched has no verdict yet; drop --detach or --require")
     with connect(url) as api:
         document = find_study(api, study)
         if "reference_set" in document.files:
@@ -49,17 +70,22 @@ def run(
         with about_document(document.name, document.text):
             created = api.create_run(document.text, idempotency_key or str(uuid.uuid4()))
         if not detach:
-            raise SystemExit(_watch(api, created, as_json=as_json))
+            raise SystemExit(_watch(api, created, require, as_json=as_json))
         if as_json:
             print_json(created)
         else:
             typer.echo(f"run {created['run_id']} {created['status']}; valign watch {created['run_id']}")
 
 
-def watch(run: RunArgument = "latest", url: UrlOption = "", as_json: JsonOption = False) -> None:
+def watch(
+    run: RunArgument = "latest",
+    require: RequireOption = None,
+    url: UrlOption = "",
+    as_json: JsonOption = False,
+) -> None:
     """Watch a run to its end."""
     with connect(url) as api:
-        raise SystemExit(_watch(api, api.run(run), as_json=as_json))
+        raise SystemExit(_watch(api, api.run(run), require, as_json=as_json))
 
 
 def runs(
@@ -135,7 +161,7 @@ def _when(run: Json) -> str:
     return str(run.get("create_time") or "")[:19].replace("T", " ")
 
 
-def _watch(api: Api, run: Json, *, as_json: bool) -> int:
+def _watch(api: Api, run: Json, require: Requirement | None = None, *, as_json: bool) -> int:
     state = RunState(run["run_id"], name=run.get("name", ""))
     try:
         if as_json:
@@ -153,7 +179,17 @@ def _watch(api: Api, run: Json, *, as_json: bool) -> int:
             f"Watch again: valign watch {state.run_id}\nCancel it:   valign cancel {state.run_id}\n"
         )
         return INTERRUPTED
-    return 0 if ended["status"] == "succeeded" else 1
+    if ended["status"] != "succeeded":
+        return 1
+    return _held_to(api, ended, require) if require else 0
+
+
+def _held_to(api: Api, run: Json, require: Requirement) -> int:
+    found = decision(api.get(f"/runs/{run['run_id']}/report"))
+    if found == require:
+        return 0
+    sys.stderr.write(f"run {run['run_id']}: {require} was required, the verdict is {found or 'none'}\n")
+    return NOT_PROMOTED
 
 
 def _print_line(value: Any) -> None:

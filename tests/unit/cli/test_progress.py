@@ -93,5 +93,17 @@ def test_describe_training_names_rate_and_time_left() -> None:
     )
 
 
+def test_describe_training_names_the_arm_that_trains() -> None:
+    line = describe("training.progress", TRAINING | {"arm": "shuffled"})
+    assert line.startswith("training: arm shuffled, iteration 1, step 5/55")
+    assert describe("training.progress", {"arm": "uniform", "iteration": 2}) == (
+        "training: arm uniform, iteration 2, loading the model"
+    )
+
+
+def test_stages_of_a_run_stand_in_their_order() -> None:
+    assert list(RunState("r-1").stages)[-5:] == ["judge", "controls", "probes", "verdict", "report"]
+
+
 def test_duration_uses_the_shortest_form() -> None:
     assert [duration(s) for s in (4.4, 59.6, 187, 3723)] == ["4 s", "1:00", "3:07", "1:02:03"]
