@@ -42,13 +42,14 @@ def evaluate(material: Material) -> Guard:
     measures = _measures(material, own, figures[-2], figures[-1], note)
     status = worst(status_of(item) for item in measures)
     low = [item for item in measures if status_of(item) != "pass"]
-    named = {item.name: item.value for item in measures}
+    # The lowest tell enough; all of them are among the measures.
+    shown = sorted(low, key=lambda item: (item.value or 0.0, item.name))[:2]
     summary = (
         f"Vendi score {own['vendi']:.1f} (references {figures[-1]['vendi']:.1f}, "
         f"base {figures[-2]['vendi']:.1f}), {100 * own['unique']:.0f} % of texts different; "
         + (
-            "too uniform: " + ", ".join(f"{item.title} {named[item.name]:.2f}" for item in low)
-            if low
+            "too uniform: " + ", ".join(f"{item.title} {item.value:.2f}" for item in shown) + "."
+            if shown
             else "about as varied as the references."
         )
     )
@@ -99,7 +100,7 @@ def _figures(material: Material, texts: Sequence[str], words: int) -> dict[str, 
     return {
         "distinct_1": distinct(cut, 1),
         "distinct_2": distinct(cut, 2),
-        "self_bleu": 1 - self_bleu([" ".join(tokens) for tokens in cut], material.seed),
+        "self_bleu": max(0.0, 1 - self_bleu([" ".join(tokens) for tokens in cut], material.seed)),
         "unique": len({" ".join(tokenise(text)) for text in texts}) / len(texts),
         "distance": pairwise_distance(rows),
         "vendi": vendi_score(rows),
@@ -134,7 +135,7 @@ def pairwise_distance(rows: Rows) -> float:
     """Mean of 1 - cosine over all pairs of n unit rows, from their sum: (|sum|^2 - n) / (n (n - 1))."""
     n = len(rows)
     total = rows.sum(axis=0, dtype=np.float64)
-    return float(1 - (total @ total - n) / (n * (n - 1)))
+    return max(0.0, float(1 - (total @ total - n) / (n * (n - 1))))
 
 
 def vendi_score(rows: Rows) -> float:

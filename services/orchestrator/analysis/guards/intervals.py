@@ -148,4 +148,5 @@ def not_measured(id_: str, title: str, question: str, why: str, measures: Iterab
 
 def percent(value: float) -> str:
     """A share as people read it."""
-    return f"{100 * value:.0f} %"
+    # No minus sign before a zero.
+    return f"{round(100 * value) + 0:.0f} %"
