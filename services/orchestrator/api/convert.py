@@ -10,6 +10,7 @@ from google.protobuf import struct_pb2, timestamp_pb2  # type: ignore[import-unt
 from services.common.errors import InvalidInputError
 from services.common.pb.orchestrator.v1 import orchestrator_pb2 as pb
 from services.orchestrator.application import ServiceState
+from services.orchestrator.assets import AssetRecord
 from services.orchestrator.catalogue import ShippedStudy
 from services.orchestrator.clients.parts import in_parts
 from services.orchestrator.domain.prompts import PromptSet
@@ -97,6 +98,17 @@ def principles_to_pb(records: Iterable[CompletionRecord]) -> Iterator[pb.ListPri
     )
     for part in in_parts(made, lambda item: item.ByteSize()):
         yield pb.ListPrinciplesResponse(principles=part)
+
+
+def asset_to_pb(record: AssetRecord) -> pb.Asset:
+    """An asset."""
+    return pb.Asset(
+        sha256=record.sha256,
+        kind=record.kind.value,
+        name=record.name,
+        size_bytes=record.size_bytes,
+        create_time=timestamp(record.create_time),
+    )
 
 
 def service_to_pb(state: ServiceState) -> pb.ServiceState:

@@ -11,10 +11,11 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic.json_schema import models_json_schema
 
 from services.common.errors import ErrorCode, NotReadyError
-from services.orchestrator.api import problems, routes_data, routes_runs
+from services.orchestrator.api import problems, routes_assets, routes_data, routes_runs
 from services.orchestrator.api.middleware import RequestMiddleware
 from services.orchestrator.api.models import Status
 from services.orchestrator.application import Application
+from services.orchestrator.assets import MAX_ASSET_BYTES
 from services.orchestrator.schemas import ReferenceSetDocument
 from services.orchestrator.study import Study
 
@@ -49,6 +50,7 @@ def build_http_app(application: Application, is_serving: Callable[[], bool] = _a
             {"name": "results", "description": "What a run found."},
             {"name": "studies", "description": "Check studies, and those that are shipped."},
             {"name": "data", "description": "Packaged reference sets and prompt sets."},
+            {"name": "assets", "description": "Files that studies name by their sha256."},
             {"name": "system", "description": "The services, probes and metrics."},
         ],
         redirect_slashes=False,
@@ -57,11 +59,12 @@ def build_http_app(application: Application, is_serving: Callable[[], bool] = _a
         redoc_url=None,
     )
     problems.install(app)
-    app.add_middleware(RequestMiddleware)
+    app.add_middleware(RequestMiddleware, larger_bodies={f"/v1{routes_assets.PATH}": MAX_ASSET_BYTES})
     app.include_router(_probes(application, is_serving))
     # Packaged studies first: their paths are more exact than the ones with an id in them.
     app.include_router(routes_data.router(application), prefix="/v1")
     app.include_router(routes_runs.router(application), prefix="/v1")
+    app.include_router(routes_assets.router(application), prefix="/v1")
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 

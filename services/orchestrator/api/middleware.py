@@ -6,6 +6,7 @@ Plain ASGI, so that streams pass through untouched.
 import re
 import time
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
@@ -40,9 +41,16 @@ IN_FLIGHT = Gauge("valign_orchestrator_http_requests_in_flight", "HTTP requests 
 class RequestMiddleware:
     """Wraps the whole application."""
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int = MAX_BODY_BYTES) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        max_body_bytes: int = MAX_BODY_BYTES,
+        larger_bodies: Mapping[str, int] | None = None,
+    ) -> None:
+        """``larger_bodies``: paths that take more than ``max_body_bytes``, and how much."""
         self._app = app
         self._max_body_bytes = max_body_bytes
+        self._larger_bodies = dict(larger_bodies or {})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request; anything but HTTP passes."""
@@ -62,7 +70,8 @@ class RequestMiddleware:
                 _note(scope, answer.status, time.perf_counter() - started)
 
     async def _call(self, scope: Scope, receive: Receive, answer: "_Answer", request_id: str) -> None:
-        limited = _LimitedBody(receive, self._max_body_bytes)
+        most_bytes = self._larger_bodies.get(scope["path"], self._max_body_bytes)
+        limited = _LimitedBody(receive, most_bytes)
         try:
             limited.check_declared(scope)
             await self._app(scope, limited, answer)

@@ -244,7 +244,7 @@ class Service(BaseModel):
         }
     )
 
-    name: str = Field(description="generator, embedder or trainer.")
+    name: str = Field(description="generator, embedder, trainer or second_embedder.")
     target: str = Field(description="Its address.")
     reachable: bool = Field(description="True if it answered.")
     serving: bool = Field(description="True if its health says SERVING.")
@@ -276,7 +276,9 @@ class Service(BaseModel):
 class System(BaseModel):
     """The services behind the orchestrator."""
 
-    services: list[Service] = Field(description="Generator, embedder, trainer.")
+    services: list[Service] = Field(
+        description="Generator, embedder, trainer, and a second embedder if there is one."
+    )
 
 
 class Status(BaseModel):

@@ -9,9 +9,11 @@ from services.common.pb.orchestrator.v1 import orchestrator_pb2_grpc as pb_grpc
 from services.orchestrator.api import convert
 from services.orchestrator.api.bodies import json_or_yaml
 from services.orchestrator.application import Application
+from services.orchestrator.assets import MAX_ASSET_BYTES
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["OrchestratorService"].full_name
 _DEFAULT_PAGE_SIZE = 50
+_PART_BYTES = 1 << 20
 _HIGHEST_NUMBER = 2**63 - 1
 
 
@@ -129,6 +131,39 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
     ) -> pb.GetShippedStudyResponse:
         """One of them, as its file is."""
         return pb.GetShippedStudyResponse(study=(await self._application.shipped_study(request.id)).text)
+
+    async def AddAsset(
+        self, requests: AsyncIterator[pb.AddAssetRequest], context: Any
+    ) -> pb.AddAssetResponse:
+        """Check a file and keep it."""
+        kind = name = ""
+        data = bytearray()
+        async for part in requests:
+            kind, name = (kind, name) if kind or name else (part.kind, part.name)
+            data += part.data
+            if len(data) > MAX_ASSET_BYTES:
+                raise InvalidInputError(f"the asset has more than {MAX_ASSET_BYTES} bytes")
+        record = await self._application.assets.put(kind, name, bytes(data))
+        return pb.AddAssetResponse(asset=convert.asset_to_pb(record))
+
+    async def ListAssets(self, request: pb.ListAssetsRequest, context: Any) -> pb.ListAssetsResponse:
+        """What is kept."""
+        found = await self._application.assets.list(request.kind or None)
+        return pb.ListAssetsResponse(assets=[convert.asset_to_pb(item) for item in found])
+
+    async def GetAsset(self, request: pb.GetAssetRequest, context: Any) -> pb.GetAssetResponse:
+        """One asset, without its content."""
+        return pb.GetAssetResponse(
+            asset=convert.asset_to_pb(await self._application.assets.get(request.sha256))
+        )
+
+    async def GetAssetContent(
+        self, request: pb.GetAssetContentRequest, context: Any
+    ) -> AsyncIterator[pb.GetAssetContentResponse]:
+        """Its bytes, in parts."""
+        data = await self._application.assets.content(request.sha256)
+        for start in range(0, len(data), _PART_BYTES):
+            yield pb.GetAssetContentResponse(data=data[start : start + _PART_BYTES])
 
     async def GetSystem(self, request: pb.GetSystemRequest, context: Any) -> pb.GetSystemResponse:
         """Each service as it was found."""

@@ -38,6 +38,10 @@ RPC_OF_ROUTE = {
     "POST /v1/reference-sets/diff": "DiffReferenceSets",
     "GET /v1/prompt-sets": "ListPromptSets",
     "GET /v1/prompt-sets/{set_id}": "GetPromptSet",
+    "POST /v1/assets": "AddAsset",
+    "GET /v1/assets": "ListAssets",
+    "GET /v1/assets/{sha256}": "GetAsset",
+    "GET /v1/assets/{sha256}/content": "GetAssetContent",
     "GET /v1/system": "GetSystem",
 }
 WHY_NO_RPC = {
