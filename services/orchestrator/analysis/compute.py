@@ -4,9 +4,11 @@ Deterministic under the study's seed, and independent of the order of the output
 """
 
 from services.orchestrator.analysis import arms as arms_of
+from services.orchestrator.analysis import gate, guards
 from services.orchestrator.analysis.cheap import cheap_arms
 from services.orchestrator.analysis.contrasts import PRIMARY, SECONDARY, contrast_by
-from services.orchestrator.analysis.evidence import Evidence
+from services.orchestrator.analysis.evidence import ArmKind, Evidence
+from services.orchestrator.analysis.guards.context import GuardContext
 from services.orchestrator.analysis.instrument import Instrument
 from services.orchestrator.analysis.notes import notes_on
 from services.orchestrator.analysis.results import Analysis
@@ -31,6 +33,13 @@ def analyse(evidence: Evidence) -> Analysis:
     primary = contrast_by(instrument, *PRIMARY)
     contrasts = tuple(found for pair in SECONDARY if (found := contrast_by(instrument, *pair)) is not None)
     matrix = arms_of.matrix(instrument)
+    context = GuardContext(arms=arms, scale=scale, primary=primary, cheap=cheap)
+    outcomes = guards.evaluate(evidence, context)
+    verdict = None
+    if evidence.of_kind(ArmKind.TUNED):
+        verdict = gate.decide(
+            evidence.study["gate"], primary, contrasts, arms, scale, outcomes, matrix, evidence
+        )
     return Analysis(
         level=settings["confidence"],
         seed=evidence.study["seed"],
@@ -40,7 +49,9 @@ def analyse(evidence: Evidence) -> Analysis:
         scale=scale,
         arms=arms,
         contrasts=contrasts,
+        guards=outcomes,
         matrix=matrix,
+        verdict=verdict,
         uncontrolled=tuple(evidence.facts.get("uncontrolled", ())),
         not_run=dict(evidence.facts.get("not_run", {})),
         notes=notes_on(instrument, primary),
