@@ -562,3 +562,77 @@ class GetValuesEvaluationResponse(_message.Message):
     JOB_FIELD_NUMBER: _ClassVar[int]
     job: ValuesJob
     def __init__(self, job: _Optional[_Union[ValuesJob, _Mapping]] = ...) -> None: ...
+
+class CompareRunsRequest(_message.Message):
+    __slots__ = ("run_ids",)
+    RUN_IDS_FIELD_NUMBER: _ClassVar[int]
+    run_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, run_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class CompareRunsResponse(_message.Message):
+    __slots__ = ("comparison",)
+    COMPARISON_FIELD_NUMBER: _ClassVar[int]
+    comparison: _struct_pb2.Struct
+    def __init__(self, comparison: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+
+class CompareRunsHtmlRequest(_message.Message):
+    __slots__ = ("run_ids",)
+    RUN_IDS_FIELD_NUMBER: _ClassVar[int]
+    run_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, run_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class CompareRunsHtmlResponse(_message.Message):
+    __slots__ = ("html",)
+    HTML_FIELD_NUMBER: _ClassVar[int]
+    html: str
+    def __init__(self, html: _Optional[str] = ...) -> None: ...
+
+class FreezeRulerRequest(_message.Message):
+    __slots__ = ("run_id", "name")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    name: str
+    def __init__(self, run_id: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
+
+class Ruler(_message.Message):
+    __slots__ = ("sha256", "name", "size_bytes", "create_time", "run_id", "model", "encoder", "reference_set", "prompt_set", "topics", "inputs")
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    ENCODER_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_SET_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_SET_FIELD_NUMBER: _ClassVar[int]
+    TOPICS_FIELD_NUMBER: _ClassVar[int]
+    INPUTS_FIELD_NUMBER: _ClassVar[int]
+    sha256: str
+    name: str
+    size_bytes: int
+    create_time: _timestamp_pb2.Timestamp
+    run_id: str
+    model: str
+    encoder: str
+    reference_set: str
+    prompt_set: str
+    topics: _containers.RepeatedScalarFieldContainer[str]
+    inputs: int
+    def __init__(self, sha256: _Optional[str] = ..., name: _Optional[str] = ..., size_bytes: _Optional[int] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., run_id: _Optional[str] = ..., model: _Optional[str] = ..., encoder: _Optional[str] = ..., reference_set: _Optional[str] = ..., prompt_set: _Optional[str] = ..., topics: _Optional[_Iterable[str]] = ..., inputs: _Optional[int] = ...) -> None: ...
+
+class FreezeRulerResponse(_message.Message):
+    __slots__ = ("ruler",)
+    RULER_FIELD_NUMBER: _ClassVar[int]
+    ruler: Ruler
+    def __init__(self, ruler: _Optional[_Union[Ruler, _Mapping]] = ...) -> None: ...
+
+class ListRulersRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListRulersResponse(_message.Message):
+    __slots__ = ("rulers",)
+    RULERS_FIELD_NUMBER: _ClassVar[int]
+    rulers: _containers.RepeatedCompositeFieldContainer[Ruler]
+    def __init__(self, rulers: _Optional[_Iterable[_Union[Ruler, _Mapping]]] = ...) -> None: ...
