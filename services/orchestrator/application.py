@@ -23,6 +23,7 @@ from services.common.errors import (
 )
 from services.orchestrator import catalogue
 from services.orchestrator.assets import AssetLibrary
+from services.orchestrator.benchmarks import Benchmarks
 from services.orchestrator.catalogue import ShippedStudy
 from services.orchestrator.documents import parse_document
 from services.orchestrator.domain.prompts import PromptSet
@@ -40,6 +41,7 @@ from services.orchestrator.ports import (
 )
 from services.orchestrator.schemas import PromptSetDocument, ReferenceSetDocument
 from services.orchestrator.study import Study, resolve
+from services.orchestrator.values_training import ValuesTraining
 
 MAX_PAGE_SIZE = 200
 MAX_KEY_CHARACTERS = 255
@@ -85,6 +87,7 @@ class Application:
         probes: Sequence[Probe] = (),
         *,
         assets: AssetLibrary,
+        values: ValuesTraining,
         probe_timeout_s: float = 3.0,
     ) -> None:
         """Nothing is opened here; the store's schema must be in place before the first call."""
@@ -93,9 +96,11 @@ class Application:
         self._artifacts = artifacts
         self._probes = tuple(probes)
         self.assets = assets
+        self.values = values
         self._probe_timeout_s = probe_timeout_s
         self._closing = asyncio.Event()
         self.governance = Governance(store)
+        self.benchmarks = Benchmarks(self.report, artifacts, assets)
 
     def close(self) -> None:
         """End every watch, so that a server can drain."""

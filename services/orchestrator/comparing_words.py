@@ -64,11 +64,16 @@ def warnings(reports: Sequence[Report]) -> list[str]:
     if len(models) == 1 and len(sets) == 1:
         said.append("The runs have one model and one reference set: they differ in settings or seed alone.")
     said += _settings(reports)
+    if ruler_of(reports[0]):
+        said.append(
+            "The original principles and their reference texts are the ruler's, the same in every run: they"
+            " say nothing of a model. What a model does shows in the other arms and in its own principles."
+        )
     said += [
-        f"Run {one.run_id}: {line}"
+        f"Run {one.run_id} could not control everything; its report lists"
+        f" {len(one.analysis.uncontrolled)} points."
         for one in reports
-        if one.analysis
-        for line in one.analysis.uncontrolled[:1]
+        if one.analysis and one.analysis.uncontrolled
     ]
     if len({tuple(topic.id for topic in one.topics) for one in reports}) > 1:
         said.append(

@@ -11,6 +11,7 @@ from services.common.errors import InvalidInputError
 from services.common.pb.orchestrator.v1 import orchestrator_pb2 as pb
 from services.orchestrator.application import ServiceState
 from services.orchestrator.assets import AssetRecord
+from services.orchestrator.benchmarks import RulerRecord
 from services.orchestrator.catalogue import ShippedStudy
 from services.orchestrator.clients.parts import in_parts
 from services.orchestrator.domain.prompts import PromptSet
@@ -108,6 +109,24 @@ def asset_to_pb(record: AssetRecord) -> pb.Asset:
         name=record.name,
         size_bytes=record.size_bytes,
         create_time=timestamp(record.create_time),
+    )
+
+
+def ruler_to_pb(record: RulerRecord) -> pb.Ruler:
+    """A ruler in short."""
+    asset, facts = record.asset, record.facts
+    return pb.Ruler(
+        sha256=asset.sha256,
+        name=asset.name,
+        size_bytes=asset.size_bytes,
+        create_time=timestamp(asset.create_time),
+        run_id=facts.run_id,
+        model=facts.model,
+        encoder=facts.encoder,
+        reference_set=facts.reference_set_id,
+        prompt_set=facts.prompt_set_id,
+        topics=[topic.id for topic in facts.topics],
+        inputs=len(facts.inputs),
     )
 
 

@@ -11,7 +11,14 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic.json_schema import models_json_schema
 
 from services.common.errors import ErrorCode, NotReadyError
-from services.orchestrator.api import problems, routes_assets, routes_data, routes_runs
+from services.orchestrator.api import (
+    problems,
+    routes_assets,
+    routes_compare,
+    routes_data,
+    routes_rulers,
+    routes_runs,
+)
 from services.orchestrator.api.middleware import RequestMiddleware
 from services.orchestrator.api.models import Status
 from services.orchestrator.application import Application
@@ -65,6 +72,8 @@ def build_http_app(application: Application, is_serving: Callable[[], bool] = _a
     app.include_router(routes_data.router(application), prefix="/v1")
     app.include_router(routes_runs.router(application), prefix="/v1")
     app.include_router(routes_assets.router(application), prefix="/v1")
+    app.include_router(routes_compare.router(application), prefix="/v1")
+    app.include_router(routes_rulers.router(application), prefix="/v1")
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 

@@ -165,6 +165,28 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
         for start in range(0, len(data), _PART_BYTES):
             yield pb.GetAssetContentResponse(data=data[start : start + _PART_BYTES])
 
+    async def CompareRuns(self, request: pb.CompareRunsRequest, context: Any) -> pb.CompareRunsResponse:
+        """Runs side by side."""
+        found = await self._application.benchmarks.compare(list(request.run_ids))
+        return pb.CompareRunsResponse(comparison=convert.struct(found.model_dump(mode="json")))
+
+    async def CompareRunsHtml(
+        self, request: pb.CompareRunsHtmlRequest, context: Any
+    ) -> pb.CompareRunsHtmlResponse:
+        """The same as a page."""
+        page = await self._application.benchmarks.compare_html(list(request.run_ids))
+        return pb.CompareRunsHtmlResponse(html=page)
+
+    async def FreezeRuler(self, request: pb.FreezeRulerRequest, context: Any) -> pb.FreezeRulerResponse:
+        """Keep a run as a ruler."""
+        found = await self._application.benchmarks.freeze(request.run_id, request.name)
+        return pb.FreezeRulerResponse(ruler=convert.ruler_to_pb(found))
+
+    async def ListRulers(self, request: pb.ListRulersRequest, context: Any) -> pb.ListRulersResponse:
+        """The rulers that there are."""
+        found = await self._application.benchmarks.rulers()
+        return pb.ListRulersResponse(rulers=[convert.ruler_to_pb(one) for one in found])
+
     async def GetSystem(self, request: pb.GetSystemRequest, context: Any) -> pb.GetSystemResponse:
         """Each service as it was found."""
         found = await self._application.system()

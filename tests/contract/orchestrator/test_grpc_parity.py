@@ -42,6 +42,10 @@ RPC_OF_ROUTE = {
     "GET /v1/assets": "ListAssets",
     "GET /v1/assets/{sha256}": "GetAsset",
     "GET /v1/assets/{sha256}/content": "GetAssetContent",
+    "POST /v1/compare": "CompareRuns",
+    "POST /v1/compare.html": "CompareRunsHtml",
+    "POST /v1/rulers": "FreezeRuler",
+    "GET /v1/rulers": "ListRulers",
     "GET /v1/system": "GetSystem",
 }
 WHY_NO_RPC = {
