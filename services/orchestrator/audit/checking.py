@@ -178,11 +178,13 @@ def _kept(check: Check, read: _Read) -> None:
     if len(outputs) != len(read.evidence.outputs):
         check.faults.append("evidence/outputs.jsonl: an arm has two texts for one input and sample")
     arms = {arm.name for arm in read.evidence.arms}
+    paired = read.kept["original"].sample(0).keys() & read.kept["aligned"].sample(0).keys()
     drawn = {
         (arm, *place): text
         for arm, kept in read.kept.items()
         if arm in arms
         for place, text in kept.texts().items()
+        if place[:2] in paired
     }
     check.checked = len(outputs)
     for place in sorted(outputs.keys() | drawn.keys()):

@@ -103,7 +103,7 @@ def compare(
     for path in expected.keys() - found.keys():
         # An empty list or object computed where the report has entries is told by those entries.
         if not (
-            expected[path] in ([], {}) and any(other.startswith((f"{path}.", f"{path}[")) for other in found)
+            _is_empty(expected[path]) and any(other.startswith((f"{path}.", f"{path}[")) for other in found)
         ):
             result.differences.append(Difference(path, expected[path], MISSING))
     result.differences.sort(key=lambda difference: difference.path)
@@ -114,7 +114,7 @@ def _compare_leaf(
     result: Comparison, section: Section, path: str, computed: Any, reported: Any, tolerance: float
 ) -> None:
     section.compared += 1
-    both_empty = computed in ([], {}) and reported in ([], {})
+    both_empty = _is_empty(computed) and _is_empty(reported)
     if is_number(computed) and is_number(reported):
         section.numbers += 1
         gap = abs(computed - reported)
@@ -129,6 +129,10 @@ def _compare_leaf(
 def is_number(value: Any) -> bool:
     """An int or float; True and False are none."""
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_empty(value: Any) -> bool:
+    return isinstance(value, list | tuple | dict) and not value
 
 
 def _regex(pattern: str) -> re.Pattern[str]:

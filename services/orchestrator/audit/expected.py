@@ -1,10 +1,13 @@
 """Everything of report.json that a bundle lets anybody compute again, and the rules for what it does not."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 
 from services.orchestrator.analysis.compute import analyse
 from services.orchestrator.analysis.evidence import ArmKind, Evidence
+from services.orchestrator.analysis.values.space import value_space
 from services.orchestrator.audit.comparing import Rule
 from services.orchestrator.audit.keeping import Kept
 from services.orchestrator.audit.paper import paper_numbers
@@ -14,6 +17,7 @@ _SWAP = "the generator's swap proof: log-probabilities of canary texts, which ne
 _TRAINING = "told by the trainer"
 _TIME = "wall time"
 _IDENTITY = "identity of what was served and made: models, adapters, versions, hashes"
+_RULER = "measured with the rows of a ruler, which its sha256 names and which is no part of the bundle"
 _WORDS = "words about the run, no number of it"
 
 TAKEN: Final = (
@@ -33,11 +37,12 @@ TAKEN: Final = (
     Rule("base_model", _IDENTITY),
     Rule("encoder", _IDENTITY),
     Rule("evidence.uri", _IDENTITY),
-    Rule("provenance.**", _IDENTITY),
+    Rule("provenance.*", _IDENTITY),
+    Rule("provenance.versions.**", _IDENTITY),
+    Rule("ruler.**", _RULER),
     Rule("schema_version", _WORDS),
     Rule("warnings[]", _WORDS),
     Rule("warnings", _WORDS),
-    Rule("governance.**", _WORDS),
     Rule("governance", _WORDS),
 )
 
@@ -66,7 +71,11 @@ def expected_report(
         "name": study["name"],
         "reference_set": study["reference_set"]["id"],
         "study": dict(study),
-        "provenance": {"seeds": {"run": study["seed"]}},
+        "provenance": {
+            "seeds": {"run": study["seed"]},
+            "prompt_set": _version(study["prompt_set"]),
+            "reference_set": _version(study["reference_set"]),
+        },
         "counts": {arm: _counts(arm, kept) for arm in report.get("counts", {}) if arm in kept},
         **paper_numbers(evidence),
     }
@@ -76,8 +85,16 @@ def expected_report(
         entry["counts"] = kept[arm].counts(places) if arm in kept else None
     if report.get("evidence") is not None:
         found["evidence"] = {"sha256": evidence_sha256}
-    if report.get("analysis") is not None:
+    if report.get("governance") is not None:
+        told = study["reference_set"]
+        found["governance"] = {name: told[name] for name in report["governance"] if name in told}
+    if "analysis" in report:
         found["analysis"] = analyse(evidence).model_dump(mode="json")
+    if "values" in report:
+        space = value_space(evidence)
+        found["values"] = None if space is None else space.model_dump(mode="json")
+    if study.get("ruler") is None and "ruler" in report:
+        found["ruler"] = None
     return found
 
 
@@ -90,3 +107,10 @@ def _counts(arm: str, kept: Mapping[str, Kept]) -> dict[str, Any]:
             normalise(text) == normalise(originals[key]) for key, text in aligned.items() if key in originals
         )
     return found
+
+
+def _version(document: Mapping[str, Any]) -> dict[str, str]:
+    """Id, version and sha256 of a set: of its JSON with sorted keys and no spaces, in UTF-8."""
+    text = json.dumps(document, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    digest = hashlib.sha256(text.encode("utf-8")).hexdigest()
+    return {"id": document["id"], "version": document["version"], "sha256": digest}

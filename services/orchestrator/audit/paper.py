@@ -113,8 +113,7 @@ class _Paper:
             count += 1
         if not count:
             return [], []
-        settings = self.evidence.study["weights"]
-        weights = topic_weights(self.initial, settings["normalization"], settings["floor"])
+        weights = self.weights(self.initial, 0)
         means = self.means(self.before, self.part("validation"))
         series = [overall_mean(means)]
         found: list[dict[str, Any]] = [_iteration(0, {}, means, series[0], None)]
@@ -124,12 +123,25 @@ class _Paper:
             found.append(
                 _iteration(number, weights, means, series[-1], relative_improvement(series[-2], series[-1]))
             )
-            weights = topic_weights(means, settings["normalization"], settings["floor"])
+            weights = self.weights(means, number)
         return found, series
 
-    def topics(self, best: int | None) -> list[dict[str, Any]]:
+    def weights(self, means: Mapping[str, float], iteration: int) -> dict[str, float]:
+        """Loss weights from topic means; with the study's share of the recorded distance in value space."""
         settings = self.evidence.study["weights"]
-        weights = topic_weights(self.initial, settings["normalization"], settings["floor"])
+        weights = topic_weights(means, settings["normalization"], settings["floor"])
+        share = float((self.evidence.study.get("values") or {}).get("weight", 0))
+        if not share:
+            return weights
+        recorded = self.evidence.probes["values"]["weighings"]
+        distances = next(entry["distances"] for entry in recorded if entry["iteration"] == iteration)
+        by_value = topic_weights(
+            {topic: distances[topic] for topic in means}, settings["normalization"], settings["floor"]
+        )
+        return {topic: (1 - share) * weight + share * by_value[topic] for topic, weight in weights.items()}
+
+    def topics(self, best: int | None) -> list[dict[str, Any]]:
+        weights = self.weights(self.initial, 0)
         ranks = {topic: place for place, topic in enumerate(rank_topics(self.initial), 1)}
         figures: dict[str, Mapping[str, float]] = {"before": self.initial}
         if best:
