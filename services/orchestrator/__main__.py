@@ -33,6 +33,7 @@ from services.orchestrator.loop.runner import LoopConfig, LoopRunner
 from services.orchestrator.settings import OrchestratorSettings
 from services.orchestrator.store.sql import SqlRunStore
 from services.orchestrator.study import Study
+from services.orchestrator.values_training import ValuesTraining
 
 log = structlog.get_logger(__name__)
 
@@ -99,7 +100,11 @@ async def serve(settings: OrchestratorSettings) -> None:
     if second := channels.get("second_embedder"):
         target = settings.second_embedder_target
         probes.append(GrpcProbe("second_embedder", target, second, describe_embedder))
-    application = Application(store, runner, artifacts, probes, assets=AssetLibrary(store.assets, artifacts))
+    assets = AssetLibrary(store.assets, artifacts)
+    values = ValuesTraining(
+        GrpcEmbedder(channels["embedder"], patience), GrpcGenerator(channels["generator"], patience), assets
+    )
+    application = Application(store, runner, artifacts, probes, assets=assets, values=values)
     health = Health((SERVICE_NAME,))
     await health.set_serving(False)
     server, port = await start_server(
@@ -137,6 +142,7 @@ async def serve(settings: OrchestratorSettings) -> None:
         await health.set_serving(False)
         application.close()
         http.should_exit = True
+        await values.aclose()
         # Runs stop where they are and go on at the next start; callers get their time.
         await runner.shutdown()
         await server.stop(settings.drain_timeout_s)

@@ -52,12 +52,16 @@ _TEXTS_A_CALL = 256
 _REPLIES_A_CALL = 20
 
 
+DEFAULT_HELD_OUT = 0.25
+DEFAULT_LIMIT = 300
+
+
 @dataclass(frozen=True, slots=True)
 class HeadOptions:
     """How a head is trained. ``held_out``: share of the rows, whole prompts; ``text``: what is embedded."""
 
     seed: int = 0
-    held_out: float = 0.25
+    held_out: float = DEFAULT_HELD_OUT
     text: TextPart = "reply"
 
 
@@ -66,7 +70,7 @@ class JudgeOptions:
     """How a judge is measured: on at most ``limit`` dialogues, drawn by ``seed``."""
 
     seed: int = 0
-    limit: int = 300
+    limit: int = DEFAULT_LIMIT
     calibrate: bool = True
 
 
@@ -306,6 +310,16 @@ class ValuesTraining:
             "data_sha256": data_sha256,
             "seed": options.seed,
         }
+
+
+def text_part(text: str) -> TextPart:
+    """Either of the two, "" being "reply"; InvalidInputError for anything else."""
+    match text:
+        case "" | "reply":
+            return "reply"
+        case "dialogue":
+            return "dialogue"
+    raise InvalidInputError(f"text must be 'reply' or 'dialogue', not {text[:40]!r}")
 
 
 def _finished(job: ValuesJob, sha256: str, head: Head) -> ValuesJob:

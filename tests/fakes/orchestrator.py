@@ -12,7 +12,9 @@ from services.orchestrator.application import Application
 from services.orchestrator.assets import AssetLibrary
 from services.orchestrator.ports import Probe
 from services.orchestrator.store import SqlRunStore
+from services.orchestrator.values_training import ValuesTraining
 from tests.fakes.fake_queue import FakeQueue
+from tests.fakes.value_services import WordEmbedder, WordJudge
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,10 @@ def world(folder: Path, probes: Sequence[Probe] = (), probe_timeout_s: float = 3
     queue = FakeQueue(store)
     artifacts = ArtifactStore(str(folder / "artifacts"))
     assets = AssetLibrary(store.assets, artifacts)
-    application = Application(store, queue, artifacts, probes, assets=assets, probe_timeout_s=probe_timeout_s)
+    values = ValuesTraining(WordEmbedder(), WordJudge(), assets)
+    application = Application(
+        store, queue, artifacts, probes, assets=assets, values=values, probe_timeout_s=probe_timeout_s
+    )
     yield World(application, store, queue, artifacts, database_url)
     application.close()
     store.close()

@@ -20,6 +20,7 @@ from services.orchestrator.governance import review_warnings
 from services.orchestrator.ports import CompletionRecord, EventRecord, RunRecord, RunStatus
 from services.orchestrator.store.jsontext import finite
 from services.orchestrator.study import prompt_set_digest
+from services.orchestrator.values_training import ValuesJob
 
 _STATUS = {
     RunStatus.QUEUED: pb.RUN_STATUS_QUEUED,
@@ -127,6 +128,27 @@ def ruler_to_pb(record: RulerRecord) -> pb.Ruler:
         prompt_set=facts.prompt_set_id,
         topics=[topic.id for topic in facts.topics],
         inputs=len(facts.inputs),
+    )
+
+
+def values_job_to_pb(job: ValuesJob) -> pb.ValuesJob:
+    """The training of a head, or the measuring of a judge."""
+    return pb.ValuesJob(
+        id=job.id,
+        kind=job.kind,
+        name=job.name,
+        state=job.state,
+        stage=job.stage,
+        done=job.done,
+        total=job.total,
+        error_code=job.error_code,
+        error_message=job.error_message,
+        sha256=job.sha256,
+        evaluator=job.evaluator,
+        fingerprint=job.fingerprint,
+        labels=None if job.labels is None else struct(job.labels.model_dump(mode="json")),
+        agreement=[struct(item.model_dump(mode="json")) for item in job.agreement],
+        facts=struct(job.facts),
     )
 
 

@@ -18,6 +18,7 @@ from services.orchestrator.api import (
     routes_data,
     routes_rulers,
     routes_runs,
+    routes_values,
 )
 from services.orchestrator.api.middleware import RequestMiddleware
 from services.orchestrator.api.models import Status
@@ -25,6 +26,7 @@ from services.orchestrator.application import Application
 from services.orchestrator.assets import MAX_ASSET_BYTES
 from services.orchestrator.schemas import ReferenceSetDocument
 from services.orchestrator.study import Study
+from services.orchestrator.values_training import MAX_LABEL_BYTES
 
 log = structlog.get_logger(__name__)
 
@@ -34,6 +36,12 @@ Measures whose values a language model speaks with, and moves them while the mod
 Errors are RFC 9457 problem documents with a `code` of a closed table. Every answer carries
 `X-Request-Id`; send your own to find it in the logs.
 """
+
+_LARGER_BODIES = {
+    f"/v1{routes_assets.PATH}": MAX_ASSET_BYTES,
+    f"/v1{routes_values.HEADS_PATH}": MAX_LABEL_BYTES,
+    f"/v1{routes_values.EVALUATIONS_PATH}": MAX_LABEL_BYTES,
+}
 
 
 def _always() -> bool:
@@ -58,6 +66,7 @@ def build_http_app(application: Application, is_serving: Callable[[], bool] = _a
             {"name": "studies", "description": "Check studies, and those that are shipped."},
             {"name": "data", "description": "Packaged reference sets and prompt sets."},
             {"name": "assets", "description": "Files that studies name by their sha256."},
+            {"name": "values", "description": "The ten basic values, and evaluators of them."},
             {"name": "system", "description": "The services, probes and metrics."},
         ],
         redirect_slashes=False,
@@ -66,7 +75,7 @@ def build_http_app(application: Application, is_serving: Callable[[], bool] = _a
         redoc_url=None,
     )
     problems.install(app)
-    app.add_middleware(RequestMiddleware, larger_bodies={f"/v1{routes_assets.PATH}": MAX_ASSET_BYTES})
+    app.add_middleware(RequestMiddleware, larger_bodies=_LARGER_BODIES)
     app.include_router(_probes(application, is_serving))
     # Packaged studies first: their paths are more exact than the ones with an id in them.
     app.include_router(routes_data.router(application), prefix="/v1")
@@ -74,6 +83,7 @@ def build_http_app(application: Application, is_serving: Callable[[], bool] = _a
     app.include_router(routes_assets.router(application), prefix="/v1")
     app.include_router(routes_compare.router(application), prefix="/v1")
     app.include_router(routes_rulers.router(application), prefix="/v1")
+    app.include_router(routes_values.router(application), prefix="/v1")
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 

@@ -8,8 +8,17 @@ from services.common.pb.orchestrator.v1 import orchestrator_pb2 as pb
 from services.common.pb.orchestrator.v1 import orchestrator_pb2_grpc as pb_grpc
 from services.orchestrator.api import convert
 from services.orchestrator.api.bodies import json_or_yaml
+from services.orchestrator.api.routes_values import values_data
 from services.orchestrator.application import Application
 from services.orchestrator.assets import MAX_ASSET_BYTES
+from services.orchestrator.values_training import (
+    DEFAULT_HELD_OUT,
+    DEFAULT_LIMIT,
+    MAX_LABEL_BYTES,
+    HeadOptions,
+    JudgeOptions,
+    text_part,
+)
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["OrchestratorService"].full_name
 _DEFAULT_PAGE_SIZE = 50
@@ -187,7 +196,52 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
         found = await self._application.benchmarks.rulers()
         return pb.ListRulersResponse(rulers=[convert.ruler_to_pb(one) for one in found])
 
+    async def GetValues(self, request: pb.GetValuesRequest, context: Any) -> pb.GetValuesResponse:
+        """The ten values and the questions about them."""
+        return pb.GetValuesResponse(values=convert.struct(values_data()))
+
+    async def TrainValuesHead(
+        self, requests: AsyncIterator[pb.TrainValuesHeadRequest], context: Any
+    ) -> pb.TrainValuesHeadResponse:
+        """Begin to train a head."""
+        first, data = await _upload(requests, pb.TrainValuesHeadRequest())
+        options = HeadOptions(first.seed, first.held_out or DEFAULT_HELD_OUT, text_part(first.text))
+        job = await self._application.values.train(data, first.name or "head", options)
+        return pb.TrainValuesHeadResponse(job=convert.values_job_to_pb(job))
+
+    async def GetValuesHead(self, request: pb.GetValuesHeadRequest, context: Any) -> pb.GetValuesHeadResponse:
+        """How far a head is."""
+        job = await self._application.values.get("head", request.id)
+        return pb.GetValuesHeadResponse(job=convert.values_job_to_pb(job))
+
+    async def EvaluateValuesJudge(
+        self, requests: AsyncIterator[pb.EvaluateValuesJudgeRequest], context: Any
+    ) -> pb.EvaluateValuesJudgeResponse:
+        """Begin to measure the judge."""
+        first, data = await _upload(requests, pb.EvaluateValuesJudgeRequest())
+        options = JudgeOptions(first.seed, first.limit or DEFAULT_LIMIT, not first.uncalibrated)
+        job = await self._application.values.evaluate(data, first.name or "judge", options)
+        return pb.EvaluateValuesJudgeResponse(job=convert.values_job_to_pb(job))
+
+    async def GetValuesEvaluation(
+        self, request: pb.GetValuesEvaluationRequest, context: Any
+    ) -> pb.GetValuesEvaluationResponse:
+        """How far that is."""
+        job = await self._application.values.get("judge", request.id)
+        return pb.GetValuesEvaluationResponse(job=convert.values_job_to_pb(job))
+
     async def GetSystem(self, request: pb.GetSystemRequest, context: Any) -> pb.GetSystemResponse:
         """Each service as it was found."""
         found = await self._application.system()
         return pb.GetSystemResponse(services=[convert.service_to_pb(state) for state in found])
+
+
+async def _upload(requests: AsyncIterator[Any], none: Any) -> tuple[Any, bytes]:
+    """The first message, which has the options (``none`` if there is no message), and the whole file."""
+    first, data = None, bytearray()
+    async for part in requests:
+        first = part if first is None else first
+        data += part.data
+        if len(data) > MAX_LABEL_BYTES:
+            raise InvalidInputError(f"the file has more than {MAX_LABEL_BYTES} bytes")
+    return none if first is None else first, bytes(data)

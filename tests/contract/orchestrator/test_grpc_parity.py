@@ -46,6 +46,11 @@ RPC_OF_ROUTE = {
     "POST /v1/compare.html": "CompareRunsHtml",
     "POST /v1/rulers": "FreezeRuler",
     "GET /v1/rulers": "ListRulers",
+    "GET /v1/values": "GetValues",
+    "POST /v1/values/heads": "TrainValuesHead",
+    "GET /v1/values/heads/{head_id}": "GetValuesHead",
+    "POST /v1/values/evaluations": "EvaluateValuesJudge",
+    "GET /v1/values/evaluations/{evaluation_id}": "GetValuesEvaluation",
     "GET /v1/system": "GetSystem",
 }
 WHY_NO_RPC = {
