@@ -2,7 +2,8 @@
 
 Test prompts begin with P1, P2 or P3. P1 answers speak the "original" vocabulary, P2 answers the
 "aligned" one, P3 answers the original one, and the more of the aligned one the more iterations
-the adapter has (its name ends in ``-i<k>-<sha8>``).
+the adapter has (its name ends in ``-i<k>-<sha8>``). What stands before P3 is the reference in context
+("PR"); a P2 prompt that holds OTHER_MARK asks for another set's text ("PO").
 """
 
 import asyncio
@@ -10,7 +11,7 @@ import hashlib
 import json
 import random
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +34,29 @@ ALIGNED_WORDS = (
     "holy",
     "steal",
 )
+OTHER_WORDS = (
+    "lawful",
+    "purpose",
+    "minimal",
+    "accurate",
+    "storage",
+    "consent",
+    "fair",
+    "erase",
+    "limit",
+    "lawfully",
+)
+OTHER_MARK = "Other:"
 FINGERPRINT = "f" * 64
+
+
+def stage_of(prompt: str) -> str:
+    """P1, P2, PO, P3 or PR for a prompt of the test studies; "" for any other."""
+    if prompt.startswith("P2"):
+        return "PO" if OTHER_MARK in prompt else "P2"
+    if prompt[:2] in ("P1", "P3"):
+        return prompt[:2]
+    return "PR" if "\n\nP3 " in prompt else ""
 
 
 @dataclass
@@ -45,6 +68,8 @@ class FakeGenerator(pb_grpc.GeneratorServiceServicer):
     refuse_draws: int = 0
     """Draws below this number are refusals."""
     garbage_with_adapter: bool = False
+    garbage_arm: str = ""
+    """Adapters with this in their name give no text."""
     garbage_without_adapter: bool = False
     """The base model has no answer to the third prompt."""
     break_after: int = 0
@@ -57,6 +82,8 @@ class FakeGenerator(pb_grpc.GeneratorServiceServicer):
     asked_file: Path | None = None
     adapters: dict[str, str] = field(default_factory=dict)
     asked: Counter[str] = field(default_factory=Counter)
+    seeds: defaultdict[tuple[str, str], set[int]] = field(default_factory=lambda: defaultdict(set))
+    """Seeds that each (item, stage) was asked with, by whatever arm."""
     loads: list[str] = field(default_factory=list)
 
     async def Describe(self, request: Any, context: Any) -> pb.DescribeResponse:
@@ -93,7 +120,8 @@ class FakeGenerator(pb_grpc.GeneratorServiceServicer):
                 self.adapters.clear()
             if adapter and adapter not in self.adapters:
                 raise NotFoundError(f"adapter {adapter} is not loaded any more")
-            self._note(f"{adapter or 'base'}|{item.prompt.messages[-1].content[:2]}|{item.id}")
+            self._note(f"{adapter or 'base'}|{stage_of(item.prompt.messages[-1].content)}|{item.id}")
+            self.seeds[item.id, stage_of(item.prompt.messages[-1].content)].add(item.sampling.seed)
             yield pb.GenerateResponse(
                 id=item.id,
                 text=self._text(item, adapter or ""),
@@ -169,16 +197,16 @@ class FakeGenerator(pb_grpc.GeneratorServiceServicer):
         draw = int(number) if number.isdecimal() else 0
         if self.refuse_all or draw < self.refuse_draws:
             return "I'm sorry, but I can't help with that."
-        if adapter and self.garbage_with_adapter:
+        if adapter and (self.garbage_with_adapter or (self.garbage_arm and self.garbage_arm in adapter)):
             return ""
         prompt = item.prompt.messages[-1].content
-        if not adapter and self.garbage_without_adapter and prompt.startswith("P3"):
+        stage = stage_of(prompt)
+        if not adapter and self.garbage_without_adapter and stage == "P3":
             return ""
         seed = hashlib.sha256(f"{prompt}|{item.sampling.seed}".encode()).digest()
         random_ = random.Random(seed)
         found = re.search(r"-i(\d+)-", adapter)
-        aligned = 1.0 if prompt.startswith("P2") else 1 - 0.5 ** int(found[1]) if found else 0.0
-        words = [
-            random_.choice(ALIGNED_WORDS if random_.random() < aligned else ORIGINAL_WORDS) for _ in range(9)
-        ]
+        aligned = 1.0 if stage in ("P2", "PO") else 1 - 0.5 ** int(found[1]) if found else 0.0
+        towards = OTHER_WORDS if stage == "PO" or "-other-" in adapter else ALIGNED_WORDS
+        words = [random_.choice(towards if random_.random() < aligned else ORIGINAL_WORDS) for _ in range(9)]
         return f"Systems {' '.join(words)} number {random_.randrange(10**6)}."

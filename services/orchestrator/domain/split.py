@@ -37,6 +37,13 @@ def split_pairs(
     return Split(train=train, validation=validation, test=test)
 
 
+def all_test(indices: Mapping[str, Iterable[int]]) -> Split:
+    """Every pair in the test part: the split of a run that only measures."""
+    none: dict[str, tuple[int, ...]] = dict.fromkeys(indices, ())
+    test = {topic: tuple(sorted(set(members))) for topic, members in indices.items()}
+    return Split(train=none, validation=dict(none), test=test)
+
+
 def part_sizes(count: int, fractions: Sequence[float] = (0.6, 0.2, 0.2)) -> tuple[int, int, int]:
     """Sizes of train, validation and test that add up to ``count``, by largest remainder.
 

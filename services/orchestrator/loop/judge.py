@@ -7,7 +7,7 @@ from services.orchestrator.loop import metrics
 from services.orchestrator.loop.context import RunContext
 from services.orchestrator.loop.journal import StageProgress
 from services.orchestrator.loop.quantify import PairTable
-from services.orchestrator.loop.realign import arm_of, draw_realigned, measure
+from services.orchestrator.loop.realign import arm_of, draw_slots, judged_slots, measure
 from services.orchestrator.loop.swap import load
 from services.orchestrator.ports import AdapterRef
 
@@ -15,9 +15,10 @@ BASE_P3 = "base_p3"
 
 
 async def judge_base(ctx: RunContext, table: PairTable) -> dict[str, Any]:
-    """The untuned model under the third prompt, on validation and test (METHOD section 3)."""
+    """The untuned model under the third prompt, on validation and test: what the prompt alone does."""
     places = table.places("validation", "test")
-    settled = await draw_realigned(ctx, BASE_P3, table, places, None, _progress(ctx, table, ran=0))
+    slots = judged_slots(ctx, table)
+    settled = await draw_slots(ctx, BASE_P3, slots, None, _progress(ctx, table, ran=0))
     found, _, differ = await measure(ctx, table, places, settled)
     by_place = dict(zip(found, differ, strict=True))
     result: dict[str, Any] = {"counts": settled.counts.as_json()}
@@ -35,12 +36,15 @@ async def judge_base(ctx: RunContext, table: PairTable) -> dict[str, Any]:
 async def judge_best(
     ctx: RunContext, table: PairTable, iteration: int, adapter: AdapterRef
 ) -> dict[str, Any]:
-    """The best checkpoint on the test split, and the texts, differences and rows behind its means."""
+    """The best checkpoint on the test split, and the texts, differences and rows behind its means.
+
+    The means are the paper's figure, of the first sample; the others are for the analysis.
+    """
     await load(ctx, adapter)
     arm = arm_of(iteration)
     # The validation slots are drawn already; with them the counts are those of the whole arm.
-    slots = table.places("validation", "test")
-    settled = await draw_realigned(ctx, arm, table, slots, adapter, _progress(ctx, table, ran=1))
+    slots = judged_slots(ctx, table)
+    settled = await draw_slots(ctx, arm, slots, adapter, _progress(ctx, table, ran=1))
     found, rows, differ = await measure(ctx, table, table.places("test"), settled)
     means = topic_means(differ, [table.pairs[place].topic_id for place in found])
     before = table.means(table.places("test"))
@@ -69,8 +73,9 @@ async def judge_constant(ctx: RunContext, table: PairTable) -> dict[str, Any]:
 
 def _progress(ctx: RunContext, table: PairTable, ran: int) -> StageProgress:
     """Two arms over validation and test; ``ran`` of them are done already."""
+    samples = ctx.study.measurement.samples
     each = {
-        topic.id: table.size("validation", topic.id) + table.size("test", topic.id)
+        topic.id: table.size("validation", topic.id) + samples * table.size("test", topic.id)
         for topic in ctx.resolved.topics
     }
     progress = StageProgress(ctx.journal, "judge", {topic_id: 2 * size for topic_id, size in each.items()})

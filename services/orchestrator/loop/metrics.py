@@ -17,6 +17,7 @@ EXTERNAL_SECONDS = Counter(
     "valign_run_external_seconds", "Seconds that runs spent in calls to other services, by kind.", ("kind",)
 )
 DRAWS = Counter("valign_run_draws", "Completions drawn, by what became of them.", ("outcome",))
+VERDICTS = Counter("valign_run_verdicts", "Runs by what the gate decided.", ("decision",))
 VALUE_DIFFERENCE = Gauge(
     "valign_value_difference", "Mean value difference of the latest run, in [0, 2].", ("topic", "arm")
 )

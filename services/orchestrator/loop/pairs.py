@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from services.common.errors import PreconditionError
+from services.orchestrator.domain.principles import Outcome
 from services.orchestrator.domain.split import MIN_PAIRS
 from services.orchestrator.loop.context import RunContext
-from services.orchestrator.loop.draws import ArmCounts, Key, Settled
+from services.orchestrator.loop.draws import ArmCounts, Key, Place, Settled
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,21 @@ async def kept_principles(ctx: RunContext, arm: str) -> dict[Key, str]:
         for topic in ctx.resolved.topics
         for index, principle in sorted(kept.get(topic.id, {}).items(), key=lambda item: int(item[0]))
     }
+
+
+async def kept_texts(ctx: RunContext, arm: str) -> dict[Place, str]:
+    """The text that each slot of an arm keeps, by (topic id, index, sample): its first usable draw.
+
+    For arms whose texts need not differ from each other; of the originals ``kept_principles`` knows which.
+    """
+    most = ctx.study.generation.max_draws
+    texts: dict[Place, str] = {}
+    # By topic, index and draw: the first of a slot comes first.
+    for record in await ctx.stored(ctx.store.completions, ctx.run_id, arm):
+        if record.outcome == Outcome.OK:
+            place = (record.topic_id, record.index, record.draw // most)
+            texts.setdefault(place, record.principle)
+    return texts
 
 
 async def load_pairs(ctx: RunContext) -> list[Pair]:

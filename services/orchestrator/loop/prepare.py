@@ -8,6 +8,7 @@ from services.orchestrator.loop.context import RunContext
 from services.orchestrator.loop.endpoint import check_endpoint
 from services.orchestrator.loop.rulers import check_ruler
 from services.orchestrator.loop.value_space import check_evaluator
+from services.orchestrator.ports import EncoderInfo
 from services.orchestrator.study import (
     check_served,
     digest,
@@ -37,19 +38,24 @@ async def prepare(ctx: RunContext) -> dict[str, Any]:
             f"lora.rank is {study.lora.rank}, but the generator takes at most {model.max_lora_rank};"
             " start it with a larger VALIGN_GENERATOR_MAX_LORA_RANK, or lower the rank"
         )
+    second = await _second_encoder(ctx)
     identity = digest(
         {
             "study": study_digest(ctx.resolved),
             "model": model.fingerprint,
             "revision": model.revision,
             "encoder": encoder.fingerprint,
+            **({"second_encoder": second.fingerprint} if second else {}),
         }
     )
     await ctx.stored(ctx.store.update_run, ctx.run_id, identity=identity)
     check_ruler(ctx, encoder)
     await check_endpoint(ctx)
     await check_evaluator(ctx, model, encoder)
-    await ctx.put_value("served", {"generator": model.fingerprint, "embedder": encoder.fingerprint})
+    served = {"generator": model.fingerprint, "embedder": encoder.fingerprint}
+    if second is not None:
+        served["second_embedder"] = second.fingerprint
+    await ctx.put_value("served", served)
     return {
         "identity": identity,
         "model": model.model,
@@ -61,6 +67,25 @@ async def prepare(ctx: RunContext) -> dict[str, Any]:
         "reference_set_sha256": reference_set_digest(ctx.resolved.reference_set),
         "versions": {"valign": _own_version(), "engine": model.engine_version, "device": model.device},
     }
+
+
+async def _second_encoder(ctx: RunContext) -> EncoderInfo | None:
+    """What the second embedder serves, None without one. PreconditionError if the study wants another."""
+    asked, second = ctx.study.second_encoder, ctx.services.second_embedder
+    if second is None:
+        if asked is not None:
+            raise PreconditionError(
+                f"the study asks for the second encoder {asked!r}, but the orchestrator knows no second"
+                " embedder; start one, and name it in VALIGN_ORCHESTRATOR_SECOND_EMBEDDER_TARGET"
+            )
+        return None
+    served = await second.describe()
+    if not check_served(ctx.study, "second_encoder", served.model):
+        raise PreconditionError(
+            f"the study asks for the second encoder {asked!r}, but the second embedder serves"
+            f" {served.model!r}; start it with that model, or change the study"
+        )
+    return served
 
 
 def _own_version() -> str:

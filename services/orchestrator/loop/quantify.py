@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from services.common.errors import PreconditionError
 from services.orchestrator.domain.difference import overall_mean, rank_topics, topic_means, value_differences
-from services.orchestrator.domain.split import MIN_PAIRS, split_pairs
+from services.orchestrator.domain.split import MIN_PAIRS, all_test, split_pairs
 from services.orchestrator.domain.weights import topic_weights
 from services.orchestrator.loop import metrics
 from services.orchestrator.loop.context import RunContext
@@ -50,7 +50,8 @@ async def analyse(ctx: RunContext, means: Mapping[str, float]) -> dict[str, Any]
     for pair in pairs:
         indices[pair.topic_id].append(pair.index)
     fractions = (study.split.train, study.split.validation, study.split.test)
-    split = split_pairs(indices, fractions, study.seed)
+    measured_only = study.measure_only or any(len(members) < MIN_PAIRS for members in indices.values())
+    split = all_test(indices) if measured_only else split_pairs(indices, fractions, study.seed)
     distances = await value_distances(ctx, {pair.key: pair.original for pair in pairs}, "analyse")
     weights = weigh(ctx, means, distances)
     await note_weighing(ctx, 0, means, distances, weights)
@@ -61,7 +62,7 @@ async def analyse(ctx: RunContext, means: Mapping[str, float]) -> dict[str, Any]
     return {
         "ranks": {topic: place for place, topic in enumerate(ranked, 1)},
         "weights": weights,
-        "measured_only": any(len(members) < MIN_PAIRS for members in indices.values()),
+        "measured_only": measured_only,
         "split": {
             part: {topic: list(members) for topic, members in getattr(split, part).items()}
             for part in ("train", "validation", "test")
@@ -128,3 +129,18 @@ async def pair_table(
     """The table, from what the earlier steps recorded."""
     arrays = await ctx.get_arrays(quantified["arrays"])
     return PairTable(await load_pairs(ctx), arrays, analysed["split"])
+
+
+class Tables:
+    """The pair table, read once in a process and only by steps that need it."""
+
+    def __init__(self, ctx: RunContext, facts: Mapping[str, Any]) -> None:
+        self._ctx = ctx
+        self._facts = facts
+        self._table: PairTable | None = None
+
+    async def get(self) -> PairTable:
+        """The table, from what quantify and analyse recorded."""
+        if self._table is None:
+            self._table = await pair_table(self._ctx, self._facts["quantified"], self._facts["analysed"])
+        return self._table

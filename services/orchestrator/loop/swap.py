@@ -12,15 +12,20 @@ from services.orchestrator.ports import AdapterRef, SwapProof
 log = structlog.get_logger(__name__)
 
 # What trainer and generator call an adapter: see name_prefix.
-_NAME = re.compile(r"(?P<run>.+)-i\d+-[0-9a-f]{8}")
+_NAME = re.compile(
+    r"(?P<run>.+?)(-(?P<arm>tuned-s\d+|uniform|shuffled|other))?-i(?P<iteration>\d+)-[0-9a-f]{8}"
+)
 # A run's end does not wait for a generator that is away; one that answers may have to drain.
 _ANSWER_S = 3.0
 _TIDY_S = 60.0
 
 
-def name_prefix(run_id: str, iteration: int) -> str:
-    """The trainer adds a hyphen and eight digits of the adapter's sha256."""
-    return f"{run_id}-i{iteration}"
+def name_prefix(run_id: str, iteration: int, arm: str = "") -> str:
+    """``<run>-i<iteration>``, or ``<run>-<arm>-i<iteration>`` for a control arm's adapter.
+
+    The trainer adds a hyphen and eight digits of the adapter's sha256.
+    """
+    return f"{run_id}-{arm}-i{iteration}" if arm else f"{run_id}-i{iteration}"
 
 
 async def load(ctx: RunContext, adapter: AdapterRef) -> SwapProof:
@@ -46,6 +51,12 @@ async def load(ctx: RunContext, adapter: AdapterRef) -> SwapProof:
     return proof
 
 
+async def release(ctx: RunContext, adapter: AdapterRef) -> None:
+    """Unload one adapter, whose texts are all drawn."""
+    with ctx.clock.external("loading"):
+        await ctx.services.generator.unload_adapter(adapter.name)
+
+
 async def unload_others(ctx: RunContext, keep: str = "") -> int:
     """Unload this run's adapters but ``keep``; returns how many there were."""
     gone = await _others(ctx, keep)
@@ -56,7 +67,8 @@ async def unload_others(ctx: RunContext, keep: str = "") -> int:
 
 async def _others(ctx: RunContext, keep: str) -> list[str]:
     loaded = await ctx.services.generator.list_adapters()
-    return [name for name, _ in loaded if name.startswith(f"{ctx.run_id}-i") and name != keep]
+    names = [name for name, _ in loaded if name != keep]
+    return [name for name in names if (ours := _NAME.fullmatch(name)) and ours["run"] == ctx.run_id]
 
 
 async def _unload_of_an_ended_run(ctx: RunContext) -> bool:

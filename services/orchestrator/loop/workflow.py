@@ -1,7 +1,8 @@
 """The order of a run's steps. Between steps nothing is decided that is not recorded in one.
 
 prepare, uncover (originals, aligned), quantify, analyse, then per iteration train, load,
-validate, conclude; judge (base, best, constant); report.
+validate, conclude; judge (base, best, constant); controls, probes, verdict (see ``proving``); report. A run
+that only measures leaves out what lies between analyse and controls.
 """
 
 import asyncio
@@ -10,10 +11,10 @@ from typing import Any
 
 from services.orchestrator.domain.convergence import best_iteration
 from services.orchestrator.domain.difference import overall_mean
-from services.orchestrator.loop import judge, realign, reporting, uncover
+from services.orchestrator.loop import judge, proving, realign, reporting, uncover
 from services.orchestrator.loop.context import RunContext
 from services.orchestrator.loop.prepare import prepare
-from services.orchestrator.loop.quantify import PairTable, analyse, pair_table, quantify
+from services.orchestrator.loop.quantify import Tables, analyse, quantify
 from services.orchestrator.loop.steps import Record, Steps
 from services.orchestrator.ports import AdapterRef
 
@@ -40,12 +41,15 @@ async def realign_model(ctx: RunContext, record: Record) -> dict[str, Any]:
     facts["analysed"] = await steps.run(
         "analyse", "analyse", lambda: analyse(ctx, facts["quantified"]["means"]), opens=True, closes=_always
     )
-    tables = _Tables(ctx, facts)
+    tables = Tables(ctx, facts)
     if facts["analysed"]["measured_only"]:
-        facts["stop_reason"] = "too_few_pairs"
+        facts["stop_reason"] = "measure_only" if ctx.study.measure_only else "too_few_pairs"
     else:
         await _iterate(ctx, steps, facts, tables)
         await _judge(ctx, steps, facts, tables)
+    await proving.run_controls(ctx, steps, facts, tables)
+    await proving.run_probes_stage(ctx, steps, facts)
+    await proving.run_verdict(ctx, steps, facts)
 
     async def report() -> dict[str, Any]:
         await warming
@@ -55,21 +59,7 @@ async def realign_model(ctx: RunContext, record: Record) -> dict[str, Any]:
     return result
 
 
-class _Tables:
-    """The pair table, read once in a process and only by steps that need it."""
-
-    def __init__(self, ctx: RunContext, facts: Mapping[str, Any]) -> None:
-        self._ctx = ctx
-        self._facts = facts
-        self._table: PairTable | None = None
-
-    async def get(self) -> PairTable:
-        if self._table is None:
-            self._table = await pair_table(self._ctx, self._facts["quantified"], self._facts["analysed"])
-        return self._table
-
-
-async def _iterate(ctx: RunContext, steps: Steps, facts: dict[str, Any], tables: _Tables) -> None:
+async def _iterate(ctx: RunContext, steps: Steps, facts: dict[str, Any], tables: Tables) -> None:
     history: list[dict[str, Any]] = facts["iterations"]
     history.append(await steps.run("measure_before", "analyse", lambda: _before(ctx, tables)))
     weights: Mapping[str, float] = facts["analysed"]["weights"]
@@ -81,7 +71,7 @@ async def _iterate(ctx: RunContext, steps: Steps, facts: dict[str, Any], tables:
 
 
 async def _iteration(
-    ctx: RunContext, steps: Steps, facts: dict[str, Any], tables: _Tables, weights: Mapping[str, float]
+    ctx: RunContext, steps: Steps, facts: dict[str, Any], tables: Tables, weights: Mapping[str, float]
 ) -> tuple[Mapping[str, float], str | None]:
     """Train with these weights, swap in, measure; returns the next weights and why to stop, if to stop."""
     history: list[dict[str, Any]] = facts["iterations"]
@@ -90,7 +80,10 @@ async def _iteration(
 
     async def train() -> dict[str, Any]:
         init = AdapterRef(**previous) if previous else None
-        request = realign.training_request(ctx, facts["plan"], await tables.get(), number, weights, init)
+        table = await tables.get()
+        pairs = [table.pairs[place] for place in table.places("train")]
+        examples = realign.training_examples(ctx, pairs, [pair.aligned for pair in pairs])
+        request = realign.training_request(ctx, facts["plan"], examples, number, weights, init)
         return await realign.train(ctx, request, number)
 
     trained = await steps.run(f"train_{number}", "realign", train, opens=True, iteration=number)
@@ -104,7 +97,7 @@ async def _iteration(
     ended = await steps.run(
         f"conclude_{number}",
         "realign",
-        lambda: realign.conclude(ctx, number, history, measured["means"]),
+        lambda: realign.conclude(ctx, number, history, measured["means"], measured["value_means"]),
         closes=lambda value: value["stop_reason"] is not None,
     )
     history.append(
@@ -123,7 +116,7 @@ async def _iteration(
     return ended["next_weights"], ended["stop_reason"]
 
 
-async def _before(ctx: RunContext, tables: _Tables) -> dict[str, Any]:
+async def _before(ctx: RunContext, tables: Tables) -> dict[str, Any]:
     """Iteration 0: the validation pairs' difference before any training."""
     table = await tables.get()
     means = table.means(table.places("validation"))
@@ -136,7 +129,7 @@ async def _before(ctx: RunContext, tables: _Tables) -> dict[str, Any]:
     }
 
 
-async def _judge(ctx: RunContext, steps: Steps, facts: dict[str, Any], tables: _Tables) -> None:
+async def _judge(ctx: RunContext, steps: Steps, facts: dict[str, Any], tables: Tables) -> None:
     number = facts["best_iteration"]
     adapter = AdapterRef(**facts["iterations"][number]["adapter"])
 

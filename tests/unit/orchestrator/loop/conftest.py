@@ -13,11 +13,14 @@ import pytest
 from services.common.artifacts import ArtifactStore
 from services.common.errors import ValignError
 from services.common.rpc.client import open_channel
+from services.orchestrator.analysis import compute
+from services.orchestrator.analysis.files import unpack_evidence
 from services.orchestrator.clients.embedder import GrpcEmbedder
 from services.orchestrator.clients.generator import GrpcGenerator
 from services.orchestrator.clients.patience import Patience
 from services.orchestrator.clients.trainer import GrpcTrainer
-from services.orchestrator.loop import ending, reporting
+from services.orchestrator.loop import appraise, ending, reporting
+from services.orchestrator.loop.analyst import Analyse
 from services.orchestrator.loop.context import RunContext, Services
 from services.orchestrator.loop.journal import Journal
 from services.orchestrator.loop.steps import Envelope
@@ -27,6 +30,17 @@ from services.orchestrator.report.schema import Report
 from services.orchestrator.store.sql import SqlRunStore
 from services.orchestrator.study import Study, resolve
 from tests.fakes.fake_services import FakeServices, fake_services
+
+
+@contextlib.asynccontextmanager
+async def in_this_process() -> AsyncIterator[Analyse]:
+    """The analysis without its process."""
+
+    async def analyse(evidence: bytes) -> bytes:
+        found = await asyncio.to_thread(lambda: compute.analyse(unpack_evidence(evidence)))
+        return found.model_dump_json().encode()
+
+    yield analyse
 
 
 @dataclass
@@ -40,6 +54,8 @@ class World:
     channel: grpc.aio.Channel
     recorded: dict[str, Envelope] = field(default_factory=dict)
     executed: list[str] = field(default_factory=list)
+    loads_before: dict[str, list[str]] = field(default_factory=dict)
+    """Adapters that were loaded, in order, before each step."""
 
     def connect(self, study: Study, on_waiting: Callable[[str, str], None]) -> Services:
         patience = Patience(wait_s=5.0, call_s=5.0)
@@ -74,6 +90,7 @@ class World:
         """What DBOS does: a recorded step is not run again."""
         if name not in self.recorded:
             self.executed.append(name)
+            self.loads_before[name] = list(self.fakes.generator.loads)
             self.recorded[name] = await body()
         return self.recorded[name]
 
@@ -85,6 +102,11 @@ class World:
             await ending.failed(ctx, error)
         else:
             await ending.succeeded(ctx, result)
+
+    def drawn_twice(self) -> list[str]:
+        """Completions (not scores) that the generator was asked for more than once, over all arms."""
+        asked = self.fakes.generator.asked
+        return [key for key, count in asked.items() if count > 1 and "|score|" not in key]
 
     def events(self, kind: str = "", run_id: str = "r-1") -> list[Any]:
         found = self.store.events(run_id, limit=10_000)
@@ -100,6 +122,8 @@ class World:
 async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     # Drawing the figures takes seconds; tests/chaos and tests/integration have the real page.
     monkeypatch.setattr(reporting, "render_html", lambda report: f"<!doctype html>{report.run_id}")
+    # A process of its own imports for seconds; tests/unit/orchestrator/loop/test_analyst.py has it.
+    monkeypatch.setattr(appraise, "analyst", in_this_process)
     store = SqlRunStore(f"sqlite:///{tmp_path}/runs.db")
     store.migrate()
     async with fake_services() as fakes, open_channel(fakes.target) as channel:
