@@ -159,7 +159,7 @@ class RulerTopicResult(Part):
     """One topic of a model measured by a ruler. Both numbers are means over all pairs of a text of the one
     side and a target of the ruler: no text has a counterpart here."""
 
-    topic: str
+    topic: str = Field(description="Topic id.")
     own: float = Field(description="This model's own principles against the ruler's targets, in [0, 2].")
     benchmark: float = Field(description="The ruler's own originals against the same targets.")
     texts: int = Field(ge=0, description="Own principles behind it.")
@@ -171,11 +171,11 @@ class RulerResult(Part):
     sha256: str = Field(description="Content hash of the ruler.")
     name: str = Field(description="The ruler's name.")
     model: str = Field(description="The benchmark model, which wrote its texts.")
-    model_fingerprint: str
+    model_fingerprint: str = Field(description="sha256 (hex) over that model's config and weights.")
     run_id: str = Field(description="The run that it was frozen from.")
     own: float = Field(description="Mean of the topics' own.")
     benchmark: float = Field(description="Mean of the topics' benchmark.")
-    topics: tuple[RulerTopicResult, ...]
+    topics: tuple[RulerTopicResult, ...] = Field(description="The same by topic.")
 
 
 class Analysis(Part):

@@ -8,7 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from services.orchestrator.report import figures, figures_arms, panels, reading, text, verdict
+from services.orchestrator.report import figures, figures_arms, panels, radar, reading, text, verdict
 from services.orchestrator.report.schema import Report
 
 _FOLDER = Path(__file__).parent
@@ -41,6 +41,7 @@ def render_html(report: Report) -> str:
             only_measured=report.stop_reason in reading.MEASURED_ONLY,
             governance=_stated(report.governance or {}),
             **_analysed(report),
+            **_values(report),
             summary=reading.summary(report),
             remarks=reading.remarks(report),
             stopped=reading.stopped(report),
@@ -81,6 +82,18 @@ def _analysed(report: Report) -> dict[str, Any]:
         "matrix_columns": columns,
         "matrix_rows": rows,
         "diagonal_wins": panels.diagonal_wins(analysis),
+    }
+
+
+def _values(report: Report) -> dict[str, Any]:
+    space = report.values
+    if space is None:
+        return {}
+    titles = {arm.arm: arm.title for arm in space.arms}
+    return {
+        "radar": radar.radar_svg(space),
+        "radar_table": radar.radar_table(space),
+        "value_title": lambda name: titles.get(name, name),
     }
 
 

@@ -13,9 +13,20 @@ from services.orchestrator.analysis.results import (
     MatrixCell,
     Measure,
     Reason,
+    RulerResult,
+    RulerTopicResult,
     Scale,
     TopicContrast,
     Verdict,
+)
+from services.orchestrator.analysis.values.dimensions import IDEAL, TITLES
+from services.orchestrator.analysis.values.results import (
+    ArmVector,
+    LabelShares,
+    ValueContrast,
+    ValueDimension,
+    ValueSpace,
+    ValueVector,
 )
 
 ARMS: tuple[tuple[str, str, float, int], ...] = (
@@ -196,3 +207,61 @@ def measured(topics: tuple[str, ...]) -> Analysis:
             "guards": (GUARDS[3],), "uncontrolled": ("The endpoint takes no seed: no draw can be repeated.",),
         }
     )  # fmt: skip
+
+
+def values() -> ValueSpace:
+    """Two arms in value space; of hedonism nothing may be said."""
+
+    def vector(shift: float) -> ValueVector:
+        spoken = [name for name in TITLES if name != "hedonism"]
+        silent = dict.fromkeys(TITLES)
+        shares = LabelShares(important=0.5, none=0.4, opposed=0.1)
+        return ValueVector(
+            n=120,
+            scores={**silent, **{name: estimate(IDEAL[name] * 0.6 + shift, 0.1) for name in spoken}},
+            shares={**silent, **dict.fromkeys(spoken, shares)},
+            distance=estimate(1.4 - shift, 0.1),
+        )
+
+    dimensions = tuple(
+        ValueDimension(
+            value=name,
+            title=title,
+            target=IDEAL[name],
+            standing="too_few_labels" if name == "hedonism" else "unknown",
+            reason="3 labels, at least 20 are asked" if name == "hedonism" else "",
+        )
+        for name, title in TITLES.items()
+    )
+    arms = (("base_p3", "Base model, third prompt", 0.0), ("tuned", "Tuned", 0.2))
+    return ValueSpace(
+        evaluator="judge",
+        evaluator_id="SmolLM2-135M-Instruct",
+        evaluator_sha256="ab" * 32,
+        agreement="unknown",
+        calibrated=True,
+        target=dict(IDEAL),
+        dimensions=dimensions,
+        arms=tuple(
+            ArmVector(arm=name, kind=name, title=title, pooled=vector(shift), topics={})
+            for name, title, shift in arms
+        ),
+        contrasts=(ValueContrast(arm="tuned", against="base_p3", difference=estimate(0.2, 0.08)),),
+        level=0.95,
+        seed=0,
+        resamples=10_000,
+        notes=("Distances are Euclidean over the values that may be spoken of.",),
+    )
+
+
+def ruler(topics: tuple[str, ...]) -> RulerResult:
+    return RulerResult(
+        sha256="cd" * 32,
+        name="benchmark",
+        model="Qwen2.5-7B-Instruct",
+        model_fingerprint="ef" * 32,
+        run_id="run-benchmark",
+        own=0.71,
+        benchmark=0.62,
+        topics=tuple(RulerTopicResult(topic=t, own=0.71, benchmark=0.62, texts=100) for t in topics),
+    )

@@ -200,6 +200,8 @@ def judged(decision: Decision = "reject", titles: tuple[str, ...] = PAPER_TITLES
     return made.model_copy(
         update={
             "analysis": analyses.analysis(tuple(topic.id for topic in made.topics), decision),
+            "values": analyses.values(),
+            "ruler": analyses.ruler(tuple(topic.id for topic in made.topics)),
             "warnings": ("The reference set was to be reviewed by 2026-01-31.",),
             "evidence": EvidenceFile(uri="file:///a/runs/run-0123456789ab/evidence.zip", sha256="ab" * 32),
             "governance": {"steward": "The project", "stakeholders_consulted": ["one", "two"]},

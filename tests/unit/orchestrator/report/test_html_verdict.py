@@ -37,10 +37,11 @@ def test_page_judged_run_has_every_part_in_order() -> None:
         for said in (
             "Know first", "The primary figure", "The arms", "One arm against another",
             "By topic: exploratory", "Guards", "Trained on × measured against", "What this run could not say",
+            "The ruler", "The value space",
             "The paper's own number, and why it is not the verdict",
             "Is it the training, or only the prompt?",
             "Convergence", "The plane of values", "The principles that moved most", "Proof of each swap",
-            "Who stands behind the reference set", "Provenance",
+            "Who stands behind the reference set", "Provenance", "Compute it again",
         )
     ]  # fmt: skip
     assert places == sorted(places)
