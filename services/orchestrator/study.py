@@ -114,6 +114,8 @@ def resolve(study: Study) -> ResolvedStudy:
     topics = _lookup(study.topics, "topics", faults)
     reference_set = _lookup(study.reference_set, "reference_set", faults)
     prompt_set = _lookup(study.prompt_set, "prompt_set", faults)
+    if study.guards.general_prompts is not None:
+        _lookup(study.guards.general_prompts, "general_prompts", faults)
     if topics and isinstance(reference_set, ReferenceSet):
         faults += _topic_faults(topics, reference_set)
     if faults:
@@ -185,11 +187,13 @@ def _lookup(value: Any, key: str, faults: list[dict[str, Any]]) -> Any:
                 return catalogue.load_topics(value).topics
             case _ if key in ("reference_set", "other_reference_set"):
                 return catalogue.load_reference_set(value)
+            case _ if key == "general_prompts":
+                return catalogue.load_general_prompts(value)
             case _:
                 return catalogue.load_prompt_set(value)
     except InvalidInputError as error:
-        place = ("arms", key) if key == "other_reference_set" else (key,)
-        faults.append(fault(None, None, place, error.message))
+        section = {"other_reference_set": "arms", "general_prompts": "guards"}.get(key)
+        faults.append(fault(None, None, (section, key) if section else (key,), error.message))
         return None
 
 

@@ -124,6 +124,13 @@ class GuardSettings(Section):
     markers: tuple[Words, ...] = ()
     """Marker words beside those of the reference set."""
 
+    @model_validator(mode="after")
+    def _tasks_by_name(self) -> "GuardSettings":
+        names = [task.name for task in self.tasks]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"tasks given twice: {', '.join(twice)}; give each a name of its own")
+        return self
+
 
 class GateSettings(Section):
     """Thresholds of the verdict. docs/guides/gate.md gives the reason of each default."""

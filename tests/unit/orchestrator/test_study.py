@@ -167,3 +167,15 @@ def test_resolve_other_set_that_does_not_fit_names_the_path(other, path, words):
     first = caught.value.details["errors"][0]
     assert first["path"] == path
     assert words in first["message"]
+
+
+def test_resolve_unknown_general_prompts_says_which_there_are() -> None:
+    study = Study.model_validate({"name": "demo", "guards": {"general_prompts": "none"}})
+    with pytest.raises(InvalidInputError, match=r"guards.general_prompts: no packaged .* there are: general"):
+        resolve(study)
+
+
+def test_study_two_tasks_of_one_name_are_refused() -> None:
+    tasks = [{"name": "sums", "sha256": digit * 64} for digit in "ab"]
+    with pytest.raises(ValidationError, match="tasks given twice: sums"):
+        Study.model_validate({"name": "demo", "guards": {"tasks": tasks}})
