@@ -21,7 +21,7 @@ from services.orchestrator.loop.probes import BASE, run_probes
 from services.orchestrator.loop.quantify import Tables
 from services.orchestrator.loop.steps import Steps
 from services.orchestrator.loop.swap import load, unload_others
-from services.orchestrator.loop.value_space import measure_values
+from services.orchestrator.loop.value_space import probe_values
 from services.orchestrator.ports import AdapterRef
 
 VALUES = "values"
@@ -116,9 +116,11 @@ async def run_probes_stage(ctx: RunContext, steps: Steps, facts: dict[str, Any])
         tuned = [(name, AdapterRef(**adapter)) for name, adapter in tuned_adapters(facts)]
         test = bare.keys("test")
         found, not_run = await run_probes(ctx, [(BASE, None), *tuned], bare.arms, bare.outputs, test)
-        values = await measure_values(ctx, bare.arms, bare.outputs, test)
+        values, why_not = await probe_values(ctx, bare.arms, bare.outputs, test)
         if values is not None:
             found = {**found, VALUES: values}
+        if why_not:
+            not_run = {**not_run, VALUES: why_not}
         if tuned:
             # The arms took turns in the engine's slots: what the run ends with is its best adapter.
             await load(ctx, tuned[0][1])

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import structlog
 
 from services.common.artifacts import sha256_bytes
-from services.common.errors import PreconditionError
+from services.common.errors import PreconditionError, ValignError
 from services.orchestrator.analysis.evidence import Arm, Key, Output
 from services.orchestrator.analysis.values.dimensions import distances, soft_scores, target_vector
 from services.orchestrator.analysis.values.head import Head, head_text, unpack_head
@@ -28,6 +29,8 @@ from services.orchestrator.values_judge import (
     judge_replies,
     questions_sha256,
 )
+
+log = structlog.get_logger(__name__)
 
 _TEXTS_A_CALL = 50
 
@@ -70,6 +73,18 @@ async def check_evaluator(ctx: RunContext, model: GeneratorInfo, encoder: Encode
         await _head(ctx, str(settings.head), encoder)
     elif settings.evaluator == "judge" and settings.agreement is not None:
         await _record(ctx, settings.agreement, model)
+
+
+async def probe_values(
+    ctx: RunContext, arms: Sequence[Arm], outputs: Sequence[Output], keys: Collection[Key]
+) -> tuple[dict[str, Any] | None, str]:
+    """What ``measure_values`` gives, and why it could not be had ("" if it could, or was not asked for)."""
+    try:
+        return await measure_values(ctx, arms, outputs, keys), ""
+    except ValignError as error:
+        log.warning("probe.failed", run_id=ctx.run_id, probe="values", code=error.code.value)
+        ctx.journal.emit("probe.failed", probe="values", code=error.code.value, message=error.message)
+        return None, f"{error.message} ({error.code})"
 
 
 async def measure_values(
