@@ -53,6 +53,10 @@ class Api:
         """POST a JSON body under ``/v1`` and return the JSON answer."""
         return self._call("POST", path, json=body).json()
 
+    def post_json_for_text(self, path: str, body: Any) -> str:
+        """POST JSON and return the text document that answers."""
+        return self._call("POST", path, json=body).text
+
     def create_run(self, study: str, idempotency_key: str) -> Json:
         """Begin a run of a study (YAML text); the same key and study give the same run."""
         return self.post_document("/runs", study, {"idempotency-key": idempotency_key})

@@ -1,7 +1,8 @@
 """Study files: what they name by relative path is put into them before they are sent."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,44 @@ def load_study(path: Path) -> StudyDocument:
     for start, end, document in sorted(replacements, reverse=True):
         text = text[:start] + document + text[end:]
     return StudyDocument(str(path), text, files)
+
+
+def with_settings(document: StudyDocument, settings: Mapping[str, Any]) -> StudyDocument:
+    """Set top-level keys of a study; a mapping is merged into the one that is there.
+
+    A key that is there is replaced where it stands, others come at the end, so that every line keeps its
+    number. A study that is no YAML mapping stays as it is: the orchestrator says what is wrong.
+    """
+    import yaml
+
+    text = document.text
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        if not isinstance(root, yaml.MappingNode):
+            return document
+        there = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return document
+    wanted = {
+        key: {**there[key], **value}
+        if isinstance(value, dict) and isinstance(there.get(key), dict)
+        else value
+        for key, value in settings.items()
+    }
+    if root.flow_style:
+        made = json.dumps({**there, **wanted}, ensure_ascii=False, default=str)
+        return replace(document, text=made)
+    added = [f"{key}: {json.dumps(value)}\n" for key, value in wanted.items() if key not in there]
+    replacements = []
+    for key, value in root.value:
+        if key.value in wanted:
+            start, end = value.start_mark.index, value.end_mark.index
+            # a block's end lies at the next key: the line breaks in it stay
+            breaks = "\n" * text[start:end].count("\n")
+            replacements.append((start, end, json.dumps(wanted[key.value]) + breaks))
+    for start, end, made in sorted(replacements, reverse=True):
+        text = text[:start] + made + text[end:]
+    return replace(document, text=text if not added else text.rstrip("\n") + "\n" + "".join(added))
 
 
 def _names_file(value: str) -> bool:

@@ -60,21 +60,10 @@ def run(
     if detach and require:
         raise typer.BadParameter("a run that is not watched has no verdict yet; drop --detach or --require")
     with connect(url) as api:
-        document = find_study(api, study)
-        if "reference_set" in document.files:
-            # checked on its own first, so that an error points into the set's own file
-            file = document.files["reference_set"]
-            text = read_text(file)
-            with about_document(str(file), text):
-                api.post_document("/reference-sets/check", text)
-        with about_document(document.name, document.text):
-            created = api.create_run(document.text, idempotency_key or str(uuid.uuid4()))
+        created = begin(api, find_study(api, study), idempotency_key)
         if not detach:
-            raise SystemExit(_watch(api, created, require, as_json=as_json))
-        if as_json:
-            print_json(created)
-        else:
-            typer.echo(f"run {created['run_id']} {created['status']}; valign watch {created['run_id']}")
+            raise SystemExit(watch_to_end(api, created, require, as_json=as_json))
+        print_begun(created, as_json=as_json)
 
 
 def watch(
@@ -85,7 +74,7 @@ def watch(
 ) -> None:
     """Watch a run to its end."""
     with connect(url) as api:
-        raise SystemExit(_watch(api, api.run(run), require, as_json=as_json))
+        raise SystemExit(watch_to_end(api, api.run(run), require, as_json=as_json))
 
 
 def runs(
@@ -140,6 +129,26 @@ def cancel(run: RunArgument, url: UrlOption = "", as_json: JsonOption = False) -
         typer.echo(f"run {after['run_id']}: {after['status']}")
 
 
+def begin(api: Api, document: StudyDocument, idempotency_key: str = "") -> Json:
+    """Begin a run of a study; an error points into the file that it is about."""
+    if "reference_set" in document.files:
+        # checked on its own first, so that an error points into the set's own file
+        file = document.files["reference_set"]
+        text = read_text(file)
+        with about_document(str(file), text):
+            api.post_document("/reference-sets/check", text)
+    with about_document(document.name, document.text):
+        return api.create_run(document.text, idempotency_key or str(uuid.uuid4()))
+
+
+def print_begun(run: Json, *, as_json: bool) -> None:
+    """Say that a run has begun which nobody watches here."""
+    if as_json:
+        print_json(run)
+    else:
+        typer.echo(f"run {run['run_id']} {run['status']}; valign watch {run['run_id']}")
+
+
 def find_study(api: Api, study: str) -> StudyDocument:
     """Return the study in a file, or the shipped one of that name."""
     path = Path(study)
@@ -161,7 +170,8 @@ def _when(run: Json) -> str:
     return str(run.get("create_time") or "")[:19].replace("T", " ")
 
 
-def _watch(api: Api, run: Json, require: Requirement | None = None, *, as_json: bool) -> int:
+def watch_to_end(api: Api, run: Json, require: Requirement | None = None, *, as_json: bool) -> int:
+    """Follow a run on the screen and return the exit status that tells how it ended."""
     state = RunState(run["run_id"], name=run.get("name", ""))
     try:
         if as_json:
