@@ -10,7 +10,6 @@ from services.cli.comparison import print_comparison
 from services.cli.errors import CliError
 from services.cli.output import console, print_json
 
-
 HELP = """Put runs side by side: several models on one reference set, or several sets on one model.
 
 Runs that are no comparison are refused with every reason: another encoder, another prompt set, another \

@@ -11,7 +11,6 @@ from services.cli.commands.runs import begin, find_study, print_begun, watch_to_
 from services.cli.documents import with_settings
 from services.cli.errors import CliError
 
-
 HELP = """Measure whose values a model speaks with; nothing is trained and there is no verdict.
 
 The report says how far the model's principles lie from those of the reference set, how much of that the \
