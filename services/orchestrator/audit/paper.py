@@ -103,6 +103,9 @@ class _Paper:
             found["stop_reason"] = stop_reason(
                 series, stop["max_iterations"], stop["min_relative_improvement"]
             )
+        else:
+            measure_only = self.evidence.study["measure_only"]
+            found["stop_reason"] = "measure_only" if measure_only else "too_few_pairs"
         return found
 
     def iterations(self) -> tuple[list[dict[str, Any]], list[float]]:

@@ -1,0 +1,54 @@
+"""The bundle of a run that the loop made, numbers and all: nothing in it was computed by the audit."""
+
+import re
+from pathlib import Path
+
+from services.orchestrator.audit.checking import check_bundle
+from services.orchestrator.audit.comparing import is_number, leaves
+from services.orchestrator.audit.files import ZipFiles
+from services.orchestrator.audit.recompute import table
+from tests.bundles import RunWorld, bundle_of
+from tests.fakes.studies import other_set, study_json
+from tests.unit.orchestrator.loop.conftest import World
+
+QUICK = {"samples": 2, "resamples": 200, "permutations": 200}
+
+
+async def _checked(world: World, path: Path, **study: object) -> None:
+    """Run the study, make its bundle, and hold every leaf of the report against it."""
+    data = study_json(principles=12, measurement=QUICK, **study)  # type: ignore[arg-type]
+    await world.run(world.context(data))
+    report = world.report()
+    bundle_of(RunWorld("r-1", world.store, world.artifacts, report, None), path)  # type: ignore[arg-type]
+    with path.open("rb") as file:
+        outcome = check_bundle(ZipFiles(file))
+    assert outcome.ok, table(outcome)
+    comparison = outcome.comparison
+    assert comparison is not None
+    recorded = {place for places in comparison.taken.values() for place in places}
+    numbers = {place for place, value in leaves(report.model_dump(mode="json")) if is_number(value)}
+    assert sum(section.numbers for section in comparison.sections.values()) == len(numbers - recorded)
+    # Of the numbers only these are taken from the record.
+    named = re.compile(r"timings_s\..*|external_s\..*|swap\.loads\[.*|iterations\[\d+\]\.training\..*")
+    assert {place for place in recorded & numbers if not named.fullmatch(place)} == set()
+
+
+async def test_check_bundle_of_a_whole_run_every_number_is_computed_again(
+    world: World, tmp_path: Path
+) -> None:
+    await _checked(world, tmp_path / "bundle.zip")
+
+
+async def test_check_bundle_of_a_run_that_only_measured_every_number_is_computed_again(
+    world: World, tmp_path: Path
+) -> None:
+    await _checked(world, tmp_path / "bundle.zip", measure_only=True)
+
+
+async def test_check_bundle_of_a_run_with_every_arm_every_number_is_computed_again(
+    world: World, tmp_path: Path
+) -> None:
+    controls = ["uniform", "shuffled", "other"]
+    arms = {"training_seeds": 2, "controls": controls, "other_reference_set": other_set()}
+    await _checked(world, tmp_path / "bundle.zip", arms=arms)
+    assert {*controls, "aligned_other", "tuned-s1"} <= set(world.report().counts)
