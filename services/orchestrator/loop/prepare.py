@@ -4,6 +4,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from services.common.errors import PreconditionError
+from services.orchestrator.governance import review_warnings
 from services.orchestrator.loop.context import RunContext
 from services.orchestrator.loop.endpoint import check_endpoint
 from services.orchestrator.loop.rulers import check_ruler
@@ -38,6 +39,8 @@ async def prepare(ctx: RunContext) -> dict[str, Any]:
             f"lora.rank is {study.lora.rank}, but the generator takes at most {model.max_lora_rank};"
             " start it with a larger VALIGN_GENERATOR_MAX_LORA_RANK, or lower the rank"
         )
+    for warning in review_warnings(ctx.resolved.reference_set):
+        ctx.journal.emit("reference.overdue", message=warning)
     second = await _second_encoder(ctx)
     identity = digest(
         {
