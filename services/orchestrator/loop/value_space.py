@@ -205,7 +205,7 @@ def head_for(data: bytes, sha256: str, encoder: EncoderInfo) -> Head:
         raise PreconditionError(
             f"the values head {sha256[:12]}… was trained on embeddings of {head.encoder!r}"
             f" ({head.encoder_fingerprint[:12]}…), but the embedder serves {encoder.model!r}"
-            f" ({encoder.fingerprint[:12]}…); train a head on this encoder, or start the embedder with the other"
+            f" ({encoder.fingerprint[:12]}…); train a head on this encoder, or start the embedder with that"
         )
     return head
 
