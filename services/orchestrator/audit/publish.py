@@ -1,0 +1,76 @@
+"""A run's bundle and model card in the artifact store: made once, when somebody first asks, and kept."""
+
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from services.common.artifacts import Artifact, ArtifactStore
+from services.common.errors import NotFoundError
+from services.orchestrator.audit.build import write_bundle
+from services.orchestrator.ports import RunStatus, RunStore
+from services.orchestrator.report.html import render_html
+from services.orchestrator.report.model_card import model_card
+from services.orchestrator.report.schema import Report
+
+_VALUE: Final = "audit_bundle"
+log = structlog.get_logger(__name__)
+
+
+class Publisher:
+    """Bundles and model cards of runs. Blocking: async callers use a thread."""
+
+    def __init__(
+        self, store: RunStore, artifacts: ArtifactStore, render: Callable[[Report], str] = render_html
+    ) -> None:
+        self._store = store
+        self._artifacts = artifacts
+        self._render = render
+        self._lock = threading.Lock()
+
+    def bundle(self, run_id: str) -> Artifact:
+        """The bundle of a run that has succeeded.
+
+        NotFoundError: no such run, it has not succeeded, or it kept no evidence.
+        """
+        run = self._store.get_run(run_id)
+        if run.status is not RunStatus.SUCCEEDED:
+            raise NotFoundError(
+                f"run {run_id} is {run.status.value}: an audit bundle is made of a run that has succeeded"
+            )
+        # One at a time: it takes as much disk as the run's embeddings.
+        with self._lock:
+            kept = self._store.get_value(run_id, _VALUE)
+            if kept is not None and self._artifacts.exists(kept["uri"]):
+                return Artifact(**kept)
+            with tempfile.TemporaryDirectory(prefix="valign-bundle-") as folder:
+                path = Path(folder) / "bundle.zip"
+                write_bundle(path, run, self._store, self._artifacts, self._render)
+                made = self._artifacts.put_file(f"runs/{run_id}/bundle.zip", path)
+            value = {"uri": made.uri, "sha256": made.sha256, "size_bytes": made.size_bytes}
+            self._store.put_value(run_id, _VALUE, value)
+            log.info("bundle.made", run_id=run_id, **value)
+            return made
+
+    def parts(self, bundle: Artifact) -> Iterator[bytes]:
+        """Its bytes in parts of at most 1 MiB."""
+        return self._artifacts.read_parts(bundle.uri)
+
+    def model_card(self, run_id: str) -> str:
+        """The adapter's model card, Markdown with metadata; also written next to the report.
+
+        NotFoundError: as ``bundle``, or the run trained nothing.
+        """
+        bundle = self.bundle(run_id)
+        run = self._store.get_run(run_id)
+        report = Report.model_validate_json(self._artifacts.get_bytes(run.report_uri))
+        if report.adapter is None:
+            raise NotFoundError(
+                f"run {run_id} trained no adapter ({report.stop_reason}): there is no model to describe"
+            )
+        text = model_card(report, bundle.sha256)
+        self._artifacts.put_bytes(f"runs/{run_id}/model-card.md", text.encode("utf-8"))
+        return text
