@@ -43,6 +43,17 @@ class Api:
         """GET a text document under ``/v1``."""
         return self._call("GET", path).text
 
+    def get_bytes(self, path: str) -> bytes:
+        """GET a file under ``/v1``."""
+        return self._call("GET", path).content
+
+    def add_asset(self, kind: str, name: str, data: bytes) -> Json:
+        """Keep a file; the same content gives the same asset."""
+        headers = {"content-type": "application/octet-stream"}
+        params = {"kind": kind, "name": name}
+        body: Json = self._call("POST", "/assets", params=params, content=data, headers=headers).json()
+        return body
+
     def post_document(self, path: str, document: str, headers: Mapping[str, str] | None = None) -> Json:
         """POST a YAML document."""
         sent = {"content-type": "application/yaml", **(headers or {})}

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from services.cli.errors import CliError
+from services.cli.task_files import find_tasks
 
 # Keys of a study that may name a file instead of a packaged id.
 FILE_KEYS = ("reference_set", "topics", "prompt_set")
@@ -14,11 +15,16 @@ FILE_KEYS = ("reference_set", "topics", "prompt_set")
 
 @dataclass(frozen=True, slots=True)
 class StudyDocument:
-    """A study ready to send. ``files`` are the documents that were put in, by key."""
+    """A study ready to send.
+
+    ``files`` are the documents that were put in, by key. ``tasks`` are task files by name: the text names
+    them by their sha256, so they are sent before it.
+    """
 
     name: str
     text: str
     files: dict[str, Path]
+    tasks: dict[str, Path] = field(default_factory=dict)
 
 
 def read_text(path: Path) -> str:
@@ -53,9 +59,11 @@ def load_study(path: Path) -> StudyDocument:
             document = json.dumps(_load(file), ensure_ascii=False, default=str)
             replacements.append((value.start_mark.index, value.end_mark.index, document))
             files[key.value] = file
+    tasks, named = find_tasks(root, text, path.parent)
+    replacements += named
     for start, end, document in sorted(replacements, reverse=True):
         text = text[:start] + document + text[end:]
-    return StudyDocument(str(path), text, files)
+    return StudyDocument(str(path), text, files, tasks)
 
 
 def with_settings(document: StudyDocument, settings: Mapping[str, Any]) -> StudyDocument:

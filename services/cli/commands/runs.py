@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from services.cli.api import Api, Json
+from services.cli.commands.assets import send_tasks
 from services.cli.commands.common import JsonOption, RunArgument, UrlOption, connect
 from services.cli.documents import StudyDocument, load_study, read_text
 from services.cli.errors import CliError, about_document
@@ -137,6 +138,7 @@ def begin(api: Api, document: StudyDocument, idempotency_key: str = "") -> Json:
         text = read_text(file)
         with about_document(str(file), text):
             api.post_document("/reference-sets/check", text)
+    send_tasks(api, document)
     with about_document(document.name, document.text):
         return api.create_run(document.text, idempotency_key or str(uuid.uuid4()))
 

@@ -1,5 +1,6 @@
 """A small stand-in for the orchestrator's REST API, on a real port."""
 
+import hashlib
 import json
 import threading
 import time
@@ -55,6 +56,11 @@ def make_report(after: float | None = 0.45, constant: float | None = 0.3) -> dic
     }
 
 
+def make_asset(sha256: str, kind: str = "task", name: str = "sums", size_bytes: int = 61) -> dict[str, Any]:
+    time = "2026-11-21T14:03:05.123456Z"
+    return {"sha256": sha256, "kind": kind, "name": name, "size_bytes": size_bytes, "create_time": time}
+
+
 @dataclass
 class FakeApi:
     """What the stand-in answers, and what it was asked."""
@@ -67,6 +73,7 @@ class FakeApi:
     drop_after: int | None = None  # the connection breaks once after this many events
     hold_open: bool = False  # the stream never ends
     services_serving: bool = True
+    assets: dict[str, bytes] = field(default_factory=dict)
     posted: list[tuple[str, dict[str, str], str]] = field(default_factory=list)
     last_event_ids: list[str] = field(default_factory=list)
 
@@ -146,6 +153,29 @@ class FakeApi:
             if name != "demo":
                 return problem(404, "NOT_FOUND", f"no shipped study '{name}'")
             return Response("# The demo\nname: demo\n", media_type="application/yaml")
+
+        @app.post("/v1/assets")
+        async def add_asset(request: Request, kind: str, name: str) -> Any:
+            data = await request.body()
+            self.posted.append((f"/assets?kind={kind}&name={name}", dict(request.headers), data.decode()))
+            if data.startswith(b"{bad"):
+                fault = {"line": 1, "column": 1, "path": "", "message": "not a JSON object"}
+                return problem(422, "INVALID_INPUT", "line 1: not a JSON object", errors=[fault])
+            digest = hashlib.sha256(data).hexdigest()
+            self.assets[digest] = data
+            return make_asset(digest, kind, name, len(data))
+
+        @app.get("/v1/assets")
+        async def assets() -> Any:
+            return {"assets": [make_asset(digest) for digest in self.assets]}
+
+        @app.get("/v1/assets/{sha256}")
+        async def asset(sha256: str) -> Any:
+            return make_asset(sha256) if sha256 in self.assets else problem(404, "NOT_FOUND", "no such asset")
+
+        @app.get("/v1/assets/{sha256}/content")
+        async def asset_content(sha256: str) -> Response:
+            return Response(self.assets[sha256], media_type="application/octet-stream")
 
         @app.get("/v1/system")
         async def system() -> Any:

@@ -1,3 +1,4 @@
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,47 @@ def test_load_study_with_a_missing_file_names_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "- a\n", "a: [\n"])
 def test_load_study_that_is_no_mapping_is_left_to_the_orchestrator(tmp_path: Path, text: str) -> None:
     assert load_study(write(tmp_path, "s.yaml", text)).text == text
+
+
+TASK = '{"question": "2 + 2 =", "choices": ["3", "4"], "answer": 1}\n'
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "guards:\n  tasks:\n    - file: Sums (1).jsonl  # mine\n      margin: 0.03\nseed: 3\n",
+        "guards: {tasks: [{file: Sums (1).jsonl, margin: 0.03}]}\n\n\n\nseed: 3\n",
+        "guards:\n  tasks: [{margin: 0.03,\n    file: './Sums (1).jsonl'}]\n\nseed: 3\n",
+    ],
+)
+def test_load_study_with_a_task_file_names_it_by_its_hash_and_keeps_the_lines(
+    tmp_path: Path, entry: str
+) -> None:
+    write(tmp_path, "Sums (1).jsonl", TASK)
+    document = load_study(write(tmp_path, "s.yaml", entry))
+    [task] = yaml.safe_load(document.text)["guards"]["tasks"]
+    digest = hashlib.sha256(TASK.encode()).hexdigest()
+    assert task == {"name": "sums-1", "sha256": digest, "margin": 0.03}
+    assert document.tasks == {"sums-1": tmp_path / "Sums (1).jsonl"}
+    assert document.text.splitlines().index("seed: 3") == entry.splitlines().index("seed: 3")
+
+
+def test_load_study_with_a_named_task_file_keeps_its_name(tmp_path: Path) -> None:
+    write(tmp_path, "a.jsonl", TASK)
+    document = load_study(write(tmp_path, "s.yaml", "guards: {tasks: [{name: sums, file: a.jsonl}]}\n"))
+    assert list(document.tasks) == ["sums"]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    ["{name: a, sha256: 12}", "{}", "a.jsonl", "{file: [a]}", "null"],
+)
+def test_load_study_with_another_task_entry_leaves_it_to_the_orchestrator(tmp_path: Path, entry: str) -> None:
+    text = f"guards:\n  tasks: [{entry}]\n"
+    document = load_study(write(tmp_path, "s.yaml", text))
+    assert (document.text, document.tasks) == (text, {})
+
+
+def test_load_study_with_a_missing_task_file_names_it(tmp_path: Path) -> None:
+    with pytest.raises(CliError, match=r"gone\.jsonl can't be read"):
+        load_study(write(tmp_path, "s.yaml", "guards: {tasks: [{file: gone.jsonl}]}\n"))
