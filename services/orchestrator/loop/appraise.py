@@ -9,6 +9,8 @@ from services.orchestrator.analysis.derived import required_texts
 from services.orchestrator.analysis.evidence import Evidence, Vectors
 from services.orchestrator.analysis.files import pack_evidence
 from services.orchestrator.analysis.results import Analysis
+from services.orchestrator.analysis.values.results import ValueSpace
+from services.orchestrator.analysis.values.space import value_space
 from services.orchestrator.loop import metrics
 from services.orchestrator.loop.analyst import analyst
 from services.orchestrator.loop.collect import Facts, collect
@@ -32,7 +34,7 @@ async def appraise(
     async with analyst() as analyse:
         bare = await collect(ctx, facts)
         if len(bare.keys("test")) < 2:
-            return {"evidence": None, "analysis": None, "why_not": TOO_FEW, "decision": None}
+            return {"evidence": None, "analysis": None, "values": None, "why_not": TOO_FEW, "decision": None}
         vectors, missing = await _embedded(ctx, bare)
         told = {**bare.facts, "not_run": {**bare.facts["not_run"], **not_run, **missing}}
         evidence = replace(bare, vectors=vectors, probes=dict(probes), facts=told)
@@ -40,7 +42,12 @@ async def appraise(
         folder = f"runs/{ctx.run_id}"
         kept = await asyncio.to_thread(ctx.artifacts.put_bytes, f"{folder}/evidence.zip", packed)
         found = await analyse(packed)
+    space = await asyncio.to_thread(value_space, evidence)
     stored = await asyncio.to_thread(ctx.artifacts.put_bytes, f"{folder}/analysis.json", found)
+    values = None
+    if space is not None:
+        data = space.model_dump_json().encode("utf-8")
+        values = await asyncio.to_thread(ctx.artifacts.put_bytes, f"{folder}/values.json", data)
     verdict = Analysis.model_validate_json(found).verdict
     if verdict is not None:
         metrics.VERDICTS.labels(verdict.decision).inc()
@@ -48,6 +55,7 @@ async def appraise(
     return {
         "evidence": {"uri": kept.uri, "sha256": kept.sha256},
         "analysis": {"uri": stored.uri, "sha256": stored.sha256},
+        "values": {"uri": values.uri, "sha256": values.sha256} if values else None,
         "why_not": None,
         "decision": verdict.decision if verdict else None,
     }
@@ -60,6 +68,15 @@ async def read_analysis(ctx: RunContext, verdict: Mapping[str, Any]) -> Analysis
     place = verdict["analysis"]
     data = await asyncio.to_thread(ctx.artifacts.get_bytes, place["uri"], place["sha256"])
     return Analysis.model_validate_json(data)
+
+
+async def read_values(ctx: RunContext, verdict: Mapping[str, Any]) -> ValueSpace | None:
+    """The value space that ``appraise`` stored. PreconditionError if it has changed since."""
+    if verdict["values"] is None:
+        return None
+    place = verdict["values"]
+    data = await asyncio.to_thread(ctx.artifacts.get_bytes, place["uri"], place["sha256"])
+    return ValueSpace.model_validate_json(data)
 
 
 async def _embedded(ctx: RunContext, bare: Evidence) -> tuple[dict[str, Vectors], dict[str, str]]:

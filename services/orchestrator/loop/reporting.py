@@ -12,7 +12,7 @@ import numpy as np
 from services.orchestrator.analysis.results import Analysis
 from services.orchestrator.domain.difference import most_moved, overall_mean, reduction
 from services.orchestrator.domain.reference import ReferenceSet
-from services.orchestrator.loop.appraise import read_analysis
+from services.orchestrator.loop.appraise import read_analysis, read_values
 from services.orchestrator.loop.clock import Ledger
 from services.orchestrator.loop.context import RunContext
 from services.orchestrator.loop.quantify import PairTable
@@ -112,6 +112,7 @@ async def assemble(ctx: RunContext, facts: Facts, table: PairTable, analysis: An
         ),
         warnings=_warnings(sets, facts["verdict"]),
         analysis=analysis,
+        values=await read_values(ctx, facts["verdict"]),
         evidence=EvidenceFile(**facts["verdict"]["evidence"]) if facts["verdict"]["evidence"] else None,
         governance=_governance(sets.reference_set),
         study=sets.as_json(),

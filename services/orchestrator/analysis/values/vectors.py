@@ -13,7 +13,8 @@ from services.orchestrator.analysis.results import Estimate
 from services.orchestrator.analysis.values.dimensions import ANSWERS, LABELS, VALUES, Floats, distances
 from services.orchestrator.analysis.values.results import LabelShares, ValueVector
 
-_CHUNK = 500
+_CELLS = 2_000_000
+"""Numbers of one block of resamples: few large products are faster than many small ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +66,9 @@ def pooled_means(
     means = _mean_of_topics([_weighted(np.ones((1, len(part))), part) for part in columns])[0]
     random = resampling.random(name)
     drawn = []
-    for start in range(0, resampling.resamples, _CHUNK):
-        size = min(_CHUNK, resampling.resamples - start)
+    block = max(1, _CELLS // max(len(part) for part in columns))
+    for start in range(0, resampling.resamples, block):
+        size = min(block, resampling.resamples - start)
         drawn.append(
             _mean_of_topics(
                 [_weighted(_times(random, len(part), size), part) for part in columns if len(part)]
@@ -120,6 +122,8 @@ def _times(random: np.random.Generator, n: int, size: int) -> Floats:
 def _weighted(times: Floats, values: Floats) -> Floats:
     """Means of the columns under each row of weights, shape (b, k); NaN where all weight is on gaps."""
     known = np.isfinite(values)
+    if known.all():
+        return np.asarray(times @ values / times.sum(axis=1, keepdims=True), dtype=np.float64)
     total = times @ known.astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray((times @ np.where(known, values, 0.0)) / total, dtype=np.float64)
