@@ -12,8 +12,9 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
+from services.common.artifacts import Artifact, ArtifactStore
 from services.common.errors import (
     ConflictError,
     DeadlineError,
@@ -23,6 +24,7 @@ from services.common.errors import (
 )
 from services.orchestrator import catalogue
 from services.orchestrator.assets import AssetLibrary
+from services.orchestrator.audit.publish import Publisher
 from services.orchestrator.benchmarks import Benchmarks
 from services.orchestrator.catalogue import ShippedStudy
 from services.orchestrator.documents import parse_document
@@ -56,14 +58,6 @@ _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
 T = TypeVar("T")
 
 
-class Artifacts(Protocol):
-    """Where reports lie."""
-
-    def get_bytes(self, uri: str, sha256: str | None = None) -> bytes:
-        """The bytes; NotFoundError if there are none."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class ServiceState:
     """One service as it was found; ``latency_s`` is None if it did not answer."""
@@ -83,7 +77,7 @@ class Application:
         self,
         store: RunStore,
         queue: RunQueue,
-        artifacts: Artifacts,
+        artifacts: ArtifactStore,
         probes: Sequence[Probe] = (),
         *,
         assets: AssetLibrary,
@@ -100,6 +94,7 @@ class Application:
         self._probe_timeout_s = probe_timeout_s
         self._closing = asyncio.Event()
         self.governance = Governance(store)
+        self.audit = Publisher(store, artifacts)
         self.benchmarks = Benchmarks(self.report, artifacts, assets)
 
     def close(self) -> None:
@@ -213,6 +208,20 @@ class Application:
     async def report_html(self, run_id: str) -> bytes:
         """report.html, UTF-8; NotFoundError until the run has succeeded."""
         return await self._report_bytes(run_id, lambda run: run.report_html_uri)
+
+    async def bundle(self, run_id: str) -> Artifact:
+        """The run's audit bundle, made when it is first asked for; NotFoundError until it has succeeded."""
+        return await asyncio.to_thread(self.audit.bundle, _known_shape(run_id))
+
+    async def bundle_parts(self, bundle: Artifact) -> AsyncIterator[bytes]:
+        """A bundle's bytes in parts of at most 1 MiB."""
+        parts = self.audit.parts(bundle)
+        while part := await asyncio.to_thread(next, parts, b""):
+            yield part
+
+    async def model_card(self, run_id: str) -> str:
+        """The adapter's model card; NotFoundError until the run has succeeded, or if it trained nothing."""
+        return await asyncio.to_thread(self.audit.model_card, _known_shape(run_id))
 
     async def principles(
         self, run_id: str, arm: str | None = None, topic_id: str | None = None

@@ -14,6 +14,7 @@ from services.common.errors import ErrorCode, NotReadyError
 from services.orchestrator.api import (
     problems,
     routes_assets,
+    routes_audit,
     routes_compare,
     routes_data,
     routes_rulers,
@@ -80,6 +81,7 @@ def build_http_app(application: Application, is_serving: Callable[[], bool] = _a
     # Packaged studies first: their paths are more exact than the ones with an id in them.
     app.include_router(routes_data.router(application), prefix="/v1")
     app.include_router(routes_runs.router(application), prefix="/v1")
+    app.include_router(routes_audit.router(application), prefix="/v1")
     app.include_router(routes_assets.router(application), prefix="/v1")
     app.include_router(routes_compare.router(application), prefix="/v1")
     app.include_router(routes_rulers.router(application), prefix="/v1")

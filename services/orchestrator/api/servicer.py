@@ -174,6 +174,18 @@ class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
         for start in range(0, len(data), _PART_BYTES):
             yield pb.GetAssetContentResponse(data=data[start : start + _PART_BYTES])
 
+    async def GetBundle(
+        self, request: pb.GetBundleRequest, context: Any
+    ) -> AsyncIterator[pb.GetBundleResponse]:
+        """The audit bundle, in parts."""
+        bundle = await self._application.bundle(request.run_id)
+        async for part in self._application.bundle_parts(bundle):
+            yield pb.GetBundleResponse(data=part, sha256=bundle.sha256, size_bytes=bundle.size_bytes)
+
+    async def GetModelCard(self, request: pb.GetModelCardRequest, context: Any) -> pb.GetModelCardResponse:
+        """The adapter's model card."""
+        return pb.GetModelCardResponse(markdown=await self._application.model_card(request.run_id))
+
     async def CompareRuns(self, request: pb.CompareRunsRequest, context: Any) -> pb.CompareRunsResponse:
         """Runs side by side."""
         found = await self._application.benchmarks.compare(list(request.run_ids))

@@ -144,12 +144,13 @@ def _verdict(report: Report) -> Iterator[str]:
 
 
 def _figures(report: Report) -> Iterator[str]:
-    analysis = report.analysis
+    analysis, overall = report.analysis, report.overall
     yield "## Figures"
     yield ""
     yield (
         "A value difference is 1 − cosine similarity between the embedding of a stated principle and that of"
-        f" its reference counterpart, in [0, 2], by {line(report.encoder)}. Lower is nearer to the reference set."
+        f" its reference counterpart, in [0, 2], by {line(report.encoder)}."
+        " Lower is nearer to the reference set."
     )
     yield ""
     if analysis is not None and analysis.primary is not None:
@@ -174,8 +175,8 @@ def _figures(report: Report) -> Iterator[str]:
         yield ""
     yield (
         "The paper's own figure, which changes the prompt together with the model:"
-        f" {change(report.overall.reduction)} ({number(report.overall.before)} to {number(report.overall.after)}). One constant sentence,"
-        f" without any training, scores {number(report.overall.constant)}."
+        f" {change(overall.reduction)} ({number(overall.before)} to {number(overall.after)}). One constant"
+        f" sentence, without any training, scores {number(overall.constant)}."
     )
 
 
@@ -240,8 +241,8 @@ def _limits(report: Report) -> Iterator[str]:
     yield (
         "It speaks of principles that the model states when asked for them, about the topics of the study, in"
         " the prompts of the study. It does not show that the model acts by them, that the reference set is"
-        " right, or that a text near to the reference means the same: sentence embeddings barely see negation."
-        " The reference texts were written by the base model itself, or by a ruler."
+        " right, or that a text near to the reference means the same: sentence embeddings barely see"
+        " negation. The reference texts were written by the base model itself, or by a ruler."
     )
     analysis = report.analysis
     if analysis is None:

@@ -636,3 +636,31 @@ class ListRulersResponse(_message.Message):
     RULERS_FIELD_NUMBER: _ClassVar[int]
     rulers: _containers.RepeatedCompositeFieldContainer[Ruler]
     def __init__(self, rulers: _Optional[_Iterable[_Union[Ruler, _Mapping]]] = ...) -> None: ...
+
+class GetBundleRequest(_message.Message):
+    __slots__ = ("run_id",)
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    def __init__(self, run_id: _Optional[str] = ...) -> None: ...
+
+class GetBundleResponse(_message.Message):
+    __slots__ = ("data", "sha256", "size_bytes")
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    sha256: str
+    size_bytes: int
+    def __init__(self, data: _Optional[bytes] = ..., sha256: _Optional[str] = ..., size_bytes: _Optional[int] = ...) -> None: ...
+
+class GetModelCardRequest(_message.Message):
+    __slots__ = ("run_id",)
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    def __init__(self, run_id: _Optional[str] = ...) -> None: ...
+
+class GetModelCardResponse(_message.Message):
+    __slots__ = ("markdown",)
+    MARKDOWN_FIELD_NUMBER: _ClassVar[int]
+    markdown: str
+    def __init__(self, markdown: _Optional[str] = ...) -> None: ...
