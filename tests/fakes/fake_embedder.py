@@ -31,12 +31,17 @@ class FakeEmbedder(pb_grpc.EmbedderServiceServicer):
     break_after: int = 0
     texts_seen: int = 0
     serving: bool = True
+    model: str = "fake/encoder"
+    fingerprint: str = ""
 
     async def Describe(self, request: Any, context: Any) -> pb.DescribeResponse:
         if not self.serving:
             raise NotReadyError("the encoder is loading")
         return pb.DescribeResponse(
-            model="fake/encoder", dimension=DIMENSION, fingerprint=FINGERPRINT, max_tokens=256
+            model=self.model,
+            dimension=DIMENSION,
+            fingerprint=self.fingerprint or FINGERPRINT,
+            max_tokens=256,
         )
 
     async def Embed(self, requests: AsyncIterator[pb.EmbedRequest], context: Any) -> AsyncIterator[Any]:

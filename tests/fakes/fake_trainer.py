@@ -27,6 +27,8 @@ class FakeTrainer(pb_grpc.TrainerServiceServicer):
     steps: int = 4
     step_s: float = 0.0
     fail_with: tuple[str, str] | None = None
+    fail_arm: str = ""
+    """Only jobs with this in their adapter's name fail."""
     starts: int = 0
     attached: int = 0
     jobs: dict[str, Job] = field(default_factory=dict)
@@ -76,7 +78,7 @@ class FakeTrainer(pb_grpc.TrainerServiceServicer):
                 )
             )
         job.state.duration_s = self.steps * self.step_s
-        if self.fail_with:
+        if self.fail_with and self.fail_arm in job.spec.adapter_name_prefix:
             job.state.error_code, job.state.error_message = self.fail_with
             job.state.state = pb.TRAINING_STATE_FAILED
             return

@@ -57,17 +57,18 @@ class ControlProgress:
 
     def of(self, arm: str) -> StageProgress:
         """Progress of one arm's draws, with those of the arms before it done."""
-        totals: dict[str, int] = {}
-        for _, sizes in self._steps:
-            for topic, size in sizes.items():
-                totals[topic] = totals.get(topic, 0) + size
-        progress = StageProgress(self._journal, STAGE, totals)
-        for name, sizes in self._steps:
-            if name == arm:
-                break
-            for topic, size in sizes.items():
-                progress.add(topic, size)
-        return progress
+        names = [name for name, _ in self._steps]
+        done = _sums([sizes for _, sizes in self._steps[: names.index(arm)]])
+        totals = _sums([sizes for _, sizes in self._steps])
+        return StageProgress(self._journal, STAGE, totals, done=done)
+
+
+def _sums(parts: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    totals: dict[str, int] = {}
+    for sizes in parts:
+        for topic, size in sizes.items():
+            totals[topic] = totals.get(topic, 0) + size
+    return totals
 
 
 def test_pairs(table: PairTable) -> list[Pair]:

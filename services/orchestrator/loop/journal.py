@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from services.orchestrator.ports import RunStore
@@ -62,15 +63,23 @@ class Journal:
 
 
 class StageProgress:
-    """Done and total of one stage, overall and by topic, told a few times a second."""
+    """Done and total of one stage, overall and by topic, told a few times a second.
+
+    ``done`` is what the stage's earlier steps have settled, by topic.
+    """
 
     def __init__(
-        self, journal: Journal, stage: str, totals: dict[str, int], iteration: int | None = None
+        self,
+        journal: Journal,
+        stage: str,
+        totals: Mapping[str, int],
+        iteration: int | None = None,
+        done: Mapping[str, int] | None = None,
     ) -> None:
         self._journal = journal
         self._stage = stage
         self._totals = totals
-        self._done = dict.fromkeys(totals, 0)
+        self._done = {**dict.fromkeys(totals, 0), **(done or {})}
         self._told = dict.fromkeys(totals, -1)
         self._extra = {} if iteration is None else {"iteration": iteration}
 

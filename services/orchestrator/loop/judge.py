@@ -78,7 +78,6 @@ def _progress(ctx: RunContext, table: PairTable, ran: int) -> StageProgress:
         topic.id: table.size("validation", topic.id) + samples * table.size("test", topic.id)
         for topic in ctx.resolved.topics
     }
-    progress = StageProgress(ctx.journal, "judge", {topic_id: 2 * size for topic_id, size in each.items()})
-    for topic_id, size in each.items():
-        progress.add(topic_id, ran * size)
-    return progress
+    totals = {topic_id: 2 * size for topic_id, size in each.items()}
+    done = {topic_id: ran * size for topic_id, size in each.items()}
+    return StageProgress(ctx.journal, "judge", totals, done=done)

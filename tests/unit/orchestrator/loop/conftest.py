@@ -52,6 +52,7 @@ class World:
     store: SqlRunStore
     artifacts: ArtifactStore
     channel: grpc.aio.Channel
+    second: grpc.aio.Channel | None = None
     recorded: dict[str, Envelope] = field(default_factory=dict)
     executed: list[str] = field(default_factory=list)
     loads_before: dict[str, list[str]] = field(default_factory=dict)
@@ -63,6 +64,7 @@ class World:
             GrpcGenerator(self.channel, patience, on_waiting),
             GrpcEmbedder(self.channel, patience, on_waiting),
             GrpcTrainer(self.channel, self.artifacts, patience, on_waiting),
+            GrpcEmbedder(self.second, patience, on_waiting, "second embedder") if self.second else None,
         )
 
     def context(self, study: dict[str, Any], run_id: str = "r-1") -> RunContext:
