@@ -162,7 +162,6 @@ def _interleaved(arms: Sequence[Texts], order: Sequence[Key], most: int) -> list
 
 def matrix(instrument: Instrument) -> tuple[MatrixCell, ...]:
     """Means of base, tuned and other against both reference sets, as far as there are texts."""
-    evidence = instrument.evidence
     cells = []
     for reference in (ArmKind.ALIGNED, ArmKind.ALIGNED_OTHER):
         against = _set_of(instrument, reference)
@@ -172,13 +171,14 @@ def matrix(instrument: Instrument) -> tuple[MatrixCell, ...]:
                 continue
             mean = _pooled(instrument, measured.keys, measured.column(measured.keys))
             if mean is not None:
-                trained_on = "base" if kind is ArmKind.BASE_P3 else evidence.of_kind(kind)[0].reference_set
+                trained_on = "base" if kind is ArmKind.BASE_P3 else _set_of(instrument, kind)
                 cells.append(MatrixCell(trained_on=trained_on, measured_against=against, mean=mean))
     return tuple(cells)
 
 
-def _set_of(instrument: Instrument, reference: ArmKind) -> str:
-    arms = instrument.evidence.of_kind(reference)
-    if arms and arms[0].reference_set:
-        return arms[0].reference_set
-    return str(instrument.evidence.study["reference_set"]["id"]) if reference is ArmKind.ALIGNED else "other"
+def _set_of(instrument: Instrument, kind: ArmKind) -> str:
+    """Id of the reference set that the arms of a kind speak of."""
+    named = next((arm.reference_set for arm in instrument.evidence.of_kind(kind) if arm.reference_set), "")
+    if kind in (ArmKind.OTHER, ArmKind.ALIGNED_OTHER):
+        return named or "other"
+    return named or str(instrument.evidence.study["reference_set"]["id"])

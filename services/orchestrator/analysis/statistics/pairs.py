@@ -26,7 +26,7 @@ def unit_sums(rows: NDArray[np.float32], counts: Sequence[int]) -> Floats:
 
 def own(means: Floats, targets: Floats) -> Floats:
     """Mean distance of each input's texts (their mean unit vector) to its own target: shape (inputs,)."""
-    return np.asarray(np.clip(1.0 - np.einsum("ij,ij->i", means, targets), 0.0, 2.0), dtype=np.float64)
+    return _distances(np.einsum("ij,ij->i", means, targets))
 
 
 def others(means: Floats, targets: Floats, topics: Sequence[str]) -> Floats:
@@ -55,4 +55,9 @@ def within(sums: Floats, counts: Sequence[int]) -> Floats:
     """Mean distance of all pairs of an input's own texts, shape (inputs,); ``counts`` >= 2."""
     number = np.asarray(counts, dtype=np.float64)
     cosines = (np.einsum("ij,ij->i", sums, sums) - number) / (number * (number - 1.0))
-    return np.asarray(np.clip(1.0 - cosines, 0.0, 2.0), dtype=np.float64)
+    return _distances(cosines)
+
+
+def _distances(cosines: Floats) -> Floats:
+    # Rounded, so that equal texts are at 0 and the order of a sum decides nothing.
+    return np.asarray(np.round(np.clip(1.0 - cosines, 0.0, 2.0), 12), dtype=np.float64)

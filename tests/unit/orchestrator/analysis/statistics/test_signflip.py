@@ -4,8 +4,9 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from statsmodels.stats.multitest import multipletests
 
 from services.orchestrator.analysis.statistics.signflip import effect_size, holm, sign_flip
 
@@ -79,6 +80,14 @@ def test_holm_worked_example() -> None:
 
 def test_holm_of_nothing_is_empty() -> None:
     assert holm({"a": None}) == {}
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.sampled_from([0.0, 0.001, 0.02, 0.03, 0.2, 0.5, 1.0]), min_size=1, max_size=8))
+def test_holm_is_that_of_statsmodels(values: list[float]) -> None:
+    found = holm({str(number): value for number, value in enumerate(values)})
+    expected = multipletests(values, method="holm")[1]
+    assert [found[str(number)] for number in range(len(values))] == pytest.approx(list(expected))
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
