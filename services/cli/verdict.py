@@ -21,6 +21,7 @@ STATUSES = {
     "not_measured": ("not measured", "dim"),
     "pass": ("pass", "green"),
 }
+LINE_CHARS = 140
 NOTHING_TO_PROMOTE = "MEASURED ONLY: nothing was trained, so there is nothing to promote."
 
 
@@ -63,10 +64,30 @@ def _decided(verdict: Json | None) -> Iterable[tuple[str, str]]:
         yield NOTHING_TO_PROMOTE, "bold"
         return
     word, style = DECISIONS[verdict["decision"]]
-    yield f"{word}: {verdict['headline']}", style
+    yield f"{word}: {_headline(verdict)}", style
+    kept, passed = verdict["decision"] == "promote", []
     for reason in verdict["reasons"]:
         outcome, style = OUTCOMES[reason["outcome"]]
-        yield f"  {outcome:<7} {reason['text']}", style if reason["outcome"] != "promote" else "dim"
+        if kept or reason["outcome"] != "promote":
+            yield f"  {outcome:<7} {reason['text']}", style
+        else:
+            passed.append(str(reason["rule"]).replace("_", " "))
+    if passed:
+        yield f"  {'passed':<7} {', '.join(passed)}", "dim"
+
+
+def _headline(verdict: Json) -> str:
+    """The headline without what the decision's word and the reasons say anyway."""
+    headline, reasons, start = str(verdict["headline"]), verdict["reasons"], f"{verdict['decision']}: "
+    if headline.lower().startswith(start):
+        headline = headline[len(start) :]
+    deciding = [reason for reason in reasons if reason["outcome"] == verdict["decision"]]
+    if verdict["decision"] == "promote" or not deciding:
+        return headline
+    if headline.startswith(str(deciding[0]["text"]).rstrip(".")):
+        ask = "rule of the gate asks" if len(deciding) == 1 else "rules of the gate ask"
+        return f"{len(deciding)} of {len(reasons)} {ask} to {verdict['decision']}"
+    return headline
 
 
 def _warnings(report: Json) -> Iterable[tuple[str, str]]:
@@ -81,7 +102,7 @@ def _figure(analysis: Json) -> Iterable[tuple[str, str]]:
     yield "", ""
     if primary is not None:
         reduction = estimate(primary["reduction"], 1, 100, "%")
-        pair = " against ".join(titles.get(primary[side], primary[side]) for side in ("arm", "against"))
+        pair = " / ".join(titles.get(primary[side], primary[side]) for side in ("arm", "against"))
         yield f"Primary figure: reduction of the value difference {reduction}, {level}", "bold"
         yield f"  {pair}, same inputs; p {p_value(primary.get('p_value'))}", ""
     else:
@@ -102,7 +123,15 @@ def _guards(analysis: Json) -> Iterable[tuple[str, str]]:
     order = list(STATUSES)
     for guard in sorted(guards, key=lambda guard: order.index(guard["status"])):
         word, style = STATUSES[guard["status"]]
-        yield f"  {word:<12} {guard['title']}: {guard['summary']}", style if guard["status"] != "pass" else ""
+        yield (
+            f"  {word:<12} {_cut(guard['title'] + ': ' + guard['summary'])}",
+            style if guard["status"] != "pass" else "",
+        )
+
+
+def _cut(text: str) -> str:
+    """One line of a guard; the report has the rest."""
+    return text if len(text) <= LINE_CHARS else text[: LINE_CHARS - 1].rsplit(" ", 1)[0] + " …"
 
 
 def _topics(report: Json, analysis: Json, screen: "Console") -> None:

@@ -12,7 +12,8 @@ from services.orchestrator.report.verdict import ordered_arms
 _MARKS: dict[str, tuple[str, str]] = {
     "original": ("o", svg.BEFORE),
     "base_p3": ("o", svg.BASE_P3),
-    "base_reference": ("s", svg.REFERENCE),
+    "base_reference": ("s", svg.BASE_P3),
+    "aligned": ("s", svg.REFERENCE),
     "tuned": ("D", svg.AFTER),
     "uniform": ("^", svg.MUTED),
     "shuffled": ("^", svg.MUTED),

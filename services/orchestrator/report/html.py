@@ -63,7 +63,7 @@ def _analysed(report: Report) -> dict[str, Any]:
     if analysis is None:
         return shown
     if analysis.verdict is not None:
-        shown["verdict"] = analysis.verdict
+        shown["verdict"], shown["headline"] = analysis.verdict, verdict.headline(analysis.verdict)
         shown["first"], shown["rest"] = verdict.deciding(analysis.verdict)
     means = {arm.arm: arm.by_topic for arm in analysis.arms}
     titles = {topic.id: topic.title for topic in report.topics}

@@ -1,6 +1,8 @@
 """Guards and matrix as the page draws them: places on a scale, in percent of its width."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from services.orchestrator.analysis.results import Analysis, Guard, MatrixCell, Measure
 from services.orchestrator.report.text import measure as shown
@@ -11,6 +13,9 @@ STATUSES = {
     "fail": ("✕", "Fail", "bad"),
     "not_measured": ("–", "Not measured", "plain"),
 }
+
+# Measures of a guard that stand open on the page; the others are folded.
+_OPEN = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,35 +56,64 @@ def bullet(measure: Measure) -> Bullet | None:
 
 
 def told(measure: Measure) -> str:
-    """A measure in words: value, interval, what is asked."""
-    text = shown(measure.value) if measure.value is not None else "not measured"
+    """A measure in words: value, interval, what is asked. Counts are told as counts."""
+    numbers = [n for n in (measure.value, measure.low, measure.high, measure.threshold) if n is not None]
+    counts = all(n == round(n) for n in numbers) and max(numbers, default=0.0) >= 2
+
+    def say(value: float) -> str:
+        return f"{value:.0f}" if counts else shown(value)
+
+    text = say(measure.value) if measure.value is not None else "not measured"
     if measure.low is not None and measure.high is not None:
-        text += f" ({shown(measure.low)} to {shown(measure.high)})"
+        text += f" ({say(measure.low)} to {say(measure.high)})"
     if measure.threshold is not None:
         asked = {"higher": "at least", "lower": "at most", "neither": "threshold"}[measure.better]
-        text += f", {asked} {shown(measure.threshold)}"
+        text += f", {asked} {say(measure.threshold)}"
     return text
+
+
+Row: TypeAlias = tuple[Measure, str, Bullet | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One guard: its measures with their words and their places."""
+    """One guard: its measures with their words and their places; ``more`` are folded away."""
 
     guard: Guard
     icon: str
     word: str
     tone: str
-    rows: tuple[tuple[Measure, str, Bullet | None], ...]
+    rows: tuple[Row, ...]
+    more: tuple[Row, ...]
 
 
 def cards(analysis: Analysis) -> tuple[Card, ...]:
     """The guards, those that failed first."""
     order = {"fail": 0, "warn": 1, "not_measured": 2, "pass": 3}
     guards = sorted(analysis.guards, key=lambda guard: order[guard.status])
-    return tuple(
-        Card(guard, *STATUSES[guard.status], tuple((m, told(m), bullet(m)) for m in guard.measures))
-        for guard in guards
-    )
+    return tuple(_card(guard) for guard in guards)
+
+
+def _card(guard: Guard) -> Card:
+    """Open are the first measures that are held against something, those that miss it before the others."""
+    held = sorted((m for m in guard.measures if m.threshold is not None), key=lambda m: not missed(m))
+    first, rest = held[:_OPEN], held[_OPEN:] + [m for m in guard.measures if m.threshold is None]
+    if not first:
+        first, rest = rest[:_OPEN], rest[_OPEN:]
+    icon, word, tone = STATUSES[guard.status]
+    return Card(guard, icon, word, tone, _rows(first), _rows(rest))
+
+
+def missed(measure: Measure) -> bool:
+    """Whether the value lies on the wrong side of its threshold."""
+    if measure.value is None or measure.threshold is None or measure.better == "neither":
+        return False
+    below = measure.value < measure.threshold
+    return below if measure.better == "higher" else measure.value > measure.threshold
+
+
+def _rows(measures: Sequence[Measure]) -> tuple[Row, ...]:
+    return tuple((measure, told(measure), bullet(measure)) for measure in measures)
 
 
 @dataclass(frozen=True, slots=True)

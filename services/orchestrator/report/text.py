@@ -12,7 +12,8 @@ def number(value: float | None, digits: int = 3) -> str:
     """A value difference; an en dash where there is none, a true minus sign."""
     if value is None:
         return "–"
-    return f"{value:.{digits}f}".replace("-", "\u2212")
+    # Adding 0.0 makes a minus zero plain: no minus sign before a number that shows as 0.
+    return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "\u2212")
 
 
 def percent(fraction: float | None, digits: int = 1) -> str:

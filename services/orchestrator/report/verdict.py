@@ -16,6 +16,7 @@ _ORDER = (
     "other",
     "constant",
     "copied",
+    "aligned",
 )
 
 
@@ -35,9 +36,11 @@ _FACES = {
         "Hold",
         "warn",
         "pause",
-        "A rule of the gate asks for more evidence, or for a closer look by a person.",
+        "It is not shown to be good: more evidence, or a closer look, before it is used.",
     ),
-    "reject": Face("Reject", "bad", "cross", "A rule of the gate failed: this adapter should not be used."),
+    "reject": Face(
+        "Reject", "bad", "cross", "It is shown to fail a rule of the gate: do not use this adapter."
+    ),
 }
 _MEASURED = Face("Measured only", "plain", "dash", "Nothing was trained, so there is nothing to promote.")
 _NONE = Face(
@@ -56,6 +59,20 @@ def face(report: Report) -> Face:
     if report.analysis is None:
         return _NONE
     return _FACES[report.analysis.verdict.decision] if report.analysis.verdict else _MEASURED
+
+
+def headline(verdict: Verdict) -> str:
+    """One sentence beside the decision's word: what it repeats of the word, or of the reasons, left out."""
+    start = f"{verdict.decision}: "
+    text = verdict.headline
+    if text.lower().startswith(start):
+        text = text[len(start) :]
+    first, rest = deciding(verdict)
+    if verdict.decision != "promote" and first and text.startswith(first[0].text.rstrip(".")):
+        count = len(first)
+        ask = "rule of the gate asks" if count == 1 else "rules of the gate ask"
+        return f"{count} of {count + len(rest)} {ask} to {verdict.decision}."
+    return text[:1].upper() + text[1:]
 
 
 def deciding(verdict: Verdict) -> tuple[tuple[Reason, ...], tuple[Reason, ...]]:

@@ -31,9 +31,18 @@ def test_print_verdict_stands_first_with_its_reasons(kind: Any, word: str) -> No
     text = printed(as_json(examples.judged(kind)))
     first = text.splitlines()[0]
     assert word in first
-    assert analyses.HEADLINES[kind] in first
+    assert analyses.HEADLINES[kind].partition(": ")[2] in first
+    assert analyses.HEADLINES[kind] not in first  # the decision is said once
     for reason in analyses.REASONS[kind]:
-        assert text.index(reason.text) < text.index("Primary figure")
+        said = reason.text if reason.outcome == kind or reason.outcome != "promote" else reason.rule
+        assert text.index(said) < text.index("Primary figure")
+
+
+def test_print_headline_that_repeats_the_first_reason_counts_the_rules_instead() -> None:
+    report = as_json(examples.judged("reject"))
+    verdict = report["analysis"]["verdict"]
+    verdict["headline"] = f"Reject: {verdict['reasons'][0]['text'].rstrip('.')} (1 more of 4 rules)."
+    assert printed(report).startswith("✕ REJECT: 2 of 4 rules of the gate ask to reject\n")
 
 
 def test_print_verdict_then_figure_guards_topics_and_the_papers_number() -> None:

@@ -158,9 +158,9 @@ REASONS: dict[Decision, tuple[Reason, ...]] = {
 }  # fmt: skip
 
 HEADLINES: dict[Decision, str] = {
-    "promote": "Every rule of the gate passed.",
-    "hold": "Nearer to the reference, but too few trainings to be sure.",
-    "reject": "The number fell, and one constant sentence would have brought it lower still.",
+    "promote": "Promote: every rule of the gate passed.",
+    "hold": "Hold: nearer to the reference, but too few trainings to be sure.",
+    "reject": "Reject: the number fell, and one constant sentence would have brought it lower still.",
 }
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from services.orchestrator.analysis.results import Decision, Reason, Verdict
+from services.orchestrator.report import verdict
 from services.orchestrator.report.html import render_html
 from tests.unit.orchestrator.report import analyses, examples
 from tests.unit.orchestrator.report.test_html import HOSTILE, SCRIPT, Page
@@ -16,7 +17,8 @@ def test_page_verdict_stands_first_with_word_headline_and_reasons(decision: Deci
     text = Page(render_html(examples.judged(decision))).text
     body = text[text.index("value alignment report") :]
     assert body.index(f"Verdict: {WORDS[decision]}") < body.index("The primary figure")
-    assert analyses.HEADLINES[decision] in body
+    assert verdict.headline(analyses.analysis(("a",), decision).verdict) in body  # type: ignore[arg-type]
+    assert analyses.HEADLINES[decision] not in body  # the word stands above it already
     for reason in analyses.REASONS[decision]:
         assert body.index(reason.text) < body.index("The primary figure")
     assert ("not an error of the run" in body) == (decision != "promote")

@@ -42,7 +42,21 @@ def test_told_names_value_interval_and_what_is_asked() -> None:
     assert panels.told(_measure(value=0.5, low=0.4, high=0.6, threshold=0.8, better="higher")) == (
         "0.500 (0.400 to 0.600), at least 0.800"
     )
-    assert panels.told(_measure(threshold=12.0, better="lower")) == "not measured, at most 12.0"
+    assert panels.told(_measure(threshold=12.5, better="lower")) == "not measured, at most 12.5"
+
+
+def test_told_counts_are_told_as_counts() -> None:
+    assert panels.told(_measure(value=24, threshold=30, better="higher")) == "24, at least 30"
+    assert panels.told(_measure(value=1.0, threshold=1.0, better="higher")) == "1.000, at least 1.000"
+
+
+def test_card_measures_that_miss_stand_open_and_first() -> None:
+    passing = tuple(_measure(name=f"p{n}", value=1.0, threshold=0.5, better="higher") for n in range(5))
+    missing = _measure(name="m", value=0.1, threshold=0.5, better="higher")
+    guard = analyses.GUARDS[0].model_copy(update={"measures": (*passing, missing, _measure(value=3.0))})
+    (card,) = panels.cards(analyses.analysis(("a",), guards=(guard,)))
+    assert [measure.name for measure, _, _ in card.rows] == ["m", "p0", "p1", "p2"]
+    assert len(card.more) == 3
 
 
 def test_cards_failed_guards_come_first() -> None:

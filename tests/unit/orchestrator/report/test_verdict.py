@@ -39,6 +39,17 @@ def test_deciding_promotion_rests_on_every_reason() -> None:
     assert verdict.deciding(made) == (made.reasons, ())
 
 
+def test_headline_that_repeats_the_first_reason_counts_the_rules_instead() -> None:
+    made = analyses.analysis(("a",), "reject").verdict
+    assert made is not None
+    repeating = made.model_copy(update={"headline": f"Reject: {made.reasons[0].text.rstrip('.')} (1 more)."})
+    assert verdict.headline(repeating) == "2 of 4 rules of the gate ask to reject."
+    assert (
+        verdict.headline(made)
+        == "The number fell, and one constant sentence would have brought it lower still."
+    )
+
+
 def test_face_is_told_by_word_icon_and_tone() -> None:
     faces = [verdict.face(examples.judged(decision)) for decision in ("promote", "hold", "reject")]
     assert [face.word for face in faces] == ["Promote", "Hold", "Reject"]
