@@ -8,7 +8,18 @@ from typing import Annotated
 
 import typer
 
-from services.cli.commands import assets, catalogue, compare, init, machine, measure, reports, rulers, runs
+from services.cli.commands import (
+    assets,
+    catalogue,
+    compare,
+    init,
+    machine,
+    measure,
+    reports,
+    rulers,
+    runs,
+    values,
+)
 from services.cli.errors import CliError
 from services.cli.output import print_error
 
@@ -38,7 +49,7 @@ def _root(
     pass
 
 
-for module in (machine, init, runs, measure, compare, rulers, reports, catalogue, assets):
+for module in (machine, init, runs, measure, compare, rulers, reports, catalogue, assets, values):
     module.register(app)
 
 

@@ -54,6 +54,12 @@ class Api:
         body: Json = self._call("POST", "/assets", params=params, content=data, headers=headers).json()
         return body
 
+    def post_file(self, path: str, data: bytes, params: Mapping[str, Any]) -> Json:
+        """POST a file of JSON Lines, with query parameters."""
+        headers = {"content-type": "application/x-ndjson"}
+        body: Json = self._call("POST", path, params=dict(params), content=data, headers=headers).json()
+        return body
+
     def post_document(self, path: str, document: str, headers: Mapping[str, str] | None = None) -> Json:
         """POST a YAML document."""
         sent = {"content-type": "application/yaml", **(headers or {})}
