@@ -19,8 +19,8 @@ class CliSettings:
 
     ``url`` is the orchestrator's REST address without ``/v1``; ``timeout_s`` bounds one
     request (event streams have none); ``model`` and ``encoder`` are ids or folders;
-    ``hub_cache`` is where Hugging Face's libraries keep downloads; ``gpu_memory`` is the share
-    that the user has set for the generator, if any.
+    ``second_encoder`` is "" for none; ``hub_cache`` is where Hugging Face's libraries keep
+    downloads; ``gpu_memory`` is the share that the user has set for the generator, if any.
     """
 
     url: str
@@ -30,10 +30,11 @@ class CliSettings:
     encoder: str
     hub_cache: Path
     gpu_memory: str | None
+    second_encoder: str = ""
 
 
 def load_settings() -> CliSettings:
-    """Read ``VALIGN_URL``, ``VALIGN_TIMEOUT_S``, ``VALIGN_HOME`` and the two model names.
+    """Read ``VALIGN_URL``, ``VALIGN_TIMEOUT_S``, ``VALIGN_HOME`` and the names of the models.
 
     Raises ``CliError`` if a value can't be read.
     """
@@ -54,6 +55,7 @@ def load_settings() -> CliSettings:
         encoder=env.get("VALIGN_EMBEDDER_MODEL", DEFAULT_ENCODER),
         hub_cache=_hub_cache(env),
         gpu_memory=env.get("VALIGN_GENERATOR_GPU_MEMORY_UTILIZATION"),
+        second_encoder=env.get("VALIGN_SECOND_EMBEDDER_MODEL", ""),
     )
 
 

@@ -16,6 +16,10 @@ HomeOption = Annotated[
 ]
 ModelOption = Annotated[str, typer.Option("--model", help="Base model: a Hugging Face folder or hub id.")]
 EncoderOption = Annotated[str, typer.Option("--encoder", help="Sentence encoder: a folder or hub id.")]
+SecondEncoderOption = Annotated[
+    str,
+    typer.Option("--second-encoder", help="An encoder of another family, beside the first: a folder or id."),
+]
 
 STARTUP_TIMEOUT_S = 900.0
 # Longer than the services' own drain timeout (30 s), after which they are killed.
@@ -31,6 +35,7 @@ def register(app: typer.Typer) -> None:
 def up(
     model: ModelOption = "",
     encoder: EncoderOption = "",
+    second_encoder: SecondEncoderOption = "",
     home: HomeOption = None,
     port: Annotated[int | None, typer.Option(help="Port of the REST API.", min=1, max=65535)] = None,
     any_ports: Annotated[bool, typer.Option("--any-ports", help="Take free ports for everything.")] = False,
@@ -49,18 +54,22 @@ def up(
 ) -> None:
     """Start the four services on this machine, and keep them running until Ctrl-C.
 
-    VALIGN_<SERVICE>_* variables pass through to the services.
+    With a second encoder there are five. VALIGN_<SERVICE>_* variables pass through to the services.
     """
     from services.cli.doctor.machine import has_gpu
-    from services.cli.up.plan import SERVICES, UpOptions, choose_ports, make_plan
+    from services.cli.up.plan import SECOND_EMBEDDER, SERVICES, UpOptions, choose_ports, make_plan
     from services.cli.up.run import run_up, start_detached
 
     settings = load_settings()
     place = Home(home or settings.home)
     wanted = tuple(only or SERVICES)
-    unknown = [name for name in wanted if name not in SERVICES]
+    second_encoder = second_encoder or settings.second_encoder
+    known = (*SERVICES, SECOND_EMBEDDER)
+    unknown = [name for name in wanted if name not in known]
     if unknown:
-        raise CliError(f"No service is called {unknown[0]}; there are {', '.join(SERVICES)}.", exit_code=2)
+        raise CliError(f"No service is called {unknown[0]}; there are {', '.join(known)}.", exit_code=2)
+    if SECOND_EMBEDDER in wanted and not second_encoder:
+        raise CliError(f"{SECOND_EMBEDDER} needs --second-encoder FOLDER or an id.", exit_code=2)
     if (
         gpu_memory is None
         and {"generator", "trainer"} <= set(wanted)
@@ -78,6 +87,7 @@ def up(
         max_lora_rank=max_lora_rank,
         max_model_len=max_model_len,
         gpu_memory_utilization=gpu_memory,
+        second_encoder=second_encoder,
     )
     lock = place.acquire()
     if detach:
@@ -95,6 +105,7 @@ def detached_arguments(options: Any) -> list[str]:
     given = {
         "--model": options.model,
         "--encoder": options.encoder,
+        "--second-encoder": options.second_encoder or None,
         "--home": options.home.path,
         "--port": options.port,
         "--max-lora-rank": options.max_lora_rank,
@@ -102,7 +113,7 @@ def detached_arguments(options: Any) -> list[str]:
         "--gpu-memory": options.gpu_memory_utilization,
     }
     arguments = [f"{name}={value}" for name, value in given.items() if value is not None]
-    arguments += [f"--only={name}" for name in options.only]
+    arguments += [f"--only={name}" for name in options.wanted]
     return [*arguments, "--any-ports"] if options.any_ports else arguments
 
 
@@ -144,6 +155,7 @@ def status(url: UrlOption = "", as_json: JsonOption = False) -> None:
 def doctor(
     model: ModelOption = "",
     encoder: EncoderOption = "",
+    second_encoder: SecondEncoderOption = "",
     home: HomeOption = None,
     url: UrlOption = "",
     as_json: JsonOption = False,
@@ -156,6 +168,7 @@ def doctor(
         settings,
         model=model or settings.model,
         encoder=encoder or settings.encoder,
+        second_encoder=second_encoder or settings.second_encoder,
         home=Home(home or settings.home),
         url=url.rstrip("/") or settings.url,
     )

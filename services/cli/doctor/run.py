@@ -16,12 +16,14 @@ from services.cli.doctor.packages import (
 from services.cli.errors import CliError, UnreachableError
 from services.cli.settings import CliSettings
 from services.cli.up.home import Home
-from services.cli.up.plan import DEFAULT_PORTS, HOST
+from services.cli.up.plan import DEFAULT_PORTS, HOST, SECOND_EMBEDDER, SERVICES, roles_of
 from services.cli.up.ports import holder, is_free
 
 
-def run_checks(settings: CliSettings, *, model: str, encoder: str, home: Home, url: str) -> list[Check]:
-    """Run every check."""
+def run_checks(
+    settings: CliSettings, *, model: str, encoder: str, second_encoder: str, home: Home, url: str
+) -> list[Check]:
+    """Run every check; those of the second encoder if one is named."""
     found = gpus()
     return [
         python_check(),
@@ -35,11 +37,12 @@ def run_checks(settings: CliSettings, *, model: str, encoder: str, home: Home, u
         disk_check(home.path),
         model_check("model", model, settings.hub_cache),
         model_check("encoder", encoder, settings.hub_cache),
-        *service_checks(url, settings.timeout_s, home),
+        *([model_check("second encoder", second_encoder, settings.hub_cache)] if second_encoder else []),
+        *service_checks(url, settings.timeout_s, home, second=bool(second_encoder)),
     ]
 
 
-def service_checks(url: str, timeout_s: float, home: Home) -> Iterator[Check]:
+def service_checks(url: str, timeout_s: float, home: Home, *, second: bool = False) -> Iterator[Check]:
     """Check the services if an orchestrator answers, else that their ports are free to start them."""
     try:
         with Api(url, timeout_s) as api:
@@ -47,7 +50,7 @@ def service_checks(url: str, timeout_s: float, home: Home) -> Iterator[Check]:
     except UnreachableError:
         remedy = "Start it with `valign up`, or set VALIGN_URL."
         yield Check("orchestrator", "warn", f"nothing answers at {url}", remedy)
-        yield from port_checks(home)
+        yield from port_checks(home, second=second)
         return
     except CliError as error:
         yield Check("orchestrator", "fail", error.message, f"Is that valign's orchestrator at {url}?")
@@ -64,12 +67,14 @@ def service_checks(url: str, timeout_s: float, home: Home) -> Iterator[Check]:
             yield Check(name, "fail", state, f"Look into {home.logs / (name + '.log')}, or wherever it runs.")
 
 
-def port_checks(home: Home) -> Iterable[Check]:
-    """Check the ports that ``valign up`` would take."""
-    taken = {role: port for role, port in DEFAULT_PORTS.items() if not is_free(HOST, port)}
+def port_checks(home: Home, *, second: bool = False) -> Iterable[Check]:
+    """Check the ports that ``valign up`` would take; ``second``: also those of a second encoder."""
+    services = (*SERVICES, SECOND_EMBEDDER) if second else SERVICES
+    ports = {role: DEFAULT_PORTS[role] for role in roles_of(services)}
+    taken = {role: port for role, port in ports.items() if not is_free(HOST, port)}
     for role, port in taken.items():
         who = holder(port) or "a process of another user"
         remedy = f"`valign down --home {home.path}`, stop it, or `valign up --any-ports`."
         yield Check(f"port {port}", "fail", f"({role.replace('_', ' ')}) held by {who}", remedy)
     if not taken:
-        yield Check("ports", "ok", ", ".join(str(port) for port in DEFAULT_PORTS.values()) + " are free")
+        yield Check("ports", "ok", ", ".join(str(port) for port in ports.values()) + " are free")

@@ -12,6 +12,9 @@ from services.cli.up.ports import free_ports, holder, is_free
 from services.cli.up.probes import grpc_probe, http_probe
 
 SERVICES = ("generator", "embedder", "trainer", "orchestrator")
+# The embedder once more, with an encoder of another family; only where one is asked for.
+SECOND_EMBEDDER = "second_embedder"
+_STARTED_IN_ORDER = ("generator", "embedder", SECOND_EMBEDDER, "trainer", "orchestrator")
 HOST = "127.0.0.1"
 # Each needs one for calls and one for metrics; the orchestrator serves metrics on its REST port.
 DEFAULT_PORTS = {
@@ -21,6 +24,8 @@ DEFAULT_PORTS = {
     "embedder_metrics": 9052,
     "trainer": 50053,
     "trainer_metrics": 9053,
+    "second_embedder": 50054,
+    "second_embedder_metrics": 9054,
     "orchestrator": 8080,
     "orchestrator_grpc": 50050,
 }
@@ -39,6 +44,13 @@ class UpOptions:
     max_lora_rank: int | None = None
     max_model_len: int | None = None
     gpu_memory_utilization: float | None = None
+    second_encoder: str = ""
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """Names of what is to be started, in order."""
+        names = {*self.only, SECOND_EMBEDDER} if self.second_encoder and self.only == SERVICES else self.only
+        return tuple(name for name in _STARTED_IN_ORDER if name in names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +77,7 @@ def choose_ports(options: UpOptions) -> dict[str, int]:
 
     Raises ``CliError`` that names each taken port and who holds it.
     """
-    roles = [role for role in DEFAULT_PORTS if role.partition("_")[0] in options.only]
+    roles = roles_of(options.wanted)
     if options.any_ports:
         ports = dict(zip(roles, free_ports(HOST, len(roles)), strict=True))
     else:
@@ -86,6 +98,11 @@ def choose_ports(options: UpOptions) -> dict[str, int]:
     return {**DEFAULT_PORTS, **ports}
 
 
+def roles_of(services: tuple[str, ...]) -> list[str]:
+    """Return the roles of these services that need a port."""
+    return [role for role in DEFAULT_PORTS if role.removesuffix("_metrics").removesuffix("_grpc") in services]
+
+
 def make_plan(options: UpOptions, ports: Mapping[str, int]) -> UpPlan:
     """Return what to start, in order.
 
@@ -97,6 +114,7 @@ def make_plan(options: UpOptions, ports: Mapping[str, int]) -> UpPlan:
     defaults: dict[str, dict[str, object]] = {
         "generator": {"ARTIFACTS": artifacts},
         "embedder": {},
+        SECOND_EMBEDDER: {},
         "trainer": {"ARTIFACTS_URI": artifacts, "STATE_DIR": home / "trainer"},
         "orchestrator": {"ARTIFACTS": artifacts, "HOME": home},
     }
@@ -108,12 +126,13 @@ def make_plan(options: UpOptions, ports: Mapping[str, int]) -> UpPlan:
             "GPU_MEMORY_UTILIZATION": options.gpu_memory_utilization,
         },
         "embedder": {"MODEL": options.encoder},
+        SECOND_EMBEDDER: {"MODEL": options.second_encoder},
         "trainer": {},
         "orchestrator": {},
     }
-    for name in SERVICES[:3]:
+    for name in _STARTED_IN_ORDER[:-1]:
         settings[name] |= {"HOST": HOST, "PORT": ports[name], "METRICS_PORT": ports[f"{name}_metrics"]}
-        if name in options.only:
+        if name in options.wanted:
             settings["orchestrator"][f"{name.upper()}_TARGET"] = f"{HOST}:{ports[name]}"
     settings["orchestrator"] |= {
         "HOST": HOST,
@@ -125,25 +144,31 @@ def make_plan(options: UpOptions, ports: Mapping[str, int]) -> UpPlan:
         _service(
             name, _variables(name, settings[name]), _variables(name, defaults[name]), ports, options.home
         )
-        for name in SERVICES
-        if name in options.only
+        for name in options.wanted
     ]
-    return UpPlan(planned, url if "orchestrator" in options.only else "", dict(ports))
+    return UpPlan(planned, url if "orchestrator" in options.wanted else "", dict(ports))
 
 
 def _variables(service: str, settings: Mapping[str, object]) -> dict[str, str]:
-    return {
-        f"VALIGN_{service.upper()}_{key}": str(value) for key, value in settings.items() if value is not None
-    }
+    prefix = f"VALIGN_{_module(service).upper()}_"
+    return {f"{prefix}{key}": str(value) for key, value in settings.items() if value is not None}
+
+
+def _module(service: str) -> str:
+    return "embedder" if service == SECOND_EMBEDDER else service
 
 
 def _service(
     name: str, extra: Mapping[str, str], defaults: Mapping[str, str], ports: Mapping[str, int], home: Home
 ) -> ServicePlan:
+    environment = child_environment(extra, defaults)
+    if name == SECOND_EMBEDDER:
+        # Of the user's settings of the embedder all hold for both, but this one speaks of the first encoder.
+        environment.pop("VALIGN_EMBEDDER_REVISION", None)
     spec = ChildSpec(
         name=name,
-        command=(sys.executable, "-m", f"services.{name}"),
-        environment=child_environment(extra, defaults),
+        command=(sys.executable, "-m", f"services.{_module(name)}"),
+        environment=environment,
         log=home.logs / f"{name}.log",
     )
     address = f"{HOST}:{ports[name]}"

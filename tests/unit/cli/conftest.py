@@ -250,6 +250,12 @@ class Cli:
 def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, api: FakeApi) -> Cli:
     """The command line, set to the stand-in."""
     monkeypatch.setenv("VALIGN_URL", api.url)
-    for name in ("VALIGN_HOME", "VALIGN_TIMEOUT_S", "VALIGN_GENERATOR_MODEL", "VALIGN_EMBEDDER_MODEL"):
+    for name in (
+        "VALIGN_HOME",
+        "VALIGN_TIMEOUT_S",
+        "VALIGN_GENERATOR_MODEL",
+        "VALIGN_EMBEDDER_MODEL",
+        "VALIGN_SECOND_EMBEDDER_MODEL",
+    ):
         monkeypatch.delenv(name, raising=False)
     return Cli(capsys)

@@ -127,6 +127,23 @@ def test_doctor_missing_model_exits_1_with_a_remedy(cli: Cli, monkeypatch: pytes
     assert checks["generator"]["status"] == "ok"
 
 
+def test_doctor_second_encoder_is_checked_where_one_is_named(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli("doctor", "--json")
+    assert "second encoder" not in {check["name"] for check in cli.json["checks"]}
+    monkeypatch.setenv("VALIGN_SECOND_EMBEDDER_MODEL", "/no/such/folder")
+    assert cli("doctor", "--json") == 1
+    assert {"second encoder", "fail"} <= {
+        text for check in cli.json["checks"] for text in (check["name"], check["status"])
+    }
+
+
+def test_up_second_embedder_without_an_encoder_is_wrong_usage(cli: Cli, tmp_path: Path) -> None:
+    assert cli("up", "--home", str(tmp_path), "--only", "second_embedder") == 2
+    assert "needs --second-encoder" in cli.err
+
+
 def test_doctor_imports_no_model_library() -> None:
     code = "import sys, services.cli.doctor.run; print([m for m in ('torch', 'vllm') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -64,6 +64,41 @@ def test_plan_only_some_services_starts_those(tmp_path: Path) -> None:
     assert plan.url == ""
 
 
+def test_plan_second_encoder_is_an_embedder_of_its_own_that_the_orchestrator_knows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VALIGN_EMBEDDER_REVISION", "of-the-first")
+    monkeypatch.setenv("VALIGN_EMBEDDER_PRECISION", "bfloat16")
+    options = UpOptions(Home(tmp_path), "m", "first", any_ports=True, second_encoder="second")
+    ports = choose_ports(options)
+    planned = {service.spec.name: service.spec for service in make_plan(options, ports).services}
+    assert list(planned) == ["generator", "embedder", "second_embedder", "trainer", "orchestrator"]
+    first, second = planned["embedder"].environment, planned["second_embedder"].environment
+    assert list(planned["second_embedder"].command)[1:] == ["-m", "services.embedder"]
+    assert (first["VALIGN_EMBEDDER_MODEL"], second["VALIGN_EMBEDDER_MODEL"]) == ("first", "second")
+    assert first["VALIGN_EMBEDDER_REVISION"] == "of-the-first"
+    assert "VALIGN_EMBEDDER_REVISION" not in second
+    assert second["VALIGN_EMBEDDER_PRECISION"] == "bfloat16"
+    assert first["VALIGN_EMBEDDER_PORT"] != second["VALIGN_EMBEDDER_PORT"]
+    target = planned["orchestrator"].environment["VALIGN_ORCHESTRATOR_SECOND_EMBEDDER_TARGET"]
+    assert target == f"127.0.0.1:{second['VALIGN_EMBEDDER_PORT']}"
+    assert planned["second_embedder"].log.name == "second_embedder.log"
+
+
+def test_plan_without_a_second_encoder_tells_the_orchestrator_of_none(options: UpOptions) -> None:
+    [*_, orchestrator] = make_plan(options, choose_ports(options)).services
+    assert "VALIGN_ORCHESTRATOR_SECOND_EMBEDDER_TARGET" not in orchestrator.spec.environment
+
+
+def test_plan_second_encoder_alone_starts_it_alone(tmp_path: Path) -> None:
+    only = ("second_embedder",)
+    options = UpOptions(Home(tmp_path), "m", "e", only=only, any_ports=True, second_encoder="second")
+    ports = choose_ports(options)
+    assert [service.spec.name for service in make_plan(options, ports).services] == ["second_embedder"]
+    assert "--second-encoder=second" in detached_arguments(options)
+    assert "--only=second_embedder" in detached_arguments(options)
+
+
 def test_choose_ports_taken_port_names_who_holds_it(tmp_path: Path) -> None:
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
