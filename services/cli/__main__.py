@@ -10,6 +10,7 @@ import typer
 
 from services.cli.commands import (
     assets,
+    audit,
     catalogue,
     compare,
     init,
@@ -49,7 +50,7 @@ def _root(
     pass
 
 
-for module in (machine, init, runs, measure, compare, rulers, reports, catalogue, assets, values):
+for module in (machine, init, runs, measure, compare, rulers, reports, audit, catalogue, assets, values):
     module.register(app)
 
 

@@ -1,5 +1,6 @@
 """The orchestrator's REST API as calls. It maps errors and knows paths, and holds no logic."""
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -59,6 +60,27 @@ class Api:
         headers = {"content-type": "application/x-ndjson"}
         body: Json = self._call("POST", path, params=dict(params), content=data, headers=headers).json()
         return body
+
+    def download(self, path: str, write: Callable[[bytes], Any]) -> tuple[int, str, str]:
+        """GET a file under ``/v1`` in parts; returns its size, its sha256, and the one that the server says.
+
+        Waits up to ten minutes for the first part: some files are made when they are asked for.
+        """
+        import httpx
+
+        digest, size_bytes = hashlib.sha256(), 0
+        timeout = httpx.Timeout(10.0, read=600.0)
+        try:
+            with self._http.stream("GET", f"/v1{path}", timeout=timeout) as response:
+                self._raise_for(response, response.read)
+                for part in response.iter_bytes():
+                    write(part)
+                    digest.update(part)
+                    size_bytes += len(part)
+                told = response.headers.get("etag", "").strip('"')
+        except httpx.TransportError as error:
+            raise UnreachableError(self.url, _reason(error)) from error
+        return size_bytes, digest.hexdigest(), told
 
     def post_document(self, path: str, document: str, headers: Mapping[str, str] | None = None) -> Json:
         """POST a YAML document."""

@@ -20,7 +20,7 @@ def router(application: Application) -> APIRouter:
         response_class=StreamingResponse,
         responses={
             200: {
-                "description": "A zip with everything that the report rests on, and a script that computes it "
+                "description": "A zip with all that the report rests on, and a script that computes it "
                 "again. `ETag` is its sha256 (hex).",
                 "content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}},
             },
