@@ -176,6 +176,10 @@ class RulerResult(Part):
     own: float = Field(description="Mean of the topics' own.")
     benchmark: float = Field(description="Mean of the topics' benchmark.")
     topics: tuple[RulerTopicResult, ...] = Field(description="The same by topic.")
+    requested: int = Field(default=0, ge=0, description="Own principles asked for.")
+    failed_by_reason: dict[str, int] = Field(
+        default_factory=dict, description="Draws that gave no usable own principle, by reason."
+    )
 
 
 class Analysis(Part):

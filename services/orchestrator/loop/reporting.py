@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from services.orchestrator.analysis.results import Analysis
+from services.orchestrator.analysis.results import Analysis, RulerResult
 from services.orchestrator.domain.difference import most_moved, overall_mean, reduction
 from services.orchestrator.domain.reference import ReferenceSet
 from services.orchestrator.loop.appraise import read_analysis, read_values
@@ -113,6 +113,7 @@ async def assemble(ctx: RunContext, facts: Facts, table: PairTable, analysis: An
         warnings=_warnings(sets, facts["verdict"]),
         analysis=analysis,
         values=await read_values(ctx, facts["verdict"]),
+        ruler=RulerResult(**facts["quantified"]["ruler"]) if facts["quantified"]["ruler"] else None,
         evidence=EvidenceFile(**facts["verdict"]["evidence"]) if facts["verdict"]["evidence"] else None,
         governance=_governance(sets.reference_set),
         study=sets.as_json(),

@@ -128,6 +128,7 @@ async def measure_own(ctx: RunContext) -> dict[str, Any] | None:
             )
         )
         start += len(members)
+    counts = await ctx.get_value(f"counts:{OWN}")
     result = RulerResult(
         sha256=ctx.study.ruler or ruler.sha256,
         name=ruler.facts.name,
@@ -137,6 +138,8 @@ async def measure_own(ctx: RunContext) -> dict[str, Any] | None:
         own=_mean([topic.own for topic in topics]),
         benchmark=_mean([topic.benchmark for topic in topics]),
         topics=tuple(topics),
+        requested=counts["requested"],
+        failed_by_reason=counts["failed_by_reason"],
     )
     ctx.journal.emit("topic.means", arm=OWN, split="all", means={topic.topic: topic.own for topic in topics})
     found = result.model_dump(mode="json")
