@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from services.orchestrator.store.sql import SqlRunStore
-from tests.fakes.studies import study_json
+from tests.fakes.studies import other_set, study_json
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -115,7 +115,7 @@ class System:
         """Keys of the stored completions, as the generator was asked for them."""
         store = SqlRunStore(f"sqlite:///{self.folder}/orchestrator.db")
         try:
-            stage = {"original": "P1", "aligned": "P2"}
+            stage = {"original": "P1", "aligned": "P2", "base_reference": "PR", "aligned_other": "PO"}
             return {
                 f"{record.adapter or 'base'}|{stage.get(record.arm, 'P3')}"
                 f"|{record.topic_id}/{record.index}/{record.draw}"
@@ -177,6 +177,42 @@ def test_kill_in_training_run_attaches_to_the_job(system: System) -> None:
     # Nothing of what came before the training was asked for again.
     assert max(Counter(system.asked()).values()) == 1
     assert len(system.asked()) > asked
+
+
+def test_kill_in_controls_run_attaches_and_draws_nothing_again(system: System) -> None:
+    arms = {"training_seeds": 1, "controls": ["shuffled", "other"], "other_reference_set": other_set()}
+    run_id = system.create_run(principles=6, iterations=1, arms=arms)
+    until(lambda: system.trainer()["jobs"] == 2)
+    system.kill()
+    stored = system.stored(run_id)
+    assert any("|PO|" in key for key in stored)
+    before = len(system.asked())
+    system.start()
+    run = until(lambda: system.ended(run_id), 120)
+    assert run["status"] == "succeeded", run
+    assert system.trainer() == {"starts": 4, "attached": 1, "jobs": 3}
+    assert set(system.asked()[before:]).isdisjoint(stored)
+    report = httpx.get(f"{system.url}/v1/runs/{run_id}/report", timeout=30).json()
+    assert report["analysis"]["verdict"]["decision"] in ("promote", "hold", "reject")
+    kinds = Counter(event["kind"] for event in events(system, run_id))
+    assert kinds["verdict.reached"] == 1
+
+
+def test_kill_in_the_verdict_run_reaches_the_same_one_again(system: System) -> None:
+    run_id = system.create_run(principles=6, iterations=1)
+
+    def in_verdict() -> bool:
+        return system.run(run_id)["stage"] == "verdict"
+
+    until(in_verdict)
+    system.kill()
+    asked = len(system.asked())
+    system.start()
+    run = until(lambda: system.ended(run_id), 120)
+    assert run["status"] == "succeeded", run
+    assert len(system.asked()) == asked
+    report = httpx.get(f"{system.url}/v1/runs/{run_id}/report", timeout=30).json()
+    assert report["analysis"]["verdict"]
 
 
 def test_terminate_in_generation_process_ends_cleanly_and_run_goes_on(system: System) -> None:

@@ -131,3 +131,12 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     async with fake_services() as fakes, open_channel(fakes.target) as channel:
         yield World(tmp_path, fakes, store, ArtifactStore(str(tmp_path / "artifacts")), channel)
     store.close()
+
+
+@pytest.fixture
+async def world_with_second(world: World) -> AsyncIterator[tuple[World, FakeServices]]:
+    """The world, and a second embedder in a server of its own."""
+    async with fake_services() as second, open_channel(second.target) as channel:
+        second.embedder.model, second.embedder.fingerprint = "fake/other-encoder", "5" * 64
+        world.second = channel
+        yield world, second
