@@ -19,7 +19,7 @@ from services.orchestrator.loop.context import RunContext
 from services.orchestrator.loop.journal import Journal
 from services.orchestrator.loop.probes_asking import Tell
 from services.orchestrator.loop.probes_utility import Models
-from services.orchestrator.study import TaskSettings
+from services.orchestrator.study_sections import TaskSettings
 
 log = structlog.get_logger(__name__)
 

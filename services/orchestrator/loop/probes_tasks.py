@@ -14,7 +14,7 @@ from services.orchestrator.loop.context import RunContext
 from services.orchestrator.loop.probes_asking import Tell, Told, ask_scores
 from services.orchestrator.loop.probes_utility import Models
 from services.orchestrator.ports import ScoreItem
-from services.orchestrator.study import TaskSettings
+from services.orchestrator.study_sections import TaskSettings
 from services.orchestrator.tasks import TaskItem, parse_task
 
 

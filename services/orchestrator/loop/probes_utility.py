@@ -21,8 +21,14 @@ Models = Sequence[tuple[str, AdapterRef | None]]
 
 
 def questions(prompts: GeneralPromptSet, models: Models) -> int:
-    """How many items the probe asks: answers and completions of each model, completions scored by all."""
-    return len(prompts.prompts) * len(models) * (2 + len(models))
+    """How many items the probe asks: answers and completions of each model, and completions scored."""
+    scored = sum(1 for source, _ in models for by, _ in models if _is_scored(models, source, by))
+    return len(prompts.prompts) * (2 * len(models) + scored)
+
+
+def _is_scored(models: Models, source: str, by: str) -> bool:
+    # Tuned models are compared with the base, not with each other.
+    return source == by or models[0][0] in (source, by)
 
 
 async def probe_utility(
@@ -30,6 +36,7 @@ async def probe_utility(
 ) -> dict[str, Any]:
     """The probe's material; PreconditionError if no prompt could be answered by every model.
 
+    ``models`` begins with the base: its texts are scored by all, those of a tuned model by both of the two.
     A prompt that one model cannot be asked (too long for it, for example) is left out for all, and named
     under "failed".
     """
@@ -41,14 +48,15 @@ async def probe_utility(
         drawn = [_drawn(ctx, prompts.id, name, prompt) for name, prompt in asked.items()]
         texts[arm] = await ask_texts(ctx, f"utility/{arm}", drawn, adapter, tell)
     scores: dict[tuple[str, str], Mapping[str, Told]] = {}
-    for source, _ in models:
-        # A model that ends at once has said nothing that could be scored.
-        said = {name: text for name, told in texts[source].items() if (text := _scorable(told.text))}
-        items = [ScoreItem(name, asked[name], text) for name, text in said.items()]
-        for by, adapter in models:
-            found = await ask_scores(ctx, f"utility/{source}/by/{by}", items, adapter, tell)
+    for by, adapter in models:
+        for source, _ in models:
+            if not _is_scored(models, source, by):
+                continue
+            # A model that ends at once has said nothing that could be scored.
+            said = {name: text for name, told in texts[source].items() if (text := _scorable(told.text))}
+            items = [ScoreItem(name, asked[name], text) for name, text in said.items()]
+            scores[source, by] = await ask_scores(ctx, f"utility/{source}/by/{by}", items, adapter, tell)
             tell(len(asked) - len(items))
-            scores[source, by] = found
     failed = _failed([*answers.values(), *texts.values(), *scores.values()])
     kept = [name for name in asked if name not in failed]
     if not kept:

@@ -112,6 +112,18 @@ async def test_run_probes_tuned_answers_come_from_its_adapter(world: World) -> N
     assert base != tuned
 
 
+async def test_run_probes_tuned_models_are_scored_against_the_base_and_not_each_other(world: World) -> None:
+    other = AdapterRef("r-1-s1-i1-0badcafe", "b" * 64, "file:///other")
+    found, _ = await run(context(world, polarity=False), models=[*MODELS, ("tuned-s1", other)])
+    pairs = {(row["source"], row["by"]) for row in found["utility"]["scores"]}
+    tuned = ("realigned-i1", "tuned-s1")
+    assert pairs == {("base", "base")} | {
+        pair for arm in tuned for pair in ((arm, arm), ("base", arm), (arm, "base"))
+    }
+    last = [event.data for event in world.events("stage.progress")][-1]
+    assert last["done"] == last["total"] == 32 * (6 + 7)
+
+
 async def test_run_probes_again_asks_nothing_twice(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probes_asking, "PART_ITEMS", 10)
     first = await run(context(world, task_bytes()))
