@@ -1,8 +1,12 @@
-"""The demo: measure, realign, swap and measure again, on real models, on this machine.
+"""The demo: measure, realign, swap, measure again and judge, on real models, on this machine.
 
-Starts the four services with the small models that `make models` has fetched, runs the shipped study
-`demo` through the real command line, compares what the base and the tuned model say, leaves the report in
-a folder, and stops everything that it started, whatever happens.
+Starts the services with the small models that `make models` has fetched, a second encoder beside the
+first, and runs the shipped study `demo` through the real command line, which prints the verdict with its
+reasons. Compares what the base and the tuned model say, leaves report, audit bundle and model card in a
+folder, stops everything that it started, whatever happens, and then computes the report's numbers again
+from the bundle alone.
+
+A hold or a reject is a result of the demo, not a failure: so small a model rarely earns more.
 
     python scripts/demo.py [--study NAME_OR_FILE] [--home DIR] [--out DIR] [--models DIR]
 """
@@ -18,6 +22,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,18 +31,21 @@ from typing import Any, NoReturn
 REPO = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPO))  # also without an installed package
 
+from services.cli.api import Api  # noqa: E402
 from services.cli.display import duration  # noqa: E402
 from services.cli.errors import CliError  # noqa: E402
 from services.cli.settings import child_environment  # noqa: E402
 from services.cli.up.child import Child, ChildSpec  # noqa: E402
 from services.cli.up.home import Home  # noqa: E402
+from services.cli.verdict import decision  # noqa: E402
 
-MODEL, ENCODER = "SmolLM2-135M-Instruct", "all-mpnet-base-v2"
+MODEL, ENCODER, SECOND_ENCODER = "SmolLM2-135M-Instruct", "all-mpnet-base-v2", "all-MiniLM-L6-v2"
 PROMPT = "State one principle that an AI system should follow."
 START_TIMEOUT_S = 600.0
 # The services drain for at most 30 s, then valign up kills them.
 STOP_TIMEOUT_S = 90.0
-MAX_HTML_BYTES = 2_000_000
+API_TIMEOUT_S = 120.0
+MAX_HTML_BYTES = 400_000
 
 
 @dataclass(slots=True)
@@ -62,24 +70,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     outcome = Outcome()
     home = Home(options.home)
     try:
-        model, encoder = _models(options.models)
+        models = _models(options.models)
         _prepare(home)
-        services = _start(home, model, encoder)
+        services = _start(home, *models)
         try:
             state = _wait_until_serving(home, services)
             print(f"serving after {duration(time.monotonic() - begun_s)}: API at {state['url']}", flush=True)
             report = _run(options.study, state["url"], options.out)
             _check_report(report, options.out, outcome)
+            bundle = _keep(report, state["url"], options.out, outcome)
             asyncio.run(_check_served_text(state["services"]["generator"]["address"], report, outcome))
         finally:
             _stop(home, services, outcome)
+        _verify(bundle, outcome)
     except CliError as error:
         print(f"demo: {error.message}\n{error.remedy}".rstrip(), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("demo: interrupted; everything that it started is stopped.", file=sys.stderr)
         return 130
+    print(f"\n{_result(report)}")
     print(f"\nReport: {options.out / 'report.html'} (open it in a browser) and {options.out / 'report.json'}")
+    print(f"Bundle: {bundle} (check it: valign verify)")
+    print(f"Card:   {options.out / 'model-card.md'}")
     print(f"Logs:   {home.logs}")
     print(f"Time:   {duration(time.monotonic() - begun_s)}")
     if outcome.failed:
@@ -106,12 +119,12 @@ def _exit(*_: object) -> NoReturn:
     raise SystemExit(143)
 
 
-def _models(folder: Path | None) -> tuple[Path, Path]:
+def _models(folder: Path | None) -> tuple[Path, Path, Path]:
     if folder is None:
         from fetch_models import CACHE_VARIABLE, DEFAULT_CACHE  # its neighbour in this folder
 
         folder = Path(os.environ.get(CACHE_VARIABLE) or DEFAULT_CACHE).resolve()
-    found = (folder / MODEL, folder / ENCODER)
+    found = (folder / MODEL, folder / ENCODER, folder / SECOND_ENCODER)
     for model in found:
         if not (model / "config.json").is_file():
             raise CliError(f"The model {model} is missing.", remedy="Fetch it: make models")
@@ -129,13 +142,13 @@ def _prepare(home: Home) -> None:
         raise CliError(f"{home.path} holds something that is not a demo's; it is left alone.")
 
 
-def _start(home: Home, model: Path, encoder: Path) -> Child:
+def _start(home: Home, model: Path, encoder: Path, second_encoder: Path) -> Child:
     command = [*_valign(), "up", "--home", str(home.path), "--any-ports"]
-    command += ["--model", str(model), "--encoder", str(encoder)]
-    # Nothing here may look at a model hub: both models lie on this disk.
+    command += ["--model", str(model), "--encoder", str(encoder), "--second-encoder", str(second_encoder)]
+    # Nothing here may look at a model hub: the models lie on this disk.
     offline = {"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
     services = Child(ChildSpec("valign up", command, child_environment(offline), home.logs / "up.log"))
-    print("starting generator, embedder, trainer and orchestrator ...", flush=True)
+    print("starting generator, two embedders, trainer and orchestrator ...", flush=True)
     services.start()
     return services
 
@@ -190,6 +203,11 @@ def _check_report(report: dict[str, Any], out: Path, outcome: Outcome) -> None:
         for name in ("before", "base_p3", "after", "constant")
     )
     outcome.check(complete, f"each of {len(report['topics'])} topics has its four numbers")
+    analysis = report.get("analysis") or {"guards": [], "arms": []}
+    outcome.check(
+        decision(report) != "",
+        f"the run ends in a verdict, from {len(analysis['arms'])} arms and {len(analysis['guards'])} guards",
+    )
     size_bytes = (out / "report.html").stat().st_size
     outcome.check(0 < size_bytes < MAX_HTML_BYTES, f"report.html is {size_bytes / 1000:.0f} kB")
     for load in (report.get("swap") or {}).get("loads", []):
@@ -200,6 +218,68 @@ def _check_report(report: dict[str, Any], out: Path, outcome: Outcome) -> None:
             f"{load['max_relative_error']:.2%} off the trainer's (at most {load['tolerance']:.0%}), "
             f"{load['mean_shift_nats']:.1f} nats off the base",
         )
+
+
+def _keep(report: dict[str, Any], url: str, out: Path, outcome: Outcome) -> Path:
+    """Fetch the audit bundle and the model card."""
+    bundle = out / "bundle.zip"
+    command = [*_valign(), "bundle", report["run_id"], "--url", url, "--output", str(bundle), "--json"]
+    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own
+    if done.returncode != 0:
+        raise CliError("The audit bundle could not be fetched.")
+    size_bytes = json.loads(done.stdout)["size_bytes"]
+    outcome.check(size_bytes > 0, f"audit bundle of {size_bytes / 1e6:.1f} MB with everything it rests on")
+    with Api(url, API_TIMEOUT_S) as api:
+        card = api.get_text(f"/runs/{report['run_id']}/model-card")
+    (out / "model-card.md").write_text(card, encoding="utf-8")
+    return bundle
+
+
+def _verify(bundle: Path, outcome: Outcome) -> None:
+    """With no service running: the bundle's numbers come out again, and a changed bundle is found out."""
+    print("checking the audit bundle, without any service ...", flush=True)
+    begun_s = time.monotonic()
+    done = subprocess.run(  # noqa: S603 - our own command
+        [*_valign(), "verify", str(bundle), "--json"], check=False, stdout=subprocess.PIPE, text=True
+    )
+    took = duration(time.monotonic() - begun_s)
+    outcome.check(done.returncode == 0, f"valign verify computes the report's numbers again, in {took}")
+    if done.returncode != 0:
+        print(done.stdout, file=sys.stderr)
+    forged = bundle.with_name("forged.zip")
+    try:
+        _forge(bundle, forged)
+        done = subprocess.run(  # noqa: S603 - our own command
+            [*_valign(), "verify", str(forged), "--json"], check=False, stdout=subprocess.PIPE, text=True
+        )
+        outcome.check(done.returncode == 1, "valign verify finds a bundle whose report was changed")
+    finally:
+        forged.unlink(missing_ok=True)
+
+
+def _forge(bundle: Path, forged: Path) -> None:
+    """A copy whose report claims another verdict."""
+    with zipfile.ZipFile(bundle) as source, zipfile.ZipFile(forged, "w", zipfile.ZIP_DEFLATED) as target:
+        for info in source.infolist():
+            data = source.read(info)
+            if info.filename == "report.json":
+                report = json.loads(data)
+                claimed = "reject" if decision(report) == "promote" else "promote"
+                report["analysis"]["verdict"]["decision"] = claimed
+                data = json.dumps(report, indent=2, ensure_ascii=False).encode()
+            target.writestr(info, data)
+
+
+def _result(report: dict[str, Any]) -> str:
+    """The verdict once more, as what the demo has shown."""
+    found = decision(report)
+    text = f"Verdict: {found.upper()}. {report['analysis']['verdict']['headline']}"
+    if found == "promote":
+        return text
+    return (
+        f"{text}\nThat is what was measured, not a failure of the demo: the reasons above say why the number "
+        "alone\nis not enough. So small a model rarely earns more."
+    )
 
 
 async def _check_served_text(address: str, report: dict[str, Any], outcome: Outcome) -> None:
