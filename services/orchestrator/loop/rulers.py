@@ -13,6 +13,7 @@ from services.common.errors import NotFoundError, PreconditionError
 from services.orchestrator.analysis.results import RulerResult, RulerTopicResult
 from services.orchestrator.assets import read_asset
 from services.orchestrator.domain.principles import Outcome
+from services.orchestrator.domain.text import normalise
 from services.orchestrator.loop.context import RunContext
 from services.orchestrator.loop.draws import ArmCounts, Key, Settled, Slot, draw_arm
 from services.orchestrator.loop.journal import StageProgress
@@ -88,7 +89,9 @@ async def place_originals(ctx: RunContext, ruler: Ruler) -> dict[str, Any]:
 
 async def place_aligned(ctx: RunContext, ruler: Ruler) -> dict[str, Any]:
     """Store the ruler's reference texts as this run's: sample s at draw s * max_draws."""
-    return await _place(ctx, "aligned", {item.key: item.aligned for item in ruler.facts.inputs})
+    placed = await _place(ctx, "aligned", {item.key: item.aligned for item in ruler.facts.inputs})
+    copied = sum(normalise(item.aligned[0]) == normalise(item.original) for item in ruler.facts.inputs)
+    return {**placed, "copied_original": copied}
 
 
 async def draw_own(ctx: RunContext) -> dict[str, Any]:
@@ -168,7 +171,7 @@ async def _place(ctx: RunContext, arm: str, texts: Mapping[Key, tuple[str, ...]]
     ]
     await ctx.stored(ctx.store.add_completions, ctx.run_id, records)
     by_topic: dict[str, ArmCounts] = {}
-    for topic_id, _ in texts:
+    for topic_id, _, _ in samples:
         counts = by_topic.setdefault(topic_id, ArmCounts())
         counts.requested += 1
         counts.usable += 1
@@ -176,7 +179,7 @@ async def _place(ctx: RunContext, arm: str, texts: Mapping[Key, tuple[str, ...]]
         samples=samples,
         draws={place: place[2] * most for place in samples},
         open=frozenset(),
-        counts=ArmCounts(requested=len(texts), usable=len(texts)),
+        counts=ArmCounts(requested=len(samples), usable=len(samples)),
         by_topic=by_topic,
     )
     await keep_principles(ctx, arm, settled)

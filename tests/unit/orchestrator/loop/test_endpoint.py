@@ -8,10 +8,14 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from services.orchestrator.audit.checking import check_bundle
+from services.orchestrator.audit.files import ZipFiles
+from services.orchestrator.audit.recompute import table
 from services.orchestrator.clients.openai import OpenAIGenerator
 from services.orchestrator.loop.endpoint import merged, sentences
 from services.orchestrator.ports import RunStatus
 from services.orchestrator.study import EndpointSettings, Study, resolve
+from tests.bundles import RunWorld, bundle_of
 from tests.fakes.fake_openai import KEY, MODEL, FakeOpenAI
 from tests.fakes.servers import http_server
 from tests.fakes.studies import study_json
@@ -67,6 +71,11 @@ async def test_endpoint_is_measured_and_the_report_says_what_was_not_controlled(
     assert not any(one.principle.startswith("You shall") for one in aligned)
     assert world.fakes.generator.asked.total() == 0
     assert len(fake.asked) == fake.answered
+    path = world.folder / "bundle.zip"
+    bundle_of(RunWorld("r-1", world.store, world.artifacts, report, None), path)
+    with path.open("rb") as file:
+        outcome = check_bundle(ZipFiles(file))
+    assert outcome.ok, table(outcome)
 
 
 async def test_endpoint_key_is_in_nothing_that_the_run_left(world) -> None:

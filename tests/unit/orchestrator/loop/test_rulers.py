@@ -8,9 +8,13 @@ import pytest
 
 from services.orchestrator.analysis.files import unpack_evidence
 from services.orchestrator.assets import AssetLibrary
+from services.orchestrator.audit.checking import check_bundle
+from services.orchestrator.audit.files import ZipFiles
+from services.orchestrator.audit.recompute import table
 from services.orchestrator.loop.rulers import load_ruler
 from services.orchestrator.ports import RunStatus
 from services.orchestrator.ruler import Ruler, freeze, pack, unpack
+from tests.bundles import RunWorld, bundle_of
 from tests.fakes.studies import study_json
 
 
@@ -154,3 +158,13 @@ async def test_ruler_is_the_same_when_frozen_and_read_again(world) -> None:
     assert back.sha256 == ruler.sha256
     assert back.facts == ruler.facts
     assert np.array_equal(back.aligned, ruler.aligned)
+
+
+async def test_bundle_of_a_ruler_study_is_recomputed(world, tmp_path) -> None:
+    ruler = await frozen(world)
+    await measured(world, by_ruler(ruler))
+    path = tmp_path / "bundle.zip"
+    bundle_of(RunWorld("r-2", world.store, world.artifacts, world.report("r-2"), None), path)
+    with path.open("rb") as file:
+        outcome = check_bundle(ZipFiles(file))
+    assert outcome.ok, table(outcome)
