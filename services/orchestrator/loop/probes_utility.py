@@ -52,15 +52,19 @@ async def probe_utility(
         for source, _ in models:
             if not _is_scored(models, source, by):
                 continue
-            # A model that ends at once has said nothing that could be scored.
             said = {name: text for name, told in texts[source].items() if (text := _scorable(told.text))}
             items = [ScoreItem(name, asked[name], text) for name, text in said.items()]
-            scores[source, by] = await ask_scores(ctx, f"utility/{source}/by/{by}", items, adapter, tell)
+            found = await ask_scores(ctx, f"utility/{source}/by/{by}", items, adapter, tell)
             tell(len(asked) - len(items))
+            # A model that ended at once has said nothing: no tokens, and nothing to differ in.
+            scores[source, by] = dict.fromkeys(asked, Told()) | found
     failed = _failed([*answers.values(), *texts.values(), *scores.values()])
     kept = [name for name in asked if name not in failed]
     if not kept:
         raise PreconditionError(f"no general prompt could be answered: {next(iter(failed.values()))}")
+    for arm, found in texts.items():
+        if not any(_scorable(found[name].text) for name in kept):
+            raise PreconditionError(f"'{arm}' said nothing on any of {len(kept)} general prompts")
     return {
         "prompt_set": {
             "id": prompts.id,
@@ -68,7 +72,9 @@ async def probe_utility(
             "sha256": digest(asdict(prompts)),
         },
         "prompts": [
-            {"id": prompt.id, "text": prompt.text, "answer": prompt.answer} for prompt in prompts.prompts
+            {"id": prompt.id, "text": prompt.text, "answer": prompt.answer}
+            for prompt in prompts.prompts
+            if prompt.id in kept
         ],
         "answers": {arm: _rows(found, kept) for arm, found in answers.items()},
         "completions": {
@@ -78,7 +84,7 @@ async def probe_utility(
         "scores": [
             {"source": source, "by": by, **row}
             for (source, by), found in scores.items()
-            for row in _rows(found, [name for name in kept if name in found])
+            for row in _rows(found, kept)
         ],
         "failed": [{"id": name, "why": why} for name, why in failed.items()],
     }

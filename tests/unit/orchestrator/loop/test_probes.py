@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -207,6 +208,7 @@ async def test_run_probes_prompt_too_long_is_left_out_for_all_and_named(world: W
     assert "too long" in utility["failed"][0]["why"]
     for rows in (*utility["answers"].values(), *utility["completions"].values()):
         assert len(rows) == 31
+    assert len(utility["prompts"]) == 31
     assert len(utility["scores"]) == 4 * 31
 
 
@@ -237,14 +239,27 @@ async def test_run_probes_adapter_lost_on_the_way_is_loaded_again(world: World) 
     assert len(world.fakes.generator.loads) == 5
 
 
-async def test_run_probes_model_that_says_nothing_is_not_scored(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_run_probes_model_that_says_nothing_at_all_is_told(world: World) -> None:
     world.fakes.generator.garbage_with_adapter = True
     found, not_run = await run(context(world, polarity=False))
-    assert "utility" not in not_run
-    sources = {row["source"] for row in found["utility"]["scores"]}
-    assert sources == {"base"}
+    assert "utility" not in found
+    assert not_run["utility"].startswith("'realigned-i1' said nothing on any of 32 general prompts")
+
+
+async def test_run_probes_model_that_is_silent_once_has_a_text_without_tokens(world: World) -> None:
+    ctx = context(world, polarity=False)
+    generate = ctx.services.generator.generate
+
+    async def silent_once(items: Sequence[GenerationItem], adapter: str = "") -> AsyncIterator[Completion]:
+        async for completion in generate(items, adapter):
+            yield replace(completion, text="") if completion.key == "explain-rain" and adapter else completion
+
+    ctx.services.generator.generate = silent_once  # type: ignore[method-assign]
+    found, _ = await run(ctx)
+    rows = [row for row in found["utility"]["scores"] if row["id"] == "explain-rain"]
+    tokens = {(row["source"], row["by"]): row["tokens"] for row in rows}
+    assert tokens["realigned-i1", "base"] == tokens["realigned-i1", "realigned-i1"] == 0
+    assert tokens["base", "base"] > 0
 
 
 async def test_run_probes_progress_ends_where_its_total_is(world: World) -> None:
