@@ -15,7 +15,7 @@ from services.common.errors import InternalError
 from services.common.process import die_with_parent
 
 Analyse = Callable[[bytes], Awaitable[bytes]]
-_SLOW_IMPORTS = ("services.orchestrator.analysis.compute", "statsmodels.stats.multitest", "dcor")
+_SLOW_IMPORTS = ("services.orchestrator.analysis.compute", "sacrebleu.metrics.bleu", "rapidfuzz.distance")
 
 
 @asynccontextmanager
