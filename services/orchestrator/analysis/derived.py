@@ -5,12 +5,15 @@ from typing import Final, TypeVar
 
 import numpy as np
 
-from services.orchestrator.analysis.evidence import Arm, ArmKind, Evidence
+from services.orchestrator.analysis.evidence import Arm, ArmKind, Evidence, Key
 from services.orchestrator.analysis.markers import markers_of
 from services.orchestrator.analysis.text import mask, negate
 
 MAX_CALIBRATION: Final = 100
 """Reference texts whose negation shows what the encoder sees of a "not"."""
+
+MAX_DIRECTION: Final = 600
+"""Inputs outside the test part that show in which direction the references lie from their originals."""
 
 _COMPARED_KINDS = (ArmKind.BASE_P3, ArmKind.TUNED)
 _T = TypeVar("_T")
@@ -49,6 +52,14 @@ def compared_arms(evidence: Evidence) -> tuple[Arm, ...]:
     return tuple(arm for kind in _COMPARED_KINDS for arm in evidence.of_kind(kind))
 
 
+def direction_keys(evidence: Evidence) -> tuple[Key, ...]:
+    """Inputs outside the test part with an original and a reference text, at most ``MAX_DIRECTION``."""
+    targets, originals = evidence.targets(), evidence.texts(ArmKind.ORIGINAL.value)
+    keys = [*evidence.keys("train"), *evidence.keys("validation")]
+    usable = [key for key in keys if key in targets and key in originals]
+    return tuple(sample(usable, MAX_DIRECTION, int(evidence.study["seed"])))
+
+
 def required_texts(evidence: Evidence) -> dict[str, list[str]]:
     """Every text that the analysis embeds, by encoder ("primary", "second"); vectors are not read.
 
@@ -59,8 +70,7 @@ def required_texts(evidence: Evidence) -> dict[str, list[str]]:
     negated = {opposite for pairs in negated_principles(evidence).values() for _, opposite in pairs}
     opposites = {opposite for _, _, opposite in calibration_texts(evidence)}
     compared = _test_texts(evidence)
-    markers = markers_of(evidence).words
-    masked = {mask(text, markers) for text in compared}
+    masked = _masked(evidence, compared) if evidence.of_kind(ArmKind.TUNED) else set()
     kept = {output.text for output in evidence.outputs}
     return {
         "primary": sorted(kept | principles | negated | opposites | masked),
@@ -80,6 +90,17 @@ def _test_texts(evidence: Evidence) -> set[str]:
     names = {arm.name for arm in compared_arms(evidence)} | {ArmKind.ALIGNED.value}
     test = set(evidence.keys("test"))
     return {output.text for output in evidence.outputs if output.arm in names and output.key in test}
+
+
+def _masked(evidence: Evidence, compared: set[str]) -> set[str]:
+    markers = markers_of(evidence)
+    targets = evidence.targets()
+    originals = {key: texts[0] for key, texts in evidence.texts(ArmKind.ORIGINAL.value).items()}
+    known = {originals[key] for key in evidence.keys("test") if key in originals}
+    for key in direction_keys(evidence):
+        known |= {originals[key], targets[key]}
+    both = (*markers.words, *markers.base_words)
+    return {mask(text, markers.words) for text in compared} | {mask(text, both) for text in compared | known}
 
 
 def _negations(texts: Iterable[str]) -> Iterable[tuple[str, str]]:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
@@ -48,6 +48,7 @@ REGISTERS: Final[dict[str, tuple[str, ...]]] = {
     "schwartz-basic-values": ("it matters to", "it matters that", "it matters", "basic value"),
 }  # fmt: skip
 
+_Said: TypeAlias = tuple[str, list[str]]
 _PRIOR_WORDS = 100.0
 _MIN_Z = 3.29  # two-sided p of .001
 _MIN_SHARE = 0.2
@@ -56,9 +57,14 @@ _MAX_LEARNT = 12
 
 @dataclass(frozen=True, slots=True)
 class Markers:
-    """Marker words in use and where they come from, in words. ``learnt``: read off the aligned texts."""
+    """Marker words in use and where they come from, in words. ``learnt``: read off the aligned texts.
+
+    ``base_words``: the base model's own register, always read off its texts. What is left of a text when both
+    are masked is what it says.
+    """
 
     words: tuple[str, ...]
+    base_words: tuple[str, ...]
     source: str
     learnt: bool
 
@@ -68,14 +74,16 @@ def markers_of(evidence: Evidence) -> Markers:
     study = evidence.study
     set_id = str(study["reference_set"]["id"])
     added = [*_prefills(study, set_id), *study.get("guards", {}).get("markers", ())]
+    aligned, base = _texts_by_topic(evidence)
     if register := REGISTERS.get(set_id):
         source, learnt = f"the packaged list of {set_id}", False
     else:
-        register, learnt = _over_represented(evidence), True
+        register, learnt = _over_represented(aligned, base), True
         source = "words that the aligned texts have far more often than the originals, across topics"
     if added:
         source += ", with those of the study and its prompts"
-    return Markers(tuple(dict.fromkeys([*register, *(word.lower() for word in added)])), source, learnt)
+    words = tuple(dict.fromkeys([*register, *(word.lower() for word in added)]))
+    return Markers(words, _over_represented(base, aligned), source, learnt)
 
 
 def _prefills(study: Any, set_id: str) -> list[str]:
@@ -86,25 +94,28 @@ def _prefills(study: Any, set_id: str) -> list[str]:
     return [prefill] if prefill else []
 
 
-def _over_represented(evidence: Evidence) -> tuple[str, ...]:
-    aligned = evidence.targets()
-    original = {key: texts[0] for key, texts in evidence.texts(ArmKind.ORIGINAL.value).items()}
-    # What the tuned model could have learnt from; a run that only measured has no train split.
-    keys = [
-        key for key in evidence.keys("train") or evidence.keys("test") if key in aligned and key in original
+def _texts_by_topic(evidence: Evidence) -> tuple[list[_Said], list[_Said]]:
+    """(topic, words) of the aligned texts of all inputs, and of what the base model says by itself."""
+    said = [
+        (topic, _phrases(texts[0]))
+        for arm in (ArmKind.ORIGINAL.value, ArmKind.BASE_P3.value)
+        for (topic, _), texts in evidence.texts(arm).items()
     ]
-    if not keys:
+    return [(topic, _phrases(text)) for (topic, _), text in evidence.targets().items()], said
+
+
+def _over_represented(texts: Sequence[_Said], against: Sequence[_Said]) -> tuple[str, ...]:
+    if not texts or not against:
         return ()
-    texts = {key: _phrases(aligned[key]) for key in keys}
-    left, right = _count(texts.values()), _count(_phrases(original[key]) for key in keys)
-    spread: Counter[str] = Counter(word for words in texts.values() for word in set(words))
+    left, right = _count(texts), _count(against)
+    spread: Counter[str] = Counter(word for _, words in texts for word in set(words))
     topics: dict[str, set[str]] = {}
-    for (topic, _), words in texts.items():
+    for topic, words in texts:
         for word in words:
             topics.setdefault(word, set()).add(topic)
-    everywhere = len({topic for topic, _ in keys}) / 2
+    everywhere = len({topic for topic, _ in texts}) / 2
     frequent = [
-        word for word, n in spread.items() if n >= _MIN_SHARE * len(keys) and len(topics[word]) >= everywhere
+        word for word, n in spread.items() if n >= _MIN_SHARE * len(texts) and len(topics[word]) >= everywhere
     ]
     scores = {word: _log_odds_z(word, left, right) for word in frequent}
     chosen = sorted((word for word in frequent if scores[word] >= _MIN_Z), key=lambda w: (-scores[w], w))
@@ -116,8 +127,8 @@ def _phrases(text: str) -> list[str]:
     return [*words, *(" ".join(pair) for pair in pairwise(words))]
 
 
-def _count(texts: Iterable[Sequence[str]]) -> Counter[str]:
-    return Counter(word for words in texts for word in words)
+def _count(texts: Iterable[_Said]) -> Counter[str]:
+    return Counter(word for _, words in texts for word in words)
 
 
 def _log_odds_z(word: str, left: Counter[str], right: Counter[str]) -> float:

@@ -42,6 +42,11 @@ def above_chance(material: Material, tuned: Floats, against: Floats, chance: Flo
     return combined(material, _ABOVE_CHANCE, [(tuned, TRAINED), (_by_input(against), ""), (chance, "")])
 
 
+def ratio_of(material: Material, tuned: Floats, against: Floats) -> Estimate:
+    """Ratio of the pooled means of two (inputs, seeds) tables; only the first was trained."""
+    return combined(material, _RATIO, [(tuned, TRAINED), (_by_input(against), "")])
+
+
 def combined(material: Material, statistic: Statistic, tables: Sequence[tuple[Floats, str]]) -> Estimate:
     """A statistic of tables on the inputs that all of them have. ValueError if there is none."""
     held = np.all([~np.all(np.isnan(table), axis=1) for table, _ in tables], axis=0)
