@@ -56,7 +56,7 @@ proto-release: setup ## Take the contracts as they are as the ones that later ch
 	$(BIN)/buf build proto -o proto/released.binpb
 
 bench: models ## Run every benchmark; one JSON object each (loop reads the demo's report)
-	@status=0; for name in embedder trainer generator swap loop; do \
+	@status=0; for name in analysis embedder trainer generator swap loop; do \
 	  echo "== $$name" >&2; $(BIN)/python -m bench.$$name || status=1; done; exit $$status
 
 up: models ## Start the four services on this machine with the demo model
