@@ -38,12 +38,13 @@ def energy_test(
     # +1/n for the left and -1/m for the right: the statistic is minus the quadratic form of these weights.
     weights = np.where(is_left, 1.0 / len(left), -1.0 / len(right)).astype(np.float32)
     observed = float(_statistics(centred, weights[None])[0])
-    groups = np.unique(inputs, return_inverse=True)[1].astype(np.float32)
+    groups = np.unique(inputs, return_inverse=True)[1].astype(np.float64)
     as_extreme = 0
     for start in range(0, permutations, _BATCH):
         count = min(_BATCH, permutations - start)
-        # Sorted keys stay within their input's block, in a random order there.
-        keys = rng.random((count, len(inputs)), dtype=np.float32) * np.float32(0.5) + groups
+        # Sorted keys stay within their input's block, in a random order there. No two are equal in 64 bits:
+        # how a sort breaks ties depends on the processor.
+        keys = rng.random((count, len(inputs))) * 0.5 + groups
         permuted = weights[np.argsort(keys, axis=1)]
         as_extreme += int(np.sum(_statistics(centred, permuted) >= observed * (1 - 1e-5) - 1e-9))
     return Distribution(
