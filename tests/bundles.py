@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from services.common.artifacts import ArtifactStore
 from services.orchestrator.analysis.archives import zip_entry

@@ -15,7 +15,7 @@ from services.common.artifacts import sha256_file
 from services.orchestrator.audit.checking import Check, Outcome, check_bundle
 from services.orchestrator.audit.files import ZipFiles
 from services.orchestrator.audit.page import check_page
-from services.orchestrator.audit.recompute import CANNOT_FIND, as_json, table, verdict, version_notes
+from services.orchestrator.audit.recompute import CANNOT_FIND, as_json, plain, table, verdict, version_notes
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(json.dumps({**as_json(outcome), "sha256": digest, "notes": notes}, indent=1))
     else:
         print(table(outcome))
-        print("".join(f"\nnote: {note}" for note in notes))
+        print("".join(f"\nnote: {plain(note)}" for note in notes))
         print(f"{CANNOT_FIND}\n\nsha256 of the bundle: {digest}\n{verdict(outcome)}")
     return 0 if outcome.ok else 1
 

@@ -61,6 +61,7 @@ class Comparison:
 
 
 MISSING = "(missing)"
+DEEPER = "(an object or a list)"
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -95,7 +96,9 @@ def compare(
             _compare_leaf(result, section, path, expected[path], value, tolerances.get(name, tolerances[""]))
             continue
         rule = next((rule for rule in rules if rule.matches(path)), None)
-        if rule is None:
+        if rule is None and any(other.startswith((f"{path}.", f"{path}[")) for other in expected):
+            result.differences.append(Difference(path, DEEPER, value))
+        elif rule is None:
             result.uncovered.append(path)
         else:
             section.taken += 1

@@ -23,14 +23,14 @@ def main(folder: Path) -> int:
     outcome = check_bundle(FolderFiles(folder))
     print(table(outcome))
     for note in version_notes(outcome.facts):
-        print(f"note: {note}")
+        print(f"note: {plain(note)}")
     print(f"\n{CANNOT_FIND}\n\n{verdict(outcome)}")
     return 0 if outcome.ok else 1
 
 
 def verdict(outcome: Outcome) -> str:
     """The end of it in one sentence."""
-    faults = sum(len(check.faults) for check in outcome.checks)
+    faults = sum(len(check.faults) + check.more for check in outcome.checks)
     if faults:
         return f"NOT VERIFIED: {faults} fault{'s' if faults != 1 else ''}, listed above."
     comparison = outcome.comparison
@@ -60,6 +60,7 @@ def table(outcome: Outcome) -> str:
     for check in outcome.checks:
         lines.append(f"{'ok   ' if check.ok else 'FAULT'}  {check.question} ({check.checked} checked)")
         lines += [f"         {fault}" for fault in check.faults]
+        lines += [f"         and {check.more} more"] if check.more else []
     comparison = outcome.comparison
     if comparison is not None:
         lines += [
@@ -74,7 +75,12 @@ def table(outcome: Outcome) -> str:
         lines += ["", "Taken from the record, because no bundle can give them again:"]
         for why, paths in comparison.taken.items():
             lines.append(f"  {len(paths):>5}  {why}: {', '.join(_some(paths))}")
-    return "\n".join(lines)
+    return "\n".join(plain(line) for line in lines)
+
+
+def plain(text: str) -> str:
+    """Without control characters: what is printed may be a stranger's, and a terminal obeys some."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def as_json(outcome: Outcome) -> dict[str, Any]:
@@ -109,6 +115,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
                 "checked": check.checked,
                 "question": check.question,
                 "faults": check.faults,
+                "more_faults": check.more,
             }
             for check in outcome.checks
         ],

@@ -18,6 +18,7 @@ from services.orchestrator.loop.context import RunContext
 from services.orchestrator.loop.quantify import PairTable
 from services.orchestrator.loop.realign import arm_of
 from services.orchestrator.report.html import render_html
+from services.orchestrator.report.model_card import model_card
 from services.orchestrator.report.projection import Vector, project
 from services.orchestrator.report.schema import (
     Adapter,
@@ -57,7 +58,7 @@ def warm_up() -> None:
 
 
 async def write_report(ctx: RunContext, facts: Facts, table: PairTable, ledger: Ledger) -> dict[str, Any]:
-    """Assemble, write report.json and report.html, and note their places in the run's row."""
+    """Assemble, write report.json, report.html and the model card, and note their places in the run's row."""
     report = await assemble(ctx, facts, table, await read_analysis(ctx, facts["verdict"]))
     report = report.model_copy(update=_times(ctx, ledger))
     page = await asyncio.to_thread(render_html, report)
@@ -68,6 +69,9 @@ async def write_report(ctx: RunContext, facts: Facts, table: PairTable, ledger: 
         ctx.artifacts.put_bytes, f"{folder}/report.json", report.to_json().encode("utf-8")
     )
     html = await asyncio.to_thread(ctx.artifacts.put_bytes, f"{folder}/report.html", page.encode("utf-8"))
+    if report.adapter is not None:
+        card = await asyncio.to_thread(model_card, report)
+        await asyncio.to_thread(ctx.artifacts.put_bytes, f"{folder}/model-card.md", card.encode("utf-8"))
     await ctx.stored(ctx.store.update_run, ctx.run_id, report_uri=stored.uri, report_html_uri=html.uri)
     return {
         "report_uri": stored.uri,

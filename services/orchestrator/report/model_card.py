@@ -18,8 +18,9 @@ _TASK = {"type": "text-generation", "name": "Value alignment of stated principle
 _SHOWN_STUDY = ("principles_per_topic", "seed", "generation", "split", "weights", "lora", "training", "stop")
 
 
-def model_card(report: Report, bundle_sha256: str, license_id: str = "unknown") -> str:
-    """The whole card of a run that trained an adapter. ``bundle_sha256``: of the run's audit bundle.
+def model_card(report: Report, bundle_sha256: str = "", license_id: str = "unknown") -> str:
+    """The whole card of a run that trained an adapter. ``bundle_sha256``: of the run's audit bundle, "" if
+    none was made yet.
 
     Equal reports give equal cards. ValueError for a run that trained nothing.
     """
@@ -317,17 +318,18 @@ def _audit(report: Report, bundle_sha256: str) -> Iterator[str]:
         " every number above again without valign's services and without the model."
     )
     yield ""
+    expected = f" --expect-sha256 {bundle_sha256}" if bundle_sha256 else ""
     yield from fenced(
         "sh",
         f"valign bundle {report.run_id} -o bundle.zip\n"
-        f"valign verify bundle.zip --expect-sha256 {bundle_sha256}\n"
+        f"valign verify bundle.zip{expected}\n"
         "# the study again, on your own machine: study.json of the bundle is the study file\n"
         "valign run study.json",
     )
     yield ""
     found = [
         ("run", report.run_id),
-        ("sha256 of the audit bundle", bundle_sha256),
+        ("sha256 of the audit bundle", bundle_sha256 or "not made yet"),
         ("sha256 of the evidence", report.evidence.sha256 if report.evidence else "none"),
         ("identity of the run", report.provenance.identity),
     ]
