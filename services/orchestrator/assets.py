@@ -87,10 +87,7 @@ class AssetLibrary:
         InvalidInputError, with line numbers where the kind has lines, if the bytes are no asset of this kind.
         """
         wanted = asset_kind(kind)
-        if not _NAME.fullmatch(name):
-            raise InvalidInputError(
-                f"an asset's name is 1 to 80 lower-case letters, digits, '.', '-' or '_', not {name[:80]!r}"
-            )
+        check_asset_name(name)
         if len(data) > MAX_ASSET_BYTES:
             raise InvalidInputError(f"the asset has {len(data)} bytes; at most {MAX_ASSET_BYTES} are kept")
         return await asyncio.to_thread(self._put, wanted, name, data)
@@ -137,6 +134,14 @@ class AssetLibrary:
                 faults.append(fault(None, None, path, message))
         if faults:
             raise invalid_document(faults)
+
+
+def check_asset_name(name: str) -> None:
+    """InvalidInputError for a label that cannot be one."""
+    if not _NAME.fullmatch(name):
+        raise InvalidInputError(
+            f"an asset's name is 1 to 80 lower-case letters, digits, '.', '-' or '_', not {name[:80]!r}"
+        )
 
 
 def asset_kind(kind: str) -> AssetKind:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from services.common.errors import NotFoundError, PreconditionError
 from services.orchestrator.analysis.evidence import Evidence
 from services.orchestrator.analysis.files import unpack_evidence
-from services.orchestrator.assets import AssetKind, AssetLibrary, AssetRecord
+from services.orchestrator.assets import AssetKind, AssetLibrary, AssetRecord, check_asset_name
 from services.orchestrator.comparing import Comparison, compare
 from services.orchestrator.report.comparison import render_comparison
 from services.orchestrator.report.schema import Report
@@ -62,6 +62,7 @@ class Benchmarks:
 
     async def freeze(self, run_id: str, name: str) -> RulerRecord:
         """Freeze a run that has succeeded as a ruler. Equal runs give the ruler that is there."""
+        check_asset_name(name)
         report = await self._read(run_id)
         data, facts = await asyncio.to_thread(self._freeze, report, name)
         return RulerRecord(await self._assets.put(AssetKind.RULER, name, data), facts)
