@@ -242,6 +242,12 @@ class ValuesTraining:
             "truncated_texts": truncated,
         }
 
+        def tell(done: int, total: int) -> None:
+            # A thread cannot be cancelled: it ends between two values.
+            if self._closing:
+                raise NotReadyError("the orchestrator is stopping; train the head again when it is back")
+            job.tell("fit", done, total)
+
         def fit() -> tuple[Head, bytes]:
             head = fit_head(
                 file.rows,
@@ -252,7 +258,7 @@ class ValuesTraining:
                 held_out=options.held_out,
                 seed=options.seed,
                 facts=facts,
-                tell=lambda done, total: job.tell("fit", done, total),
+                tell=tell,
             )
             return head, pack_head(head)
 
