@@ -34,10 +34,16 @@ class RunWorld:
     evidence: Evidence
 
 
-def make_run(folder: Path, evidence: Evidence, run_id: str = "r-1") -> RunWorld:
-    """Store a run of which ``evidence`` is the evidence: a draw for each of its texts, and its report."""
+def make_run(folder: Path, evidence: Evidence) -> RunWorld:
+    """A new store with a run of which ``evidence`` is the evidence."""
     store, _ = migrated_store(folder)
-    artifacts = ArtifactStore(str(folder / "artifacts"))
+    return store_run(store, ArtifactStore(str(folder / "artifacts")), evidence)
+
+
+def store_run(
+    store: SqlRunStore, artifacts: ArtifactStore, evidence: Evidence, run_id: str = "r-1"
+) -> RunWorld:
+    """Store a run that has succeeded: a draw for each text of the evidence, and the report that it gives."""
     packed = artifacts.put_bytes(evidence_key(run_id), pack_evidence(evidence))
     store.create_run(run_id, evidence.study["name"], evidence.study)
     records = completions_of(evidence)
@@ -93,6 +99,9 @@ def report_of(
                 **data["provenance"],
             },
             "timings_s": {"uncover": 1.5, "total": 1.5},
+            "adapter": {"name": "r-1-i2-0badcafe", "sha256": "a" * 64, "uri": "file:///a/r-1-i2-0badcafe"}
+            if data["best_iteration"]
+            else None,
         }
     )
 

@@ -32,6 +32,8 @@ RPC_OF_ROUTE = {
     "GET /v1/runs/{run_id}/report": "GetReport",
     "GET /v1/runs/{run_id}/report.html": "GetReportHtml",
     "GET /v1/runs/{run_id}/principles": "ListPrinciples",
+    "GET /v1/runs/{run_id}/bundle": "GetBundle",
+    "GET /v1/runs/{run_id}/model-card": "GetModelCard",
     "GET /v1/reference-sets": "ListReferenceSets",
     "GET /v1/reference-sets/{set_id}": "GetReferenceSet",
     "POST /v1/reference-sets/check": "CheckReferenceSet",

@@ -11,6 +11,7 @@ from services.common.artifacts import (
     check_name,
     fingerprint_folder,
     sha256_bytes,
+    sha256_file,
 )
 from services.common.errors import InvalidInputError, NotFoundError, PreconditionError
 
@@ -189,3 +190,23 @@ def test_fingerprint_folder_depends_on_content_and_names_alone(tmp_path: Path) -
 def test_fingerprint_folder_empty_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError):
         fingerprint_folder(tmp_path, ("*.safetensors",))
+
+
+def test_put_file_and_read_parts_give_the_bytes_back(tmp_path: Path) -> None:
+    store = ArtifactStore(str(tmp_path / "store"))
+    source = tmp_path / "big.bin"
+    source.write_bytes(bytes(range(256)) * 10_000)
+    artifact = store.put_file("runs/r-1/big.bin", source)
+    parts = list(store.read_parts(artifact.uri))
+    assert b"".join(parts) == source.read_bytes()
+    assert max(len(part) for part in parts) <= 1 << 20
+    assert (artifact.size_bytes, artifact.sha256) == (source.stat().st_size, sha256_file(source))
+    assert [path.name for path in (tmp_path / "store/runs/r-1").iterdir()] == ["big.bin"]
+
+
+def test_read_parts_of_nothing_is_not_found_and_outside_is_refused(tmp_path: Path) -> None:
+    store = ArtifactStore(str(tmp_path / "store"))
+    with pytest.raises(NotFoundError):
+        list(store.read_parts(store.uri("runs/none")))
+    with pytest.raises(InvalidInputError):
+        list(store.read_parts((tmp_path / "outside").as_uri()))
