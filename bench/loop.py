@@ -24,7 +24,7 @@ POLL_S = 1.0
 
 
 def overhead(report: dict[str, Any]) -> dict[str, Any]:
-    """The figures of a report (schema 1.0); seconds, and shares of the total."""
+    """The figures of a report (schema 1.x); seconds, and shares of the total."""
     total_s = report["timings_s"]["total"]
     external_s: dict[str, float] = report["external_s"]
     own_s = total_s - sum(external_s.values())

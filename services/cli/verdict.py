@@ -37,7 +37,7 @@ def print_verdict(report: Json, screen: "Console") -> None:
     for line, style in (*_decided(verdict), *_warnings(report), *_figure(analysis), *_guards(analysis)):
         screen.print(line, style=style or None, markup=False, soft_wrap=True)
     _topics(report, analysis, screen)
-    for line in _limits(analysis):
+    for line in (*_values(report.get("values")), *_ruler(report.get("ruler")), *_limits(analysis)):
         screen.print(line, markup=False, soft_wrap=True)
 
 
@@ -153,6 +153,23 @@ def _topics(report: Json, analysis: Json, screen: "Console") -> None:
         )
     heads = ["topic", "untuned", "tuned", "nearer by", "p (Holm)"]
     screen.print(table("by topic: exploratory, few inputs each", heads, rows, right=4))
+
+
+def _values(space: Json | None) -> Iterable[str]:
+    if space is None:
+        return
+    who = "the model as a judge" if space["evaluator"] == "judge" else "a trained head"
+    yield f"Value space, scored by {who} (agreement with people {space['agreement']}): distance to the target"
+    for arm in space["arms"]:
+        yield f"  {estimate(arm['pooled']['distance']):<26} {arm['title']}"
+
+
+def _ruler(ruler: Json | None) -> Iterable[str]:
+    if ruler is not None:
+        yield (
+            f"Measured by the ruler {ruler['name']} of {ruler['model']}: own principles lie {ruler['own']:.3f} "
+            f"from its targets, its own originals {ruler['benchmark']:.3f}"
+        )
 
 
 def _limits(analysis: Json) -> Iterable[str]:

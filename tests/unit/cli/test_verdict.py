@@ -60,6 +60,9 @@ def test_print_verdict_then_figure_guards_topics_and_the_papers_number() -> None
             "not measured Polarity",
             "pass         Second encoder",
             "by topic: exploratory",
+            "Value space, scored by the model as a judge (agreement with people unknown)",
+            "1.200 (1.100 to 1.300)     Tuned",
+            "Measured by the ruler benchmark of Qwen2.5-7B-Instruct",
             "Not measured: polarity",
             "the paper's own number",
         )
