@@ -167,8 +167,8 @@ def _values(space: Json | None) -> Iterable[str]:
 def _ruler(ruler: Json | None) -> Iterable[str]:
     if ruler is not None:
         yield (
-            f"Measured by the ruler {ruler['name']} of {ruler['model']}: own principles lie {ruler['own']:.3f} "
-            f"from its targets, its own originals {ruler['benchmark']:.3f}"
+            f"Measured by the ruler {ruler['name']} of {ruler['model']}: own principles "
+            f"lie {ruler['own']:.3f} from its targets, its own originals {ruler['benchmark']:.3f}"
         )
 
 
