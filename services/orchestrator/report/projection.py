@@ -59,13 +59,22 @@ def _mds(distances: NDArray[np.float64]) -> NDArray[np.float64]:
         n_components=2,
         metric_mds=True,
         metric="precomputed",
-        init="classical_mds",
+        init="random",  # replaced by the start that is given below
         n_init=1,
         max_iter=1000,
         random_state=_SEED,
         normalized_stress=False,
     )
-    return np.asarray(model.fit_transform(distances)).astype(np.float64)
+    return np.asarray(model.fit_transform(distances, init=_start(distances))).astype(np.float64)
+
+
+def _start(distances: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Classical scaling, shape (n, 2). Cosine distances can break the triangle inequality (three points are
+    enough), and then an eigenvalue is negative: it counts as 0, where scikit-learn's own start is NaN."""
+    centred = np.eye(len(distances)) - 1 / len(distances)
+    values, vectors = np.linalg.eigh(-0.5 * centred @ distances**2 @ centred)
+    largest = [-1, -2]
+    return np.asarray(np.sqrt(np.clip(values[largest], 0, None)) * vectors[:, largest])
 
 
 def _orient(places: NDArray[np.float64], kinds: Sequence[PointKind]) -> NDArray[np.float64]:

@@ -92,3 +92,10 @@ def test_project_zero_vector_gives_finite_places() -> None:
 
 def test_project_nothing_gives_nothing() -> None:
     assert project({}) == []
+
+
+def test_project_three_points_that_break_the_triangle_inequality_are_placed() -> None:
+    angles = (0.0, 0.7, 1.4)  # 1 - cos of the whole turn is more than twice that of half of it
+    rows = [np.array([np.cos(angle), np.sin(angle)]) for angle in angles]
+    found = project({"t": {"original": rows[0], "reference": rows[1], "realigned": rows[2]}})
+    assert all(np.isfinite([point.x, point.y]).all() for point in found)
