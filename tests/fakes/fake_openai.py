@@ -46,6 +46,8 @@ class FakeOpenAI:
     """Given in turn."""
     asked: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
+    bears: int = 0
+    """More requests at once than this are told to slow down (429); 0 for no limit."""
     at_once: int = 0
     most_at_once: int = 0
     answered: int = 0
@@ -69,6 +71,8 @@ class FakeOpenAI:
         body = await request.json()
         self.asked.append(body)
         self.headers.append(dict(request.headers))
+        if self.bears and self.at_once > self.bears:
+            return JSONResponse({"error": {"message": "too many requests"}}, 429, {"retry-after": "0.05"})
         if self.latency_s:
             await asyncio.sleep(self.latency_s)
         fault = self.faults.pop(0) if self.faults else self.always

@@ -23,11 +23,11 @@ from tenacity.wait import wait_random_exponential
 from services.common.errors import (
     DeadlineError,
     NotReadyError,
-    OverloadedError,
     PreconditionError,
     ValignError,
 )
 from services.orchestrator.clients import openai_wire as wire
+from services.orchestrator.clients.openai_pace import Pace
 from services.orchestrator.clients.patience import OnWaiting, no_one_told
 from services.orchestrator.ports import (
     AdapterRef,
@@ -43,8 +43,6 @@ from services.orchestrator.study_sections import EndpointSettings
 log = structlog.get_logger(__name__)
 
 SERVICE = "endpoint"
-LONGEST_WAIT_S = 600.0
-"""A Retry-After beyond this is not waited for: the run ends and says so."""
 _FIRST_WAIT_S, _LONGEST_BACKOFF_S = 1.0, 60.0
 _MOST_ANSWER_BYTES = 8 * 2**20
 
@@ -75,7 +73,7 @@ class OpenAIGenerator:
             trust_env=not is_this_machine(self._url),
         )
         self._backoff = wait_random_exponential(multiplier=first_wait_s, max=_LONGEST_BACKOFF_S)
-        self._not_before = 0.0
+        self._pace = Pace(settings.requests_at_once)
         self._left_out: dict[str, str] = {}
         self._counts: Counter[str] = Counter()
         self._fingerprints: set[str] = set()
@@ -190,17 +188,24 @@ class OpenAIGenerator:
 
     async def _attempt(self, item: GenerationItem) -> wire.Answer:
         while True:
-            await self._hold()
-            left_out = frozenset(self._left_out)
-            body = wire.request_body(
-                item, self._settings.model, send_seed=self._settings.send_seed, left_out=left_out
-            )
-            try:
-                return await self._post(body)
-            except wire.RefusedParameterError as refused:
-                if refused.parameter in left_out:
-                    raise PreconditionError(f"{self._host}: {refused.message}") from refused
-                self._leave_out(refused)
+            async with self._pace.turn() as began:
+                left_out = frozenset(self._left_out)
+                body = wire.request_body(
+                    item, self._settings.model, send_seed=self._settings.send_seed, left_out=left_out
+                )
+                try:
+                    answer = await self._post(body)
+                except wire.RefusedParameterError as refused:
+                    if refused.parameter in left_out:
+                        raise PreconditionError(f"{self._host}: {refused.message}") from refused
+                    self._leave_out(refused)
+                    continue
+                except wire.PassingError as error:
+                    if error.slow_down:
+                        self._pace.refused(began, error.retry_after_s)
+                    raise
+            self._pace.answered()
+            return answer
 
     async def _post(self, body: dict[str, Any]) -> wire.Answer:
         self._counts["requests"] += 1
@@ -208,7 +213,7 @@ class OpenAIGenerator:
         try:
             async with asyncio.timeout(self._settings.timeout_s):
                 async with self._http.stream("POST", address, json=body) as response:
-                    raw = await _read(response)
+                    raw = self._without_key(await _read(response))
         except (TimeoutError, httpx.TimeoutException) as error:
             message = f"{self._host} gave no answer within {self._settings.timeout_s:g} s"
             raise wire.PassingError(message, DeadlineError) from error
@@ -217,12 +222,9 @@ class OpenAIGenerator:
         except httpx.HTTPError as error:
             reason = str(error) or type(error).__name__
             raise wire.PassingError(f"{self._host} cannot be reached: {reason}", NotReadyError) from error
-        raw = self._without_key(raw)
         if response.status_code != httpx.codes.OK:
-            raise self._checked(
-                wire.failure(
-                    response.status_code, response.headers, raw, self._url, self._settings.model, body.keys()
-                )
+            raise wire.failure(
+                response.status_code, response.headers, raw, self._url, self._settings.model, body.keys()
             )
         try:
             return wire.parse_answer(raw)
@@ -232,25 +234,6 @@ class OpenAIGenerator:
                 " OpenAI-compatible API, which often ends in /v1"
             )
             raise wire.PassingError(message, PreconditionError) from error
-
-    def _checked(self, error: Exception) -> Exception:
-        """A wait that all requests have to keep, and one that is too long to be kept."""
-        if not isinstance(error, wire.PassingError) or error.retry_after_s is None:
-            return error
-        if error.retry_after_s > LONGEST_WAIT_S:
-            return OverloadedError(
-                f"{error.message}; it asks to wait {error.retry_after_s:.0f} s, longer than a run waits"
-                f" ({LONGEST_WAIT_S:.0f} s): run it again later"
-            )
-        loop = asyncio.get_running_loop()
-        self._not_before = max(self._not_before, loop.time() + error.retry_after_s)
-        return error
-
-    async def _hold(self) -> None:
-        """Wait until the endpoint takes requests again; another request may have been told to wait."""
-        loop = asyncio.get_running_loop()
-        while (left_s := self._not_before - loop.time()) > 0:  # noqa: ASYNC110 - it may be moved on
-            await asyncio.sleep(left_s)
 
     def _pause_s(self, state: RetryCallState) -> float:
         """Seconds before the next attempt: what the endpoint asked for at least, else the backoff."""

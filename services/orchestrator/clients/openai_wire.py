@@ -28,8 +28,12 @@ from services.orchestrator.ports import GenerationItem
 PARAMETERS = ("temperature", "top_p", "max_tokens", "seed")
 """What an endpoint may refuse to take; a run goes on without it and says so."""
 
+LONGEST_WAIT_S = 600.0
+"""A Retry-After beyond this is not waited for: the run ends and says so."""
+
 MAX_TOKENS_RENAMED = "max_completion_tokens"
 _RETRYABLE = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+_SLOW_DOWN = frozenset({429, 503, 529})
 _NO_CREDIT = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 _FILTERED = frozenset({"content_filter", "content_policy_violation"})
 _UNKNOWN_WORDS = ("unsupported", "not support", "unknown", "unrecognized", "extra", "not permitted")
@@ -49,10 +53,21 @@ class Answer:
 
 
 class PassingError(Exception):
-    """A failure that another attempt can cure; ``retry_after_s`` is what the endpoint asked for."""
+    """A failure that another attempt can cure.
 
-    def __init__(self, message: str, error: type[ValignError], retry_after_s: float | None = None) -> None:
+    ``retry_after_s`` is what the endpoint asked for; ``slow_down`` is True if it has more than it bears.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        error: type[ValignError],
+        retry_after_s: float | None = None,
+        *,
+        slow_down: bool = False,
+    ) -> None:
         super().__init__(message)
+        self.slow_down = slow_down
         self.message = message
         self.error = error
         self.retry_after_s = retry_after_s
@@ -135,8 +150,13 @@ def failure(
     if code in _NO_CREDIT:
         return PreconditionError(f"{told}. The account has no credit left; add some, or use another key")
     if status in _RETRYABLE:
-        kind = _passing_kind(status)
-        return PassingError(told, kind, retry_after(headers.get("retry-after")))
+        asked_s = retry_after(headers.get("retry-after"))
+        if asked_s is not None and asked_s > LONGEST_WAIT_S:
+            return OverloadedError(
+                f"{told}; it asks to wait {asked_s:.0f} s, longer than a run waits"
+                f" ({LONGEST_WAIT_S:.0f} s): run it again later"
+            )
+        return PassingError(told, _passing_kind(status), asked_s, slow_down=status in _SLOW_DOWN)
     match status:
         case 401:
             return UnauthenticatedError(

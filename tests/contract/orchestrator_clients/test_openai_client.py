@@ -173,6 +173,14 @@ async def test_generate_retry_after_holds_the_other_workers_too(fake: FakeOpenAI
     assert sum(one < 0.5 for one in times) <= 2
 
 
+async def test_generate_endpoint_that_bears_one_at_a_time_serves_all_in_the_end(
+    fake: FakeOpenAI, url: str
+) -> None:
+    fake.latency_s, fake.bears = 0.01, 1
+    async with client(url, requests_at_once=16, max_attempts=6) as made:
+        assert len(await drawn(made, 40)) == 40
+
+
 async def test_generate_retry_after_of_hours_is_not_waited_for(fake: FakeOpenAI, url: str) -> None:
     fake.always = Fault(429, {"retry-after": "7200"}, {"error": {"message": "daily limit"}})
     raised = await failing(url)
