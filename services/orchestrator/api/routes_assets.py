@@ -12,7 +12,7 @@ from services.orchestrator.application import Application
 from services.orchestrator.assets import MAX_ASSET_BYTES, AssetRecord
 
 PATH = "/assets"
-_EXAMPLE = {
+_EXAMPLE: dict[str, Any] = {
     "sha256": "9f2c6c1a4a5f0d8a2b7e1c3d5f6a7b8c9d0e1f2a3b4c5d6e7f8091a2b3c4d5e6",
     "kind": "task",
     "name": "arc-easy",
