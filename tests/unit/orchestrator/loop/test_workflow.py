@@ -62,9 +62,10 @@ async def test_run_one_adapter_slot_swaps_within_it(world) -> None:
     assert list(world.fakes.generator.adapters) == [world.report().adapter.name]
 
 
-async def test_run_slots_full_of_ended_runs_the_oldest_makes_room(world) -> None:
+@pytest.mark.parametrize("arm", ["", "-tuned-s1", "-uniform", "-shuffled", "-other"])
+async def test_run_slots_full_of_ended_runs_the_oldest_makes_room(world, arm: str) -> None:
     world.fakes.generator.slots = 2
-    world.fakes.generator.adapters = {"r-0-i1-00000000": "a", "r-00-i2-00000000": "b"}
+    world.fakes.generator.adapters = {f"r-0{arm}-i1-00000000": "a", "r-00-i2-00000000": "b"}
     for run_id in ("r-0", "r-00"):
         world.store.create_run(run_id, "earlier", study_json())
         world.store.change_status(run_id, RunStatus.SUCCEEDED, "run.succeeded")
