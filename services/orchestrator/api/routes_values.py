@@ -103,7 +103,10 @@ def router(application: Application) -> APIRouter:
         "/values",
         summary="Get the ten values",
         operation_id="getValues",
-        responses={200: {"description": "Definitions with sources, and the questions put to a judge."}},
+        responses={
+            200: {"description": "Definitions with sources, and the questions put to a judge."},
+            **problems(),
+        },
     )
     async def get_values() -> dict[str, Any]:
         """Schwartz's ten basic values in our own words."""
