@@ -5,6 +5,8 @@ from services.orchestrator.analysis.evidence import ArmKind
 from services.orchestrator.analysis.instrument import Instrument
 from services.orchestrator.analysis.results import Contrast
 
+_CONTROLS = (ArmKind.UNIFORM, ArmKind.SHUFFLED, ArmKind.OTHER)
+
 
 def notes_on(instrument: Instrument, primary: Contrast | None) -> tuple[str, ...]:
     """Sentences, the most important first."""
@@ -35,14 +37,20 @@ def _seeds(instrument: Instrument) -> list[str]:
     if tuned is None:
         return []
     if tuned.training_seeds == 1:
-        return [
+        found = [
             "The model was trained from a single seed: no interval carries the randomness of training. "
             "Set arms.training_seeds to 2 or more."
         ]
-    return [
-        f"Intervals of tuned carry {tuned.training_seeds} training seeds and the test inputs; "
-        "p-values take these trainings as given."
-    ]
+    else:
+        found = [
+            f"Intervals of tuned carry {tuned.training_seeds} training seeds and the test inputs; "
+            "p-values take these trainings as given."
+        ]
+    controls = (instrument.measure(kind) for kind in _CONTROLS)
+    once = [each.kind.value for each in controls if each is not None and each.training_seeds == 1]
+    if once:
+        found.append(f"Trained once, so that intervals carry nothing of its training: {', '.join(once)}.")
+    return found
 
 
 def _gaps(instrument: Instrument) -> list[str]:

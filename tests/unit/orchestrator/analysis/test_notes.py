@@ -39,3 +39,9 @@ def test_notes_of_a_whole_run_name_no_gap() -> None:
     found = notes(make_evidence(inputs=15))
     assert "left out" not in found
     assert "subsample" not in found
+
+
+def test_notes_controls_that_were_trained_once_are_named() -> None:
+    assert "Trained once" in notes(make_evidence(inputs=15))
+    assert "uniform, shuffled, other" in notes(make_evidence(inputs=15))
+    assert "Trained once" not in notes(make_evidence(inputs=15, controls=()))

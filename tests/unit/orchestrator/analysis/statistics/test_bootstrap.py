@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -182,6 +182,7 @@ def test_coverage_without_the_topics_spread_would_be_too_high() -> None:
     assert found.pooled.low == pytest.approx(0.5)
 
 
+@settings(deadline=None)
 @given(
     values=st.lists(st.floats(0, 2), min_size=2, max_size=12),
     seed=st.integers(0, 2**32),
@@ -197,6 +198,7 @@ def test_interval_holds_its_estimate_and_its_bounds(values: list[float], seed: i
             assert estimate.value - 1e-12 <= estimate.high <= 2
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_equal_seeds_give_equal_intervals(seed: int) -> None:
     values = [column([0.1, 0.4, 0.2, 0.9])]

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.orchestrator.analysis.statistics import pairs
@@ -31,6 +31,7 @@ def test_own_is_the_mean_distance_of_the_samples() -> None:
     assert pairs.own(texts.mean(axis=0, keepdims=True), target) == pytest.approx([expected])
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 2**16), first=st.integers(2, 6), second=st.integers(2, 6))
 def test_others_mean_by_topic_is_that_of_all_pairs(seed: int, first: int, second: int) -> None:
     topics = ["a"] * first + ["b"] * second

@@ -90,6 +90,7 @@ def test_holm_is_that_of_statsmodels(values: list[float]) -> None:
     assert [found[str(number)] for number in range(len(values))] == pytest.approx(list(expected))
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
 def test_holm_never_lowers_a_value(values: list[float]) -> None:
     raw = {str(number): value for number, value in enumerate(values)}
