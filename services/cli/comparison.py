@@ -47,7 +47,7 @@ def print_comparison(found: Json, screen: "Console") -> None:
         for run in found["runs"]
     ]
     screen.print(table("", ["run", "model", "reference set", "verdict", "inputs"], rows, right=1))
-    heads = [f"{labels[run_id]} ({run_id})" for run_id in ids]
+    heads = [label if run_id in label else f"{label} ({run_id})" for run_id, label in labels.items()]
     for name, title in (("mean", "value difference, all topics"), ("scaled", "scaled (0 chance, 1 ceiling)")):
         rows = [[arm["title"], *_cells(arm, ids, name)] for arm in found["arms"]]
         screen.print(table(title, ["arm", *heads], rows, right=len(ids)))

@@ -151,7 +151,7 @@ def compare(reports: Sequence[Report], evidence: Mapping[str, Evidence] | None =
         ruler=ruler_of(first),
         ruler_name=first.ruler.name if first.ruler else "",
         topics=common,
-        runs=tuple(_run(one, kind) for one in reports),
+        runs=_runs(reports, kind),
         arms=_arms(reports, common),
         own=_own(reports, common),
         matrix=_matrix(reports),
@@ -166,6 +166,18 @@ def _kind(reports: Sequence[Report]) -> Kind:
     if models and sets:
         return "models_and_sets"
     return "models" if models else "sets" if sets else "repeats"
+
+
+def _runs(reports: Sequence[Report], kind: Kind) -> tuple[ComparedRun, ...]:
+    found = [_run(one, kind) for one in reports]
+    labels = [one.label for one in found]
+    # Two runs of one name must stay two.
+    return tuple(
+        one.model_copy(update={"label": f"{one.label} ({one.run_id})"})
+        if labels.count(one.label) > 1
+        else one
+        for one in found
+    )
 
 
 def _run(report: Report, kind: Kind) -> ComparedRun:

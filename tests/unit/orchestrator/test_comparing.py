@@ -127,6 +127,8 @@ def test_compare_other_decoding_is_told() -> None:
     found = compare([first, second.model_copy(update={"study": study})])
     assert found.kind == "repeats"
     assert any("generation.temperature" in line for line in found.warnings)
+    # Both have one name; their labels tell them apart.
+    assert [one.label.endswith(f"({one.run_id})") for one in found.runs] == [True, True]
 
 
 def test_compare_uncontrolled_runs_are_told() -> None:
