@@ -1,6 +1,6 @@
 """A run's evidence, from what its steps stored: the arms, their texts, the split and the facts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from services.orchestrator.analysis.evidence import Arm, ArmKind, Evidence, Output
@@ -8,7 +8,7 @@ from services.orchestrator.loop.arms import ALIGNED_OTHER, BASE_REFERENCE, contr
 from services.orchestrator.loop.context import RunContext
 from services.orchestrator.loop.endpoint import uncontrolled
 from services.orchestrator.loop.judge import BASE_P3
-from services.orchestrator.loop.pairs import kept_texts, load_pairs
+from services.orchestrator.loop.pairs import Pair, kept_texts, load_pairs
 from services.orchestrator.loop.realign import arm_of
 
 Facts = Mapping[str, Any]
@@ -20,8 +20,9 @@ async def collect(ctx: RunContext, facts: Facts) -> Evidence:
     not_run = {**left_out(ctx), **_failures(facts)}
     arms: list[Arm] = []
     outputs: list[Output] = []
+    pairs = await load_pairs(ctx)
     for arm in _arms(ctx, facts):
-        found = await _outputs(ctx, arm)
+        found = await _outputs(ctx, arm, pairs)
         if found:
             arms.append(arm)
             outputs += found
@@ -101,13 +102,11 @@ def _trained(name: str, kind: ArmKind, seed: int, towards: str, adapter: Mapping
     return Arm(name, kind, seed, towards, adapter["name"], adapter["sha256"])
 
 
-async def _outputs(ctx: RunContext, arm: Arm) -> list[Output]:
+async def _outputs(ctx: RunContext, arm: Arm, pairs: Sequence[Pair]) -> list[Output]:
     """Kept texts of one arm, of inputs that have both texts of their pair."""
     if arm.kind is ArmKind.ORIGINAL:
-        return [
-            Output(arm.name, pair.topic_id, pair.index, 0, pair.original) for pair in await load_pairs(ctx)
-        ]
-    paired = {pair.key for pair in await load_pairs(ctx)}
+        return [Output(arm.name, pair.topic_id, pair.index, 0, pair.original) for pair in pairs]
+    paired = {pair.key for pair in pairs}
     return [
         Output(arm.name, topic_id, index, sample, text)
         for (topic_id, index, sample), text in (await kept_texts(ctx, arm.name)).items()
