@@ -9,7 +9,7 @@ from services.orchestrator.catalogue import list_reference_sets, load_general_pr
 from services.orchestrator.documents import parse_document
 from services.orchestrator.general_prompts import GeneralPromptSetDocument
 
-ONE = "  - {id: a, text: What?, answer: That.}\n"
+ONE = "  - {id: a, text: Say what, answer: That.}\n"
 HEAD = "id: mine\ntitle: Mine\nversion: '1'\nsource: us\nlicense: none\nprompts:\n"
 
 
@@ -41,11 +41,11 @@ def test_general_prompts_unknown_set_names_those_there_are() -> None:
     [
         (HEAD + ONE + ONE, "prompts given twice: a"),
         (HEAD + "  []\n", "at least 1"),
-        (HEAD + "  - {id: a, text: What?, answer: ' '}\n", "must not be empty"),
+        (HEAD + "  - {id: a, text: Say what, answer: ' '}\n", "must not be empty"),
         ("id: mine\n", "title: required, but missing"),
     ],
 )
 def test_general_prompts_wrong_set_is_refused(text: str, says: str) -> None:
     with pytest.raises(InvalidInputError) as refused:
         parse_document(text, GeneralPromptSetDocument)
-    assert says in str(refused.value.details) or says in refused.value.message
+    assert any(says in f"{fault['path']}: {fault['message']}" for fault in refused.value.details["errors"])
