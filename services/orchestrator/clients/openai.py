@@ -63,6 +63,8 @@ class OpenAIGenerator:
         self._on_waiting = on_waiting
         self._url = settings.url.rstrip("/")
         self._host = wire.host_of(self._url)
+        if key and self._url.startswith("http://") and not is_this_machine(self._url):
+            log.warning("endpoint.key_over_http", host=self._host)
         headers = {"authorization": f"Bearer {key.get_secret_value()}"} if key else {}
         self._http = httpx.AsyncClient(
             headers={**headers, "accept": "application/json"},

@@ -22,6 +22,7 @@ from services.orchestrator.domain.prompts import Prompt, Stage
 from services.orchestrator.domain.seeds import sample_seed
 from services.orchestrator.loop import metrics
 from services.orchestrator.loop.context import RunContext
+from services.orchestrator.loop.endpoint import keep_observations
 from services.orchestrator.loop.swap import load
 from services.orchestrator.loop.writer import CompletionWriter
 from services.orchestrator.ports import (
@@ -253,6 +254,7 @@ async def _draw(
             if adapter is None or reloads > _MOST_RELOADS:
                 raise
             await load(ctx, adapter)
+    await keep_observations(ctx)
 
 
 async def _stream(

@@ -6,7 +6,6 @@ from typing import Any
 from services.orchestrator.domain.text import normalise
 from services.orchestrator.loop.context import RunContext
 from services.orchestrator.loop.draws import Slot, draw_arm
-from services.orchestrator.loop.endpoint import keep_observations
 from services.orchestrator.loop.journal import StageProgress
 from services.orchestrator.loop.pairs import keep_principles, kept_principles, load_pairs, require_enough
 from services.orchestrator.loop.rulers import draw_own, place_aligned, place_originals
@@ -36,7 +35,6 @@ async def draw_originals(ctx: RunContext) -> dict[str, Any]:
     progress.tell()
     await keep_principles(ctx, ORIGINAL, settled)
     usable = {topic_id: counts.usable for topic_id, counts in settled.by_topic.items()}
-    await keep_observations(ctx)
     require_enough(ctx, usable, settled.by_topic, "original principles")
     return settled.counts.as_json()
 
@@ -49,7 +47,6 @@ async def draw_aligned(ctx: RunContext) -> dict[str, Any]:
     if ctx.ruler is not None:
         placed = await place_aligned(ctx, ctx.ruler)
         await draw_own(ctx)
-        await keep_observations(ctx)
         return placed
     prompts, reference = ctx.resolved.prompt_set, ctx.resolved.reference_set
     answers = prompts.shot_answers("aligned", reference.id)
@@ -74,7 +71,6 @@ async def draw_aligned(ctx: RunContext) -> dict[str, Any]:
     settled = await draw_arm(ctx, ALIGNED, slots, progress.add, stage="aligned")
     progress.tell()
     await keep_principles(ctx, ALIGNED, settled)
-    await keep_observations(ctx)
     usable = Counter(pair.topic_id for pair in await load_pairs(ctx))
     require_enough(ctx, usable, settled.by_topic, "pairs")
     copied = sum(
