@@ -10,6 +10,7 @@ from services.orchestrator.audit.recompute import table
 from tests.bundles import RunWorld, bundle_of
 from tests.fakes.studies import other_set, study_json
 from tests.unit.orchestrator.loop.conftest import World
+from tests.unit.orchestrator.loop.test_rulers import by_ruler, frozen, measured
 
 QUICK = {"samples": 2, "resamples": 200, "permutations": 200}
 
@@ -18,8 +19,12 @@ async def _checked(world: World, path: Path, **study: object) -> None:
     """Run the study, make its bundle, and hold every leaf of the report against it."""
     data = study_json(principles=12, measurement=QUICK, **study)  # type: ignore[arg-type]
     await world.run(world.context(data))
-    report = world.report()
-    bundle_of(RunWorld("r-1", world.store, world.artifacts, report, None), path)  # type: ignore[arg-type]
+    _check(world, path, "r-1")
+
+
+def _check(world: World, path: Path, run_id: str) -> None:
+    report = world.report(run_id)
+    bundle_of(RunWorld(run_id, world.store, world.artifacts, report, None), path)  # type: ignore[arg-type]
     with path.open("rb") as file:
         outcome = check_bundle(ZipFiles(file))
     assert outcome.ok, table(outcome)
@@ -29,7 +34,9 @@ async def _checked(world: World, path: Path, **study: object) -> None:
     numbers = {place for place, value in leaves(report.model_dump(mode="json")) if is_number(value)}
     assert sum(section.numbers for section in comparison.sections.values()) == len(numbers - recorded)
     # Of the numbers only these are taken from the record.
-    named = re.compile(r"timings_s\..*|external_s\..*|swap\.loads\[.*|iterations\[\d+\]\.training\..*")
+    named = re.compile(
+        r"timings_s\..*|external_s\..*|swap\.loads\[.*|iterations\[\d+\]\.training\..*|ruler\..*"
+    )
     assert {place for place in recorded & numbers if not named.fullmatch(place)} == set()
 
 
@@ -43,6 +50,21 @@ async def test_check_bundle_of_a_run_that_only_measured_every_number_is_computed
     world: World, tmp_path: Path
 ) -> None:
     await _checked(world, tmp_path / "bundle.zip", measure_only=True)
+
+
+async def test_check_bundle_of_a_run_whose_weights_hold_the_value_space_every_number_is_computed_again(
+    world: World, tmp_path: Path
+) -> None:
+    await _checked(world, tmp_path / "bundle.zip", values={"evaluator": "judge", "weight": 0.5})
+    assert world.report().values is not None
+
+
+async def test_check_bundle_of_a_run_by_a_ruler_every_number_but_the_rulers_is_computed_again(
+    world: World, tmp_path: Path
+) -> None:
+    ruler = await frozen(world)
+    await measured(world, by_ruler(ruler))
+    _check(world, tmp_path / "bundle.zip", "r-2")
 
 
 async def test_check_bundle_of_a_run_with_every_arm_every_number_is_computed_again(
