@@ -1,6 +1,7 @@
 """Runs that are measured by a ruler which another run was frozen as."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,14 @@ from services.orchestrator.assets import AssetLibrary
 from services.orchestrator.audit.checking import check_bundle
 from services.orchestrator.audit.files import ZipFiles
 from services.orchestrator.audit.recompute import table
+from services.orchestrator.benchmarks import Benchmarks
+from services.orchestrator.clients.openai import OpenAIGenerator
 from services.orchestrator.loop.rulers import load_ruler
 from services.orchestrator.ports import RunStatus
 from services.orchestrator.ruler import Ruler, freeze, pack, unpack
 from tests.bundles import RunWorld, bundle_of
+from tests.fakes.fake_openai import MODEL, FakeOpenAI
+from tests.fakes.servers import http_server
 from tests.fakes.studies import study_json
 
 
@@ -168,3 +173,34 @@ async def test_bundle_of_a_ruler_study_is_recomputed(world, tmp_path) -> None:
     with path.open("rb") as file:
         outcome = check_bundle(ZipFiles(file))
     assert outcome.ok, table(outcome)
+
+
+async def test_two_models_by_one_ruler_are_compared_input_by_input(world) -> None:
+    """The generator's model and one behind an endpoint, as an auditor compares them."""
+    ruler = await frozen(world)
+    await measured(world, by_ruler(ruler), "r-2")
+    world.recorded.clear()
+    async with http_server(FakeOpenAI().app()) as url:
+        data = by_ruler(ruler, endpoint={"url": f"{url}/v1", "model": MODEL})
+        ctx = world.context(data, "r-3")
+        ctx.ruler = ruler
+        endpoint = OpenAIGenerator(ctx.study.endpoint)
+        ctx.services = replace(ctx.services, generator=endpoint, endpoint=endpoint)
+        await world.run(ctx)
+        await endpoint.aclose()
+
+    async def report(run_id: str) -> Any:
+        return world.report(run_id).model_dump(mode="json")
+
+    library = AssetLibrary(world.store.assets, world.artifacts)
+    found = await Benchmarks(report, world.artifacts, library).compare(["r-2", "r-3"])
+    assert (found.kind, found.ruler, found.ruler_name) == ("models", ruler.sha256, "bench")
+    assert [one.label for one in found.runs] == ["model", MODEL]
+    assert {pair.arm for pair in found.paired} == {"base_p3", "base_reference"}
+    assert all(pair.difference.n == len(ruler.facts.inputs) for pair in found.paired)
+    originals = next(row for row in found.arms if row.arm == "original")
+    assert originals.cells[0].mean.value == originals.cells[1].mean.value
+    assert found.own is not None
+    assert {cell.run_id for cell in found.own.cells} == {"r-2", "r-3"}
+    assert found.runs[1].uncontrolled
+    assert not found.runs[0].uncontrolled
