@@ -6,9 +6,9 @@ A job is named by the hash of what determines it, so that asking twice gives one
 
 import asyncio
 import uuid
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import structlog
@@ -44,10 +44,12 @@ from services.orchestrator.values_judge import Reply, judge_prior, judge_replies
 
 log = structlog.get_logger(__name__)
 
+Described = TypeVar("Described")
 JobKind = Literal["head", "judge"]
 JobState = Literal["queued", "running", "succeeded", "failed"]
 MAX_LABEL_BYTES = 64 * 1024 * 1024
 MAX_KEPT_JOBS = 100
+_ASK_S = 10.0
 _TEXTS_A_CALL = 256
 _REPLIES_A_CALL = 20
 
@@ -123,7 +125,7 @@ class ValuesTraining:
         if not 0.05 <= options.held_out <= 0.5:
             raise InvalidInputError(f"held_out must be from 0.05 to 0.5, not {options.held_out:g}")
         file = await self._read(data)
-        encoder = await self._embedder.describe()
+        encoder = await _soon(self._embedder.describe(), "embedder")
         job = ValuesJob(
             id=_job_id("head", data, options, encoder.fingerprint),
             kind="head",
@@ -139,7 +141,7 @@ class ValuesTraining:
         if options.limit < 1:
             raise InvalidInputError(f"limit must be at least 1, not {options.limit}")
         file = await self._read(data)
-        model = await self._generator.describe()
+        model = await _soon(self._generator.describe(), "generator")
         job = ValuesJob(
             id=_job_id("judge", data, options, f"{model.fingerprint}|{questions_sha256()}"),
             kind="judge",
@@ -316,6 +318,15 @@ class ValuesTraining:
             "data_sha256": data_sha256,
             "seed": options.seed,
         }
+
+
+async def _soon(asked: Awaitable[Described], service: str) -> Described:
+    """What the service says of itself; NotReadyError if it is away: a caller waits for this answer."""
+    try:
+        async with asyncio.timeout(_ASK_S):
+            return await asked
+    except TimeoutError as error:
+        raise NotReadyError(f"the {service} has not answered within {_ASK_S:g} s; try again") from error
 
 
 def text_part(text: str) -> TextPart:

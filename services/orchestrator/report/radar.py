@@ -11,12 +11,13 @@ from collections.abc import Mapping, Sequence
 from markupsafe import Markup, escape
 
 from services.orchestrator.analysis.values.results import ArmVector, ValueDimension, ValueSpace, ValueVector
-from services.orchestrator.report.text import number, shorten
+from services.orchestrator.report.text import columns, number, shorten
 
 _WIDTH, _HEIGHT = 560.0, 430.0
 _CENTRE_X, _CENTRE_Y, _RIM = 280.0, 222.0, 150.0
 _KEY_Y = 14.0
 _FONT = 12
+_LETTER = 5.6  # width of a letter of the key, about
 # Colour and mark by kind of arm; the marks tell them apart without colour.
 _LOOKS: Mapping[str, tuple[str, str, str]] = {
     "original": ("var(--before)", "circle", ""),
@@ -171,16 +172,16 @@ def _names(dimensions: Sequence[ValueDimension]) -> str:
 
 def _key(arms: Sequence[ArmVector]) -> str:
     made = []
-    step = _WIDTH / (len(arms) + 1)
-    for place, arm in enumerate(arms):
+    x = 8.0
+    for arm in arms:
         colour, mark, _ = _LOOKS.get(arm.kind, ("var(--text)", "circle", ""))
-        x = 8 + place * step
+        title = shorten(arm.title, 22)
         made.append(_mark(mark, colour, x, _KEY_Y))
         made.append(
             f'<text x="{x + 9:.1f}" y="{_KEY_Y + 4:g}" font-size="11" style="fill:var(--text)">'
-            f"{escape(shorten(arm.title, 22))}</text>"
+            f"{escape(title)}</text>"
         )
-    x = 8 + len(arms) * step
+        x += 28 + _LETTER * columns(title)
     made.append(
         f'<rect x="{x - 5:.1f}" y="{_KEY_Y - 4:g}" width="10" height="8" '
         'style="fill:var(--muted);fill-opacity:.15;stroke:var(--muted);stroke-dasharray:1 3"/>'
