@@ -64,11 +64,15 @@ def _valign_note(outcome: Outcome) -> list[str]:
         here = version("valign")
     except PackageNotFoundError:
         here = "unknown"
-    made = outcome.facts.get("valign")
+    made, ran = outcome.facts.get("valign"), outcome.facts.get("valign_of_run")
+    notes = []
+    if ran not in (None, made):
+        notes.append(f"the run was made by valign {ran}, its bundle by {made}: their analyses may differ")
     if made in (None, here):
-        return []
+        return notes
     return [
-        f"made with valign {made}, checked with {here}: the bundle's own recompute.py is the one of {made}"
+        *notes,
+        f"made with valign {made}, checked with {here}: the bundle's own recompute.py is the one of {made}",
     ]
 
 

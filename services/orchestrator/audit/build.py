@@ -19,7 +19,7 @@ from typing import IO, Any, Final
 
 from services.common.artifacts import ArtifactStore
 from services.common.errors import NotFoundError, PreconditionError
-from services.orchestrator.analysis.archives import dump_json, dump_jsonl, zip_entry
+from services.orchestrator.analysis.archives import dump_json, dump_jsonl, read_json, zip_entry
 from services.orchestrator.analysis.evidence import ArmKind, text_sha256
 from services.orchestrator.audit import texts
 from services.orchestrator.audit.checking import COMPLETIONS, FACTS, PROMPTS
@@ -62,10 +62,10 @@ def write_bundle(
     report = Report.model_validate_json(report_json)
     evidence = _evidence(run, report, artifacts)
     completions = [Completion(**asdict(record)) for record in store.completions(run.run_id)]
-    study = dict(run.study)
     with zipfile.ZipFile(io.BytesIO(evidence)) as archive, path.open("wb") as file:
+        study = read_json("study.json", archive.read("study.json"))
         entries: dict[str, Callable[[], Content]] = {
-            FACTS: lambda: dump_json(FACTS, _facts(run, hashlib.sha256(evidence).hexdigest())),
+            FACTS: lambda: dump_json(FACTS, _facts(run, report, hashlib.sha256(evidence).hexdigest())),
             COMPLETIONS: lambda: dump_jsonl(COMPLETIONS, _lines(completions)),
             PROMPTS: lambda: dump_jsonl(PROMPTS, _prompts(study, completions)),
             "README.txt": lambda: texts.README.encode(),
@@ -119,7 +119,7 @@ def _evidence(run: RunRecord, report: Report, artifacts: ArtifactStore) -> bytes
     return data
 
 
-def _facts(run: RunRecord, evidence_sha256: str) -> dict[str, Any]:
+def _facts(run: RunRecord, report: Report, evidence_sha256: str) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -127,6 +127,7 @@ def _facts(run: RunRecord, evidence_sha256: str) -> dict[str, Any]:
         "name": run.name,
         "identity": run.identity,
         "evidence_sha256": evidence_sha256,
+        "valign_of_run": report.provenance.versions.get("valign", "unknown"),
         "valign": version("valign"),
         "python": platform.python_version(),
         "libraries": {name: version(name) for name in LIBRARIES},
