@@ -32,13 +32,15 @@ def own(means: Floats, targets: Floats) -> Floats:
 def others(means: Floats, targets: Floats, topics: Sequence[str]) -> Floats:
     """Distance to the targets of the topic's other inputs, as one value an input: shape (inputs,).
 
-    The mean of the values of a topic is the mean over all its ordered pairs i != j. The values are those of
-    Hájek's projection (row mean + column mean - overall mean), since every input takes part in the pairs as
-    text and as target: resampling them gives the U-statistic's variance (Hoeffding 1948). NaN in a topic of
-    one input, which has no other.
+    The mean of the values of a topic is the mean over all its ordered pairs i != j. The values are the
+    jackknife's pseudo-values of that U-statistic (Arvesen 1969), since every input takes part in the pairs as
+    text and as target: resampling them gives its variance. A topic of two inputs has one pair and no such
+    values: its two lie about its mean as far as the means of these topics scatter (collapsed strata). NaN in
+    a topic of one input, which has no other.
     """
     found = np.full(len(means), np.nan)
     names = np.asarray(topics)
+    two: list[NDArray[np.intp]] = []
     for topic in dict.fromkeys(topics):
         places = np.flatnonzero(names == topic)
         if len(places) < 2:
@@ -47,8 +49,18 @@ def others(means: Floats, targets: Floats, topics: Sequence[str]) -> Floats:
         same = np.einsum("ij,ij->i", texts, goals)
         by_text = 1.0 - (texts @ goals.sum(axis=0) - same) / (len(places) - 1)
         by_target = 1.0 - (goals @ texts.sum(axis=0) - same) / (len(places) - 1)
-        found[places] = by_text + by_target - by_text.mean()
-    return found
+        mean = by_text.mean()
+        if len(places) == 2:
+            found[places] = mean
+            two.append(places)
+        else:
+            spread = (len(places) - 1) / (len(places) - 2)
+            found[places] = mean + spread * (by_text + by_target - 2.0 * mean)
+    if len(two) > 1:
+        scatter = float(np.std([found[places[0]] for places in two], ddof=1))
+        for places in two:
+            found[places] += np.array([scatter, -scatter])
+    return np.asarray(np.round(found, 12), dtype=np.float64)
 
 
 def within(sums: Floats, counts: Sequence[int]) -> Floats:

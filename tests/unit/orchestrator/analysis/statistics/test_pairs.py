@@ -55,6 +55,35 @@ def test_others_of_a_constant_text_is_its_own_mean() -> None:
     assert difference == pytest.approx(0, abs=1e-12)
 
 
+def test_others_of_a_constant_text_vary_as_its_own_distances() -> None:
+    # Whichever inputs are drawn, a constant text has no specificity at all.
+    targets = unit(rows(6, seed=1))
+    constant = np.tile(unit(rows(1)), (6, 1))
+    assert pairs.others(constant, targets, ["a"] * 6) == pytest.approx(pairs.own(constant, targets))
+
+
+def test_others_are_the_jackknifes_pseudo_values() -> None:
+    texts, targets = unit(rows(5)), unit(rows(5, seed=1))
+
+    def statistic(members: list[int]) -> float:
+        return float(np.mean([1 - texts[i] @ targets[j] for i in members for j in members if i != j]))
+
+    everyone = list(range(5))
+    expected = [
+        5 * statistic(everyone) - 4 * statistic([each for each in everyone if each != left])
+        for left in everyone
+    ]
+    assert pairs.others(texts, targets, ["a"] * 5) == pytest.approx(np.array(expected))
+
+
+def test_others_of_topics_of_two_scatter_as_their_means_do() -> None:
+    texts, targets = unit(rows(6)), unit(rows(6, seed=1))
+    found = pairs.others(texts, targets, ["a", "a", "b", "b", "c", "c"]).reshape(3, 2)
+    means = found.mean(axis=1)
+    assert means[0] == pytest.approx(np.mean([1 - texts[0] @ targets[1], 1 - texts[1] @ targets[0]]))
+    assert found[:, 0] - means == pytest.approx(np.full(3, np.std(means, ddof=1)))
+
+
 def test_within_is_the_mean_of_an_inputs_pairs() -> None:
     normed = unit(rows(5))
     expected = [
