@@ -4,8 +4,12 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
+from services.orchestrator.analysis.values.results import Weighing
 from services.orchestrator.analysis.values.space import value_space
+from services.orchestrator.report.html import render_html
 from services.orchestrator.report.radar import radar_svg, radar_table
+from tests.unit.orchestrator.report import examples
+from tests.unit.orchestrator.report.test_html import Page
 from tests.value_spaces import evidence, known
 
 
@@ -69,3 +73,22 @@ def test_titles_are_escaped(draw):
     text = draw(space.model_copy(update={"arms": (arm,)}))
     assert "<b>" not in text
     assert "&lt;b&gt;" in text
+
+
+def test_page_shows_how_the_distance_entered_the_weights():
+    report = examples.judged()
+    topics = [topic.id for topic in report.topics]
+    weighing = Weighing(
+        iteration=0,
+        differences=dict.fromkeys(topics, 0.501),
+        distances=dict.fromkeys(topics, 0.702),
+        share=0.25,
+        weights=dict.fromkeys(topics, 0.903),
+    )
+    assert report.values is not None
+    values = report.values.model_copy(update={"weighings": (weighing,)})
+    text = Page(render_html(report.model_copy(update={"values": values}))).text
+    assert "In the topic weights" not in Page(render_html(report)).text
+    assert "25.0 % from the distance in value space" in text
+    for shown in ("0.501", "0.702", "0.903"):
+        assert text.count(shown) >= len(topics)
