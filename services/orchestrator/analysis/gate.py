@@ -61,7 +61,7 @@ def decide(
         *_matrix(settings, matrix, evidence),
         _test_inputs(settings, primary),
         _training_seeds(settings, by_kind),
-        *_guards(settings, guards),
+        *_guards(settings, guards, evidence),
     ]
     reasons.sort(key=lambda reason: _ORDER.index(reason.outcome))
     decision = reasons[0].outcome
@@ -230,8 +230,10 @@ def _enough(rule: str, value: int, least: int, text: str) -> Reason:
     return Reason(rule=rule, outcome=outcome, text=text, value=value, threshold=least)
 
 
-def _guards(settings: Mapping[str, Any], guards: Sequence[Guard]) -> Iterable[Reason]:
-    required = tuple(settings["required"])
+def _guards(settings: Mapping[str, Any], guards: Sequence[Guard], evidence: Evidence) -> Iterable[Reason]:
+    # A task that the study names was asked for.
+    named = ("tasks",) if evidence.study["guards"]["tasks"] else ()
+    required = (*settings["required"], *named)
     by_id = {guard.id: guard for guard in guards}
     for name in required:
         if name not in by_id:
@@ -239,18 +241,12 @@ def _guards(settings: Mapping[str, Any], guards: Sequence[Guard]) -> Iterable[Re
             yield Reason(rule=name, outcome="hold", text=text)
     for guard in guards:
         needed = guard.id in required
-        # A task that the study names was asked for, required or not; so is whatever was seen to fail.
-        outcome: Decision
-        match guard.status:
-            case "pass":
-                outcome = "promote"
-            case "fail":
-                outcome = _ON_FAIL.get(guard.id, "reject")
-            case "warn":
-                outcome = "hold" if needed or guard.id == "tasks" else "promote"
-            case "not_measured":
-                named = guard.id == "tasks" and not guard.summary.endswith("names no task file.")
-                outcome = "hold" if needed or named else "promote"
+        # Whatever was seen to fail counts, required or not.
+        outcome: Decision = "promote"
+        if guard.status == "fail":
+            outcome = _ON_FAIL.get(guard.id, "reject")
+        elif guard.status != "pass" and needed:
+            outcome = "hold"
         yield Reason(rule=guard.id, outcome=outcome, text=f"{guard.title}: {guard.summary}")
 
 

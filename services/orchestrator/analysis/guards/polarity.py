@@ -22,6 +22,7 @@ from services.orchestrator.analysis.results import Guard, Measure
 
 ID: Final = "polarity"
 TITLE: Final = "Polarity"
+MOST_FLAGGED: Final = 0.5
 QUESTION: Final = "Do tuned texts contradict the reference principles more often than before the tuning?"
 
 
@@ -44,16 +45,48 @@ class Judge:
         return float(np.clip((rate - self.false_alarms) / told, 0, 1)) if told > 0 else 0.0
 
 
-def judge_of(material: Material) -> Judge | None:
-    """The calibrated judge of the polarity probe; None without statements of both kinds."""
-    items = (material.evidence.probes.get("polarity") or {}).get("calibration", ())
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The judge, what it says of each kind of arm, and why it cannot be believed ("" if it can).
+
+    ``rates``: share of texts judged to contradict: (inputs, seeds), NaN where none was asked.
+    """
+
+    judge: Judge | None
+    rates: dict[str, Floats]
+    unfit: str
+
+
+def ask(material: Material) -> Asked:
+    """The calibrated judge of the polarity probe and its answers."""
+    if "polarity" not in material.evidence.probes:
+        return Asked(None, {}, material.why_not_run(ID, "no judge was asked"))
+    items = material.evidence.probes["polarity"]["calibration"]
     scores = np.array([_odds(item) for item in items])
-    wrong = np.array([bool(item["contradicts"]) for item in items], dtype=bool)
-    return _calibrated(scores, wrong)
+    judge = _calibrated(scores, np.array([bool(item["contradicts"]) for item in items], dtype=bool))
+    if judge is None:
+        return Asked(None, {}, "the judge was not calibrated on statements of both kinds")
+    bar = float(material.gate["min_judge_auc"])
+    if judge.auc < bar:
+        return Asked(
+            judge,
+            {},
+            f"the model is unfit as a judge of contradiction: it ranks contradicting above agreeing "
+            f"statements in {percent(judge.auc)} of pairs (needed {percent(bar)}, chance 50 %)",
+        )
+    rates = _flagged(material, judge)
+    both = [mean_of(material, rates[kind]) for kind in ("aligned", "base_p3") if kind in rates]
+    if len(both) == 2 and min(both) > MOST_FLAGGED:
+        return Asked(
+            judge,
+            rates,
+            f"the model is unfit as a judge: it sees a contradiction in {percent(both[0])} of the reference "
+            f"texts and in {percent(both[1])} of the untuned model's",
+        )
+    return Asked(judge, rates, "")
 
 
-def flagged(material: Material, judge: Judge) -> dict[str, Floats]:
-    """Share of texts judged to contradict, by kind of arm: (inputs, seeds), NaN where none was asked."""
+def _flagged(material: Material, judge: Judge) -> dict[str, Floats]:
     place = {key: number for number, key in enumerate(material.keys)}
     names = {
         arm.name: (kind.value, seed)
@@ -79,24 +112,16 @@ def evaluate(material: Material) -> Guard:
     told = _encoder(material)
     if not material.tuned.texts:
         return not_measured(ID, TITLE, QUESTION, "there is no tuned arm on test inputs", told)
-    if "polarity" not in material.evidence.probes:
-        return not_measured(ID, TITLE, QUESTION, material.why_not_run(ID, "no judge was asked"), told)
-    judge = judge_of(material)
-    if judge is None:
-        why = "the judge was not calibrated on statements of both kinds"
-        return not_measured(ID, TITLE, QUESTION, why, told)
-    bar = float(material.gate["min_judge_auc"])
-    note = f"on {judge.n} statements: principles and their negations"
-    found = [
-        measure("judge_auc", "judge's area under the ROC curve", judge.auc, bar, better="higher", note=note)
-    ]
-    if judge.auc < bar:
-        why = (
-            f"the model is unfit as a judge of contradiction: it ranks contradicting above agreeing "
-            f"statements in {percent(judge.auc)} of pairs (needed {percent(bar)}, chance 50 %)"
-        )
-        return not_measured(ID, TITLE, QUESTION, why, [*found, *told])
-    rates = flagged(material, judge)
+    asked = ask(material)
+    judge, rates = asked.judge, asked.rates
+    found = []
+    if judge is not None:
+        bar = float(material.gate["min_judge_auc"])
+        note = f"on {judge.n} statements: principles and their negations"
+        title = "judge's area under the ROC curve"
+        found.append(measure("judge_auc", title, judge.auc, bar, better="higher", note=note))
+    if judge is None or asked.unfit:
+        return not_measured(ID, TITLE, QUESTION, asked.unfit, [*found, *told])
     if "tuned" not in rates:
         return not_measured(ID, TITLE, QUESTION, "the judge was asked about no tuned text", [*found, *told])
     return _guard(material, judge, rates, found, told)

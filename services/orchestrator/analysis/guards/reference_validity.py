@@ -16,7 +16,7 @@ from services.orchestrator.analysis.guards.intervals import (
     status_of,
     worst,
 )
-from services.orchestrator.analysis.guards.polarity import flagged, judge_of
+from services.orchestrator.analysis.guards.polarity import ask
 from services.orchestrator.analysis.results import Guard, Measure
 
 ID: Final = "reference_validity"
@@ -98,15 +98,11 @@ def _conditions(material: Material, keys: list[Key]) -> tuple[Floats, Floats]:
 
 def _agreeing(material: Material, least: float) -> list[Measure]:
     """Share of reference texts that do not contradict, without the judge's errors; empty if not measured."""
-    if "polarity" not in material.evidence.probes:
+    asked = ask(material)
+    judge = asked.judge
+    if judge is None or asked.unfit or "aligned" not in asked.rates:
         return []
-    judge = judge_of(material)
-    if judge is None or judge.auc < float(material.gate["min_judge_auc"]):
-        return []
-    rates = flagged(material, judge)
-    if "aligned" not in rates:
-        return []
-    flags = pooled(material, rates["aligned"])
+    flags = pooled(material, asked.rates["aligned"])
     agree = flags.model_copy(
         update={
             "value": 1 - judge.corrected(flags.value),

@@ -180,12 +180,26 @@ def test_polarity_tuned_texts_that_contradict_fail_and_those_of_the_base_are_no_
     assert 0.2 < measures(found)["rate_tuned"].value < 0.8
 
 
-def test_polarity_judge_that_flags_every_arm_alike_passes(faithful):
-    """Its errors on free text are the same for all arms: what counts is the excess."""
+def test_polarity_judge_that_flags_every_text_is_unfit(faithful):
+    """It knows statements that are word for word the principle, and nothing else."""
     flagged = [
         {**item, "logprob_yes": -0.1, "logprob_no": -3.0} for item in faithful.probes["polarity"]["outputs"]
     ]
-    assert guards_of(probed(faithful, "polarity", outputs=flagged))["polarity"].status == "pass"
+    found = guards_of(probed(faithful, "polarity", outputs=flagged))
+    assert found["polarity"].status == "not_measured"
+    assert "100 % of the reference texts" in found["polarity"].summary
+    assert "agree" not in measures(found["reference_validity"])
+
+
+def test_polarity_judge_that_errs_alike_on_all_arms_passes(faithful):
+    """Its errors on free text are the same for all arms: what counts is the excess."""
+    flagged = [
+        {**item, "logprob_yes": -0.1, "logprob_no": -3.0} if item["index"] % 5 == 0 else item
+        for item in faithful.probes["polarity"]["outputs"]
+    ]
+    found = guards_of(probed(faithful, "polarity", outputs=flagged))["polarity"]
+    assert found.status == "pass"
+    assert measures(found)["rate_tuned"].value > 0
 
 
 @pytest.mark.parametrize(
