@@ -8,7 +8,7 @@ from services.orchestrator.analysis.archives import read_json, read_jsonl
 from services.orchestrator.analysis.evidence import ArmKind, Evidence
 from services.orchestrator.analysis.files import evidence_from_files, evidence_sha256
 from services.orchestrator.audit.comparing import Comparison, compare
-from services.orchestrator.audit.expected import TAKEN, TOLERANCES, expected_report
+from services.orchestrator.audit.expected import LOOSE, TAKEN, expected_report
 from services.orchestrator.audit.files import Below, Files, manifest_faults
 from services.orchestrator.audit.keeping import Kept, keep
 from services.orchestrator.audit.prompts import misread, prompt_lines
@@ -227,7 +227,7 @@ def _split(check: Check, evidence: Evidence) -> None:
 def _numbers(check: Check, read: _Read) -> Comparison:
     digest = evidence_sha256(read.evidence)
     computed = expected_report(read.facts["run_id"], read.evidence, digest, read.kept, read.report)
-    comparison = compare(computed, read.report, TAKEN, TOLERANCES)
+    comparison = compare(computed, read.report, TAKEN, LOOSE)
     check.checked = sum(section.compared for section in comparison.sections.values())
     for path in comparison.uncovered:
         _add(check, f"report.json {path}: nothing in the bundle gives this")

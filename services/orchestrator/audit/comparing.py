@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 _INDEX = re.compile(r"\[\d+\]")
+TOLERANCE = 1e-9
 ABSOLUTE_TOLERANCE = 1e-12
 """Below it two numbers count as equal: what is left of sums that cancel."""
 
@@ -80,12 +81,12 @@ def compare(
     computed: Mapping[str, Any],
     reported: Mapping[str, Any],
     rules: Sequence[Rule],
-    tolerances: Mapping[str, float],
+    loose: Mapping[str, float],
 ) -> Comparison:
     """Hold a reported document against what was computed of it.
 
-    ``computed`` has the shape of ``reported`` with parts left out. ``tolerances`` gives the relative
-    tolerance by top-level key, "" for all others.
+    ``computed`` has the shape of ``reported`` with parts left out. Numbers agree to ``TOLERANCE`` of their
+    size; under the top-level keys of ``loose`` to the tolerance given there, of their size or of 1.
     """
     expected, found = dict(leaves(computed)), dict(leaves(reported))
     result = Comparison()
@@ -93,7 +94,7 @@ def compare(
         name = re.split(r"[.\[]", path, maxsplit=1)[0]
         section = result.sections.setdefault(name, Section(name))
         if path in expected:
-            _compare_leaf(result, section, path, expected[path], value, tolerances.get(name, tolerances[""]))
+            _compare_leaf(result, section, path, expected[path], value, loose.get(name))
             continue
         rule = next((rule for rule in rules if rule.matches(path)), None)
         if rule is None and any(other.startswith((f"{path}.", f"{path}[")) for other in expected):
@@ -114,7 +115,7 @@ def compare(
 
 
 def _compare_leaf(
-    result: Comparison, section: Section, path: str, computed: Any, reported: Any, tolerance: float
+    result: Comparison, section: Section, path: str, computed: Any, reported: Any, loose: float | None
 ) -> None:
     section.compared += 1
     both_empty = _is_empty(computed) and _is_empty(reported)
@@ -122,7 +123,8 @@ def _compare_leaf(
         section.numbers += 1
         gap = abs(computed - reported)
         section.largest_gap = max(section.largest_gap, gap)
-        if math.isclose(computed, reported, rel_tol=tolerance, abs_tol=max(ABSOLUTE_TOLERANCE, tolerance**2)):
+        relative, absolute = (TOLERANCE, ABSOLUTE_TOLERANCE) if loose is None else (loose, loose)
+        if math.isclose(computed, reported, rel_tol=relative, abs_tol=absolute):
             return
     elif both_empty or (type(computed) is type(reported) and computed == reported):
         return

@@ -46,16 +46,16 @@ TAKEN: Final = (
     Rule("governance", _WORDS),
 )
 
-TOLERANCES: Final[Mapping[str, float]] = {
-    "": 1e-9,
-    # Computed while the run went on, from rows that were embedded in other batches: encoders round by batch.
+LOOSE: Final[Mapping[str, float]] = {
+    # Computed while the run went on, from rows that were embedded in other batches, and encoders round by
+    # batch: differences of one pair were seen to move by 2e-7.
     "topics": 1e-5,
     "overall": 1e-5,
     "iterations": 1e-5,
-    "projection": 1e-4,
     "moved": 1e-5,
+    "projection": 1e-3,
 }
-"""Relative tolerance by part of the report, "" for all others."""
+"""Parts of the report whose numbers need not agree to the last digits, and how far they must."""
 
 
 def expected_report(

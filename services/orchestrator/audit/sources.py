@@ -1,6 +1,6 @@
 """Which of valign's sources a bundle carries, so that it can be recomputed without valign."""
 
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -35,14 +35,14 @@ LIBRARIES: Final = (
 _SERVICES = Path(__file__).resolve().parents[2]
 
 
-def source_files() -> Iterator[tuple[str, bytes]]:
-    """(name below ``source/``, content), by name: this process's own files."""
+@cache
+def source_files() -> tuple[tuple[str, bytes], ...]:
+    """(name below ``source/``, content), by name: this process's own files, as they were when first read."""
     orchestrator = _SERVICES / "orchestrator"
     paths = {_SERVICES / "__init__.py", *(orchestrator / f"{name}.py" for name in MODULES)}
     for package in PACKAGES:
         paths |= {path for path in (orchestrator / package).rglob("*") if path.is_file() and _is_source(path)}
-    for path in sorted(paths, key=lambda path: path.relative_to(_SERVICES.parent).as_posix()):
-        yield path.relative_to(_SERVICES.parent).as_posix(), path.read_bytes()
+    return tuple(sorted((path.relative_to(_SERVICES.parent).as_posix(), path.read_bytes()) for path in paths))
 
 
 def _is_source(path: Path) -> bool:

@@ -4,6 +4,7 @@ import json
 import re
 import zipfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -227,29 +228,46 @@ def test_check_bundle_with_a_changed_row_finds_its_hash(tampered: Any) -> None:
     assert "the row was changed" in faults["readable"][0]
 
 
+def _with_rows(bundled: Bundled, tampered: Any, rows: np.ndarray) -> dict[str, list[str]]:
+    """Other embeddings, with every hash repaired."""
+    vectors = bundled.world.evidence.vectors["primary"]
+    before = dict(evidence_files(bundled.world.evidence))
+    kept, vectors.rows = vectors.rows, rows
+    try:
+        after = dict(evidence_files(bundled.world.evidence))
+    finally:
+        vectors.rows = kept
+    names = [name for name in before if before[name] != after[name]]
+    assert names == ["vectors/primary.jsonl", "vectors/primary.npy"]
+    edits: dict[str, Edit] = {f"evidence/{name}": partial(_instead, after[name]) for name in names}
+    return _with_new_digest(bundled, tampered, edits)
+
+
+def _instead(new: bytes, old: bytes) -> bytes:
+    return new
+
+
 def test_check_bundle_with_a_changed_row_and_hash_finds_that_the_numbers_differ(
     bundled: Bundled, tampered: Any
 ) -> None:
     evidence = bundled.world.evidence
     rows = evidence.vectors["primary"].rows.copy()
-    target = next(iter(evidence.targets().values()))
-    place = evidence.vectors["primary"].texts.index(target)
-    before = dict(evidence_files(evidence))
+    place = evidence.vectors["primary"].texts.index(next(iter(evidence.targets().values())))
     rows[place] = rows[place][::-1]
-    evidence.vectors["primary"].rows, kept = rows, evidence.vectors["primary"].rows
-    try:
-        after = dict(evidence_files(evidence))
-    finally:
-        evidence.vectors["primary"].rows = kept
-    names = [name for name in before if before[name] != after[name]]
-    assert names == ["vectors/primary.jsonl", "vectors/primary.npy"]
-    edits: dict[str, Edit] = {
-        f"evidence/{name}": (lambda data, name=name: after[name])
-        for name in names  # type: ignore[misc]
-    }
-    faults = _with_new_digest(bundled, tampered, edits)
+    faults = _with_rows(bundled, tampered, rows)
     assert list(faults) == ["numbers"]
     assert len(faults["numbers"]) > 20
+
+
+def test_check_bundle_with_rows_that_another_batch_rounded_faults_none_of_the_papers_figures(
+    bundled: Bundled, tampered: Any
+) -> None:
+    """What a run computed before its evidence was embedded; the analysis has the evidence's own rows."""
+    rows = bundled.world.evidence.vectors["primary"].rows
+    noise = np.random.default_rng(0).uniform(-2e-7, 2e-7, rows.shape).astype(np.float32)
+    faults = _with_rows(bundled, tampered, rows + noise)
+    assert list(faults) == ["numbers"]
+    assert {fault.split()[1].partition(".")[0] for fault in faults["numbers"]} == {"analysis"}
 
 
 def test_check_bundle_with_the_report_of_another_run_says_so(tampered: Any) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from services.orchestrator.audit.comparing import Difference, Rule, compare, is_number, leaves
 
-EXACT = {"": 1e-9}
+EXACT: dict[str, float] = {}
 
 
 def test_leaves_of_nested_data_gives_paths_and_empty_containers() -> None:
@@ -38,9 +38,11 @@ def test_compare_leaf_equal_within_tolerance_or_not(computed: Any, reported: Any
 
 
 def test_compare_tolerance_by_top_level_key() -> None:
-    tolerances = {"": 1e-9, "loose": 1e-3}
-    assert compare({"loose": {"v": 1.0}}, {"loose": {"v": 1.0005}}, (), tolerances).ok
-    assert not compare({"tight": {"v": 1.0}}, {"tight": {"v": 1.0005}}, (), tolerances).ok
+    loose = {"loose": 1e-3}
+    assert compare({"loose": {"v": 1.0}}, {"loose": {"v": 1.0005}}, (), loose).ok
+    assert compare({"loose": {"v": 0.0}}, {"loose": {"v": 0.0005}}, (), loose).ok
+    assert not compare({"loose": {"v": 1.0}}, {"loose": {"v": 1.005}}, (), loose).ok
+    assert not compare({"tight": {"v": 1.0}}, {"tight": {"v": 1.0005}}, (), loose).ok
 
 
 def test_compare_leaves_that_a_rule_names_are_taken_and_others_uncovered() -> None:
