@@ -145,7 +145,7 @@ def _prepare(home: Home) -> None:
 def _start(home: Home, model: Path, encoder: Path, second_encoder: Path) -> Child:
     command = [*_valign(), "up", "--home", str(home.path), "--any-ports"]
     command += ["--model", str(model), "--encoder", str(encoder), "--second-encoder", str(second_encoder)]
-    # The study's rank. On a CPU the engine computes with every rank that it could take: 64 costs four times 16.
+    # The study's rank. On a CPU the engine computes with as many columns as its largest rank has.
     command += ["--max-lora-rank", "16"]
     # Nothing here may look at a model hub: the models lie on this disk.
     offline = {"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
