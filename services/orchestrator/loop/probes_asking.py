@@ -67,11 +67,12 @@ async def _ask(
             if not ready:
                 await _ready(ctx, adapter)
                 ready = True
-            answers = await _stream(ctx, part, adapter, ask)
+            answers = await _stream(ctx, part, adapter, ask, tell)
             stored = {"asked": asked, "told": {item: asdict(told) for item, told in answers.items()}}
             await ctx.put_value(name, stored)
+        else:
+            tell(len(part))
         found |= {item: Told(**told) for item, told in stored["told"].items()}
-        tell(len(part))
     return found
 
 
@@ -83,7 +84,7 @@ async def _ready(ctx: RunContext, adapter: AdapterRef | None) -> None:
 
 
 async def _stream(
-    ctx: RunContext, items: Sequence[Item], adapter: AdapterRef | None, ask: Ask[Item]
+    ctx: RunContext, items: Sequence[Item], adapter: AdapterRef | None, ask: Ask[Item], tell: Tell
 ) -> Mapping[str, Told]:
     missing = {item.key: item for item in items}
     found: dict[str, Told] = {}
@@ -100,6 +101,7 @@ async def _stream(
                             continue
                         del missing[answer.key]
                         found[answer.key] = _told(answer, adapter)
+                        tell(1)
         except NotFoundError as error:
             lost = error
         if lost is not None:
