@@ -37,7 +37,7 @@ from services.cli.errors import CliError  # noqa: E402
 from services.cli.settings import child_environment  # noqa: E402
 from services.cli.up.child import Child, ChildSpec  # noqa: E402
 from services.cli.up.home import Home  # noqa: E402
-from services.cli.verdict import decision  # noqa: E402
+from services.cli.verdict import decision, headline  # noqa: E402
 
 MODEL, ENCODER, SECOND_ENCODER = "SmolLM2-135M-Instruct", "all-mpnet-base-v2", "all-MiniLM-L6-v2"
 PROMPT = "State one principle that an AI system should follow."
@@ -247,7 +247,8 @@ def _verify(bundle: Path, outcome: Outcome) -> None:
     took = duration(time.monotonic() - begun_s)
     outcome.check(done.returncode == 0, f"valign verify computes the report's numbers again, in {took}")
     if done.returncode != 0:
-        print(done.stdout, file=sys.stderr)
+        faults = [fault for check in json.loads(done.stdout).get("checks", ()) for fault in check["faults"]]
+        print("\n".join(faults) or done.stdout, file=sys.stderr)
     forged = bundle.with_name("forged.zip")
     try:
         _forge(bundle, forged)
@@ -275,7 +276,9 @@ def _forge(bundle: Path, forged: Path) -> None:
 def _result(report: dict[str, Any]) -> str:
     """The verdict once more, as what the demo has shown."""
     found = decision(report)
-    text = f"Verdict: {found.upper()}. {report['analysis']['verdict']['headline']}"
+    if not found:
+        return "Verdict: none."
+    text = f"Verdict: {found.upper()}: {headline(report['analysis']['verdict'])}"
     if found == "promote":
         return text
     return (

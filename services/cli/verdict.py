@@ -64,7 +64,7 @@ def _decided(verdict: Json | None) -> Iterable[tuple[str, str]]:
         yield NOTHING_TO_PROMOTE, "bold"
         return
     word, style = DECISIONS[verdict["decision"]]
-    yield f"{word}: {_headline(verdict)}", style
+    yield f"{word}: {headline(verdict)}", style
     kept, passed = verdict["decision"] == "promote", []
     for reason in verdict["reasons"]:
         outcome, style = OUTCOMES[reason["outcome"]]
@@ -76,18 +76,18 @@ def _decided(verdict: Json | None) -> Iterable[tuple[str, str]]:
         yield f"  {'passed':<7} {', '.join(passed)}", "dim"
 
 
-def _headline(verdict: Json) -> str:
-    """The headline without what the decision's word and the reasons say anyway."""
-    headline, reasons, start = str(verdict["headline"]), verdict["reasons"], f"{verdict['decision']}: "
-    if headline.lower().startswith(start):
-        headline = headline[len(start) :]
+def headline(verdict: Json) -> str:
+    """Return the headline without what the decision's word and the reasons say anyway."""
+    text, reasons, start = str(verdict["headline"]), verdict["reasons"], f"{verdict['decision']}: "
+    if text.lower().startswith(start):
+        text = text[len(start) :]
     deciding = [reason for reason in reasons if reason["outcome"] == verdict["decision"]]
     if verdict["decision"] == "promote" or not deciding:
-        return headline
-    if headline.startswith(str(deciding[0]["text"]).rstrip(".")):
+        return text
+    if text.startswith(str(deciding[0]["text"]).rstrip(".")):
         ask = "rule of the gate asks" if len(deciding) == 1 else "rules of the gate ask"
         return f"{len(deciding)} of {len(reasons)} {ask} to {verdict['decision']}"
-    return headline
+    return text
 
 
 def _warnings(report: Json) -> Iterable[tuple[str, str]]:
