@@ -92,7 +92,8 @@ def audit(smollm2: Path, minilm: Path, tmp_path_factory: pytest.TempPathFactory)
     home = tmp_path_factory.mktemp("audit")
     vllm, rest, rpc, embedder = (_free_port() for _ in range(4))
     endpoint = f"http://127.0.0.1:{vllm}/v1"
-    serve = [str(Path(sys.executable).parent / "vllm"), "serve", str(smollm2)]
+    # Not the `vllm` command: it asks for a distribution of that name, which builds for CPUs are not.
+    serve = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(smollm2)]
     serve += ["--served-model-name", MODEL, "--host", "127.0.0.1", "--port", str(vllm), "--api-key", KEY]
     # A prompt that is split in parts ends vLLM's CPU engine when it has a seed of its own.
     serve += ["--max-model-len", "1024", "--max-num-batched-tokens", "1024", "--no-enable-chunked-prefill"]
