@@ -48,7 +48,7 @@ def build_server(
             ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
             # A port that another process has taken must be an error, not a coin toss.
             ("grpc.so_reuseport", 0),
-            ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+            ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
             ("grpc.keepalive_permit_without_calls", 1),
         ],
     )
