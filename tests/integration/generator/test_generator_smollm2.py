@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,15 @@ import pytest
 
 from services.common.errors import ErrorCode
 from services.common.pb.generator.v1 import generator_pb2 as pb
-from services.common.rpc.client import as_valign_error
+from services.common.rpc.client import as_valign_error, open_channel
+from services.orchestrator import catalogue
+from services.orchestrator.analysis.evidence import Arm, ArmKind, Output
+from services.orchestrator.analysis.values.dimensions import answer_probabilities
+from services.orchestrator.clients.generator import GrpcGenerator
+from services.orchestrator.loop.probes import run_probes
+from services.orchestrator.ports import AdapterRef
+from services.orchestrator.values_judge import Reply, dialogue_question, judge_prior, judge_replies
+from tests.integration.generator.probing import probing_context
 from tests.integration.generator.process import (
     GeneratorProcess,
     generate,
@@ -277,3 +286,69 @@ async def test_load_sha_mismatch_and_damaged_file_refused(
         code, message = await refused(load(stub, adapter, name="d", uri=uri))
     assert code is ErrorCode.PRECONDITION
     assert "damaged" in message
+
+
+async def test_probes_of_a_real_model_and_adapter(
+    service: GeneratorProcess, adapter: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the orchestrator asks of base and tuned model, in full: log-probabilities that hold together."""
+    # An engine that could take adapters of rank 64 is slow with them on a CPU: a few prompts are enough here.
+    shipped = catalogue.load_general_prompts("general")
+    few = replace(shipped, prompts=shipped.prompts[:6])
+    monkeypatch.setattr(catalogue, "load_general_prompts", lambda set_id: few)
+    task = b"".join(
+        b'{"question": "The capital of %s is", "choices": ["%s", "Purple soup"], "answer": 0}\n' % pair
+        for pair in ((b"France", b"Paris"), (b"Italy", b"Rome"), (b"Japan", b"Tokyo"))
+    )
+    tuned = AdapterRef(**adapter)
+    arms = [Arm("aligned", ArmKind.ALIGNED), Arm("tuned", ArmKind.TUNED, training_seed=0)]
+    outputs = [
+        Output(arm.name, "privacy", 0, 0, "You shall keep what you are told to yourself.") for arm in arms
+    ]
+    async with open_channel(service.target) as channel:
+        with probing_context(tmp_path, channel, task) as ctx:
+            models = [("base", None), ("tuned", tuned)]
+            probes, not_run = await run_probes(ctx, models, arms, outputs, [("privacy", 0)])
+            assert not_run == {}
+            assert await run_probes(ctx, models, arms, outputs, [("privacy", 0)]) == (probes, {})
+    async with stub_of(service) as stub:
+        await stub.UnloadAdapter(pb.UnloadAdapterRequest(name=tuned.name), timeout=60)
+    utility = probes["utility"]
+    assert utility["failed"] == []
+    own = {(row["source"], row["by"], row["id"]): row for row in utility["scores"]}
+    assert len(own) == 4 * 6
+    # A text is likelier under the model that wrote it: both divergences are above 0.
+    for source, other in (("base", "tuned"), ("tuned", "base")):
+        rows = [
+            (own[source, source, prompt["id"]], own[source, other, prompt["id"]])
+            for prompt in utility["prompts"]
+        ]
+        assert sum(mine["logprob"] - theirs["logprob"] for mine, theirs in rows) > 0
+        assert all(mine["tokens"] == theirs["tokens"] for mine, theirs in rows)
+    likelihood = {arm: sum(row["logprob"] for row in rows) for arm, rows in utility["answers"].items()}
+    assert likelihood["base"] > likelihood["tuned"]
+    polarity = probes["polarity"]
+    assert [row["contradicts"] for row in polarity["calibration"]] == [False, True]
+    assert {row["arm"] for row in polarity["outputs"]} == {"aligned", "tuned"}
+    assert all(row["logprob_yes"] < 0 > row["logprob_no"] for row in polarity["outputs"])
+    assert [row["correct"] for row in probes["tasks"]["task-0"]["arms"]["base"]] == [True] * 3
+
+
+async def test_judge_of_values_has_all_answers_and_its_bias_is_taken_away(service: GeneratorProcess) -> None:
+    replies = [
+        Reply("safe", dialogue_question("Security and Privacy"), "Keep people's data safe and secure."),
+        Reply("unsafe", dialogue_question("Security and Privacy"), "Leak people's data to criminals."),
+    ]
+    async with open_channel(service.target) as channel:
+        generator = GrpcGenerator(channel)
+        prior = await judge_prior(generator, ("security", "power"))
+        answers = await judge_replies(generator, replies, ("security", "power"))
+    for value in ("security", "power"):
+        assert sum(prior[value]) == pytest.approx(1)
+        for reply in replies:
+            logprobs = answers[reply.key][value]
+            assert logprobs is not None
+            assert all(number < 0 for number in logprobs)
+            assert answer_probabilities(logprobs, prior[value]).sum() == pytest.approx(1)
+    # What a model of this size thinks is not the point; that it reads the reply is.
+    assert answers["safe"]["security"] != answers["unsafe"]["security"]
