@@ -15,6 +15,7 @@ from services.orchestrator.loop import metrics
 from services.orchestrator.loop.analyst import analyst
 from services.orchestrator.loop.collect import Facts, collect
 from services.orchestrator.loop.context import RunContext
+from services.orchestrator.loop.shown import shown_model
 from services.orchestrator.ports import Embedder
 
 SECOND_ENCODER = "second_encoder"
@@ -84,7 +85,7 @@ async def _embedded(ctx: RunContext, bare: Evidence) -> tuple[dict[str, Vectors]
     wanted = await asyncio.to_thread(required_texts, bare)
     first = await ctx.services.embedder.describe()
     rows = await ctx.embed(wanted["primary"])
-    vectors = {"primary": Vectors(wanted["primary"], rows, first.model, first.fingerprint)}
+    vectors = {"primary": Vectors(wanted["primary"], rows, shown_model(first.model), first.fingerprint)}
     second = ctx.services.second_embedder
     if second is None:
         return vectors, {SECOND_ENCODER: NO_SECOND}
@@ -99,4 +100,4 @@ async def _by_second(ctx: RunContext, second: Embedder, texts: list[str]) -> Vec
         info = await second.describe()
         await ctx.require_unchanged("second_embedder", info.fingerprint)
         rows = (await second.embed(texts)).rows
-    return Vectors(texts, rows, info.model, info.fingerprint)
+    return Vectors(texts, rows, shown_model(info.model), info.fingerprint)

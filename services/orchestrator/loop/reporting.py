@@ -4,7 +4,6 @@ import asyncio
 import importlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from services.orchestrator.loop.clock import Ledger
 from services.orchestrator.loop.context import RunContext
 from services.orchestrator.loop.quantify import PairTable
 from services.orchestrator.loop.realign import arm_of
+from services.orchestrator.loop.shown import shown_model
 from services.orchestrator.report.html import render_html
 from services.orchestrator.report.model_card import model_card
 from services.orchestrator.report.projection import Vector, project
@@ -96,9 +96,9 @@ async def assemble(ctx: RunContext, facts: Facts, table: PairTable, analysis: An
         run_id=ctx.run_id,
         name=ctx.study.name,
         created_at=datetime.now(UTC),
-        base_model=_shown(plan["model"]),
+        base_model=shown_model(plan["model"]),
         reference_set=sets.reference_set.id,
-        encoder=_shown(plan["encoder"]),
+        encoder=shown_model(plan["encoder"]),
         provenance=Provenance(
             model_fingerprint=plan["model_fingerprint"],
             encoder_fingerprint=plan["encoder_fingerprint"],
@@ -149,11 +149,6 @@ def _governance(reference: ReferenceSet) -> dict[str, Any]:
         "stakeholders_consulted": list(reference.stakeholders_consulted),
         "changes": list(reference.changes),
     }
-
-
-def _shown(model: str) -> str:
-    """A hub id as it is; of a local folder its name, since the rest says nothing to others."""
-    return PurePath(model).name if model.startswith((".", "/", "~")) or "\\" in model else model
 
 
 def _times(ctx: RunContext, ledger: Ledger) -> dict[str, dict[str, float]]:
