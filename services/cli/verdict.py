@@ -85,8 +85,8 @@ def headline(verdict: Json) -> str:
     if verdict["decision"] == "promote" or not deciding:
         return text
     if text.startswith(str(deciding[0]["text"]).rstrip(".")):
-        ask = "rule of the gate asks" if len(deciding) == 1 else "rules of the gate ask"
-        return f"{len(deciding)} of {len(reasons)} {ask} to {verdict['decision']}"
+        ask = "asks" if len(deciding) == 1 else "ask"
+        return f"{len(deciding)} of the gate's {len(reasons)} rules {ask} to {verdict['decision']}"
     return text
 
 

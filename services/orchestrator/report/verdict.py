@@ -70,8 +70,8 @@ def headline(verdict: Verdict) -> str:
     first, rest = deciding(verdict)
     if verdict.decision != "promote" and first and text.startswith(first[0].text.rstrip(".")):
         count = len(first)
-        ask = "rule of the gate asks" if count == 1 else "rules of the gate ask"
-        return f"{count} of {count + len(rest)} {ask} to {verdict.decision}."
+        ask = "asks" if count == 1 else "ask"
+        return f"{count} of the gate\'s {count + len(rest)} rules {ask} to {verdict.decision}."
     return text[:1].upper() + text[1:]
 
 

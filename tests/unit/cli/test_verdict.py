@@ -42,7 +42,7 @@ def test_print_headline_that_repeats_the_first_reason_counts_the_rules_instead()
     report = as_json(examples.judged("reject"))
     verdict = report["analysis"]["verdict"]
     verdict["headline"] = f"Reject: {verdict['reasons'][0]['text'].rstrip('.')} (1 more of 4 rules)."
-    assert printed(report).startswith("✕ REJECT: 2 of 4 rules of the gate ask to reject\n")
+    assert printed(report).startswith("✕ REJECT: 2 of the gate's 4 rules ask to reject\n")
 
 
 def test_print_verdict_then_figure_guards_topics_and_the_papers_number() -> None:

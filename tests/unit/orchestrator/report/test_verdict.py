@@ -43,7 +43,7 @@ def test_headline_that_repeats_the_first_reason_counts_the_rules_instead() -> No
     made = analyses.analysis(("a",), "reject").verdict
     assert made is not None
     repeating = made.model_copy(update={"headline": f"Reject: {made.reasons[0].text.rstrip('.')} (1 more)."})
-    assert verdict.headline(repeating) == "2 of 4 rules of the gate ask to reject."
+    assert verdict.headline(repeating) == "2 of the gate's 4 rules ask to reject."
     assert (
         verdict.headline(made)
         == "The number fell, and one constant sentence would have brought it lower still."
