@@ -71,7 +71,7 @@ def headline(verdict: Verdict) -> str:
     if verdict.decision != "promote" and first and text.startswith(first[0].text.rstrip(".")):
         count = len(first)
         ask = "asks" if count == 1 else "ask"
-        return f"{count} of the gate\'s {count + len(rest)} rules {ask} to {verdict.decision}."
+        return f"{count} of the gate's {count + len(rest)} rules {ask} to {verdict.decision}."
     return text[:1].upper() + text[1:]
 
 

@@ -6,14 +6,22 @@ from services.orchestrator import catalogue
 
 def test_catalogue_lists_what_is_shipped():
     assert [item.id for item in catalogue.list_topic_sets()] == ["ai-for-social-good"]
-    assert [item.id for item in catalogue.list_reference_sets()] == ["gdpr-article-5", "ten-commandments"]
+    assert [item.id for item in catalogue.list_reference_sets()] == [
+        "eu-ai-act",
+        "gdpr-article-5",
+        "ieee-ethically-aligned-design",
+        "oecd-ai-principles",
+        "schwartz-basic-values",
+        "ten-commandments",
+        "universal-declaration-of-human-rights",
+    ]
     assert [item.id for item in catalogue.list_prompt_sets()] == ["instruct", "small"]
     assert {"demo", "template"} <= {item.id for item in catalogue.list_shipped_studies()}
 
 
 @pytest.mark.parametrize("name", ["nothing", "../studies/demo", "", "ten-commandments.yaml"])
 def test_load_unknown_set_names_those_that_are_there(name):
-    with pytest.raises(InvalidInputError, match="there are: gdpr-article-5, ten-commandments"):
+    with pytest.raises(InvalidInputError, match="there are: eu-ai-act, gdpr-article-5, .*, ten-commandments"):
         catalogue.load_reference_set(name)
 
 
