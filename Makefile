@@ -59,8 +59,9 @@ bench: models ## Run every benchmark; one JSON object each (loop reads the demo'
 	@status=0; for name in analysis embedder trainer generator swap loop; do \
 	  echo "== $$name" >&2; $(BIN)/python -m bench.$$name || status=1; done; exit $$status
 
-up: models ## Start the four services on this machine with the demo model
-	$(BIN)/valign up --model .cache/models/SmolLM2-135M-Instruct --encoder .cache/models/all-mpnet-base-v2
+up: models ## Start the services on this machine with the demo's models
+	$(BIN)/valign up --model .cache/models/SmolLM2-135M-Instruct --encoder .cache/models/all-mpnet-base-v2 \
+	  --second-encoder .cache/models/all-MiniLM-L6-v2
 
 clean: ## Remove the environment, caches and what runs left behind
 	rm -rf .venv .cache .valign* demo-report .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info

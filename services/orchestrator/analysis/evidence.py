@@ -17,7 +17,7 @@ Key: TypeAlias = tuple[str, int]
 
 
 class ArmKind(StrEnum):
-    """What an arm is for (METHOD of the project: arms)."""
+    """What an arm is for (docs/guides/statistics.md)."""
 
     ORIGINAL = "original"  # base model, first prompt: the paper's "before"
     ALIGNED = "aligned"  # the reference texts; sample 0 is the target, later ones independent draws
