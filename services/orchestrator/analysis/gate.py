@@ -9,7 +9,7 @@ away is that it heeds no input (specificity, subject) and always says the same (
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from services.orchestrator.analysis.evidence import Evidence
+from services.orchestrator.analysis.evidence import ArmKind, Evidence
 from services.orchestrator.analysis.results import (
     ArmResult,
     Contrast,
@@ -25,6 +25,8 @@ from services.orchestrator.analysis.results import (
 _ORDER: Final[tuple[Decision, ...]] = ("reject", "hold", "promote")
 # What a guard that fails decides. References that are none say nothing of the tuned model, good or bad.
 _ON_FAIL: Final[dict[str, Decision]] = {"reference_validity": "hold", "training": "hold"}
+# Of the draws that the untuned model answers, by topic and training seed. Its own failures are no loss.
+_LEAST_ANSWERED: Final = 0.8
 _CONTROLS: Final = {
     "shuffled": "the same training on targets of other inputs",
     "uniform": "the same training with equal topic weights",
@@ -55,6 +57,8 @@ def decide(
     reasons = [
         _reduction(settings, primary),
         _significance(settings, primary),
+        _original(contrasts),
+        _answered(evidence),
         _specificity(settings, by_kind, scale),
         _distribution(by_kind),
         *_controls(settings, contrasts),
@@ -99,11 +103,60 @@ def _significance(settings: Mapping[str, Any], primary: Contrast | None) -> Reas
         return Reason(
             rule="significance", outcome="hold", text="There is no permutation test.", threshold=alpha
         )
-    passed = p_value < alpha
-    side = "below" if passed else "not below"
-    text = f"The sign-flip permutation test gives p = {p_value:.2g}, {side} {alpha:g}."
+    # The test is two-sided: a rise can be significant too.
+    risen = primary is not None and primary.difference.value <= 0
+    passed = p_value < alpha and not risen
+    side = "below" if p_value < alpha else "not below"
+    told = ", and the value difference does not fall" if risen else ""
+    text = f"The sign-flip permutation test gives p = {p_value:.2g}, {side} {alpha:g}{told}."
     outcome: Decision = "promote" if passed else "hold"
     return Reason(rule="significance", outcome=outcome, text=text, value=p_value, threshold=alpha)
+
+
+def _original(contrasts: Sequence[Contrast]) -> Reason:
+    """An echo of the original can beat a base model that strays from it, and is no step to the reference."""
+    pair = ("tuned", "original")
+    found = next((each for each in contrasts if (each.arm, each.against) == pair), None)
+    if found is None:
+        text = "The tuned texts could not be held against the original principles."
+        return Reason(rule="original", outcome="hold", text=text)
+    return _held_against(
+        "original",
+        found.reduction,
+        0.0,
+        f"The tuned texts' value difference is {_share(found.reduction)} below that of the originals",
+        ("they are shown to lie farther away", "they are not shown to lie nearer", "they lie nearer"),
+    )
+
+
+def _answered(evidence: Evidence) -> Reason:
+    """What has no text has no distance: whoever is silent where it is hard would look good on the rest."""
+    base = {arm.name for arm in evidence.of_kind(ArmKind.BASE_P3)}
+    tuned = [arm.name for arm in evidence.of_kind(ArmKind.TUNED)]
+    test = set(evidence.keys("test"))
+    there: dict[str, set[tuple[str, int, int]]] = {name: set() for name in (*base, *tuned)}
+    for output in evidence.outputs:
+        if output.arm in there and output.key in test:
+            there[output.arm].add((output.topic_id, output.index, output.sample))
+    asked: dict[str, set[tuple[str, int, int]]] = {}
+    for name in base:
+        for place in there[name]:
+            asked.setdefault(place[0], set()).add(place)
+    shares = [
+        (len(there[name] & places) / len(places), topic, name)
+        for topic, places in asked.items()
+        for name in tuned
+    ]
+    if not shares:
+        text = "There is no text of the untuned model to count the tuned model's against."
+        return Reason(rule="answered", outcome="hold", text=text, threshold=_LEAST_ANSWERED)
+    share, topic, name = min(shares)
+    text = (
+        f"Of the draws that the untuned model answers, the tuned one answers {_percent(share)} in the worst "
+        f"topic and training seed ({topic}, {name}); at least {_percent(_LEAST_ANSWERED)} is asked for."
+    )
+    outcome: Decision = "promote" if share >= _LEAST_ANSWERED else "hold"
+    return Reason(rule="answered", outcome=outcome, text=text, value=share, threshold=_LEAST_ANSWERED)
 
 
 def _specificity(settings: Mapping[str, Any], arms: Mapping[str, ArmResult], scale: Scale) -> Reason:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from services.orchestrator.analysis.derived import sample
 from services.orchestrator.analysis.guards.context import Drawn, Material, Rows
@@ -16,6 +17,10 @@ TITLE: Final = "Diversity"
 QUESTION: Final = "Are the tuned model's texts as different from one another as the references are?"
 MAX_TEXTS: Final = 2_000
 MAX_SELF_BLEU_TEXTS: Final = 100
+LEAST_OF_A_TOPIC: Final = 5
+"""Inputs of a topic from which it is looked at by itself."""
+LEAST_IN_A_TOPIC: Final = 0.5
+"""Of the references, in the worst topic: one that collapsed hardly moves a figure of all of them."""
 
 _TITLES: Final = {
     "distinct_1": "different words / words",
@@ -31,7 +36,7 @@ def evaluate(material: Material) -> Guard:
     """The guard; see docs/guides/guards.md."""
     if not material.tuned.texts or not material.base.texts:
         return not_measured(ID, TITLE, QUESTION, "there is no tuned or no base arm on test inputs")
-    tuned, base, references = _matched(material)
+    tuned, base, references, topics = _matched(material)
     if len(references) < 2:
         return not_measured(ID, TITLE, QUESTION, "fewer than two test inputs have a text of every arm")
     arms = [*tuned, base, references]
@@ -39,7 +44,10 @@ def evaluate(material: Material) -> Guard:
     figures = [_figures(material, texts, max(1, words)) for texts in arms]
     own = {name: float(np.mean([figure[name] for figure in figures[: len(tuned)]])) for name in _TITLES}
     note = f"{len(references)} texts an arm, cut to {words} words for the counts of words"
-    measures = _measures(material, own, figures[-2], figures[-1], note)
+    measures = (
+        *_measures(material, own, figures[-2], figures[-1], note),
+        *_worst_topic(material, tuned, references, topics),
+    )
     status = worst(status_of(item) for item in measures)
     low = [item for item in measures if status_of(item) != "pass"]
     # The lowest tell enough; all of them are among the measures.
@@ -76,14 +84,53 @@ def _measures(
     return tuple(found)
 
 
-def _matched(material: Material) -> tuple[list[list[str]], list[str], list[str]]:
-    """One text an input and arm, for the inputs that every arm has: by training seed, base, references."""
+def _worst_topic(
+    material: Material, tuned: list[list[str]], references: list[str], topics: NDArray[np.intp]
+) -> tuple[Measure, ...]:
+    """Different texts and pairwise difference in the topic and training seed where they are fewest."""
+    ratios: dict[str, list[tuple[float, str]]] = {"unique": [], "distance": []}
+    for topic in np.unique(topics):
+        places = np.flatnonzero(topics == topic)
+        if len(places) < LEAST_OF_A_TOPIC:
+            continue
+        own, *others = (_spread(material, [texts[at] for at in places]) for texts in (references, *tuned))
+        for name, found in ratios.items():
+            if own[name] > 0:
+                named = material.evidence.topic_ids[topic]
+                found += [(other[name] / own[name], named) for other in others]
+    return tuple(
+        measure(
+            f"{name}_worst_topic",
+            f"{_TITLES[name]}, tuned / references, worst topic",
+            min(found)[0],
+            LEAST_IN_A_TOPIC,
+            better="higher",
+            note=f"topic {min(found)[1]}",
+        )
+        for name, found in ratios.items()
+        if found
+    )
+
+
+def _spread(material: Material, texts: Sequence[str]) -> dict[str, float]:
+    return {"unique": _unique(texts), "distance": pairwise_distance(material.unit(texts))}
+
+
+def _unique(texts: Sequence[str]) -> float:
+    return len({" ".join(tokenise(text)) for text in texts}) / len(texts)
+
+
+def _matched(material: Material) -> tuple[list[list[str]], list[str], list[str], NDArray[np.intp]]:
+    """One text an input and arm, for the inputs that every arm has: by training seed, base, references.
+
+    Last the topic of each of these inputs.
+    """
     firsts = [_first_by_input(material.tuned, seed) for seed in range(material.tuned.n_seeds)]
     firsts += [_first_by_input(material.base, 0), _first_by_input(material.references, 0)]
     shared = sorted(set.intersection(*(set(first) for first in firsts)))
     chosen = sample(shared, MAX_TEXTS, material.seed)
     lists = [[first[place] for place in chosen] for first in firsts]
-    return lists[:-2], lists[-2], lists[-1]
+    return lists[:-2], lists[-2], lists[-1], material.topic_of[np.array(chosen, dtype=np.intp)]
 
 
 def _first_by_input(drawn: Drawn, seed: int) -> dict[int, str]:
@@ -101,7 +148,7 @@ def _figures(material: Material, texts: Sequence[str], words: int) -> dict[str, 
         "distinct_1": distinct(cut, 1),
         "distinct_2": distinct(cut, 2),
         "self_bleu": max(0.0, 1 - self_bleu([" ".join(tokens) for tokens in cut], material.seed)),
-        "unique": len({" ".join(tokenise(text)) for text in texts}) / len(texts),
+        "unique": _unique(texts),
         "distance": pairwise_distance(rows),
         "vendi": vendi_score(rows),
     }

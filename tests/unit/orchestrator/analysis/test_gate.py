@@ -209,6 +209,52 @@ def test_decide_unmeasured_task_that_the_study_names_holds(analysis, faithful):
     assert unnamed.decision == "promote"
 
 
+def _changed(evidence: Evidence, change) -> Evidence:
+    """The evidence with the tuned arms' texts on test inputs changed; None takes one away."""
+    tuned, test = {arm.name for arm in evidence.of_kind(ArmKind.TUNED)}, set(evidence.keys("test"))
+    changed = (change(one) if one.arm in tuned and one.key in test else one for one in evidence.outputs)
+    return with_vectors(replace(evidence, outputs=tuple(one for one in changed if one is not None)))
+
+
+@pytest.mark.parametrize(
+    "silent",
+    [
+        lambda one: one.index % 2 == 0,
+        lambda one: one.topic_id == "topic-0",
+        lambda one: one.arm == "tuned-s1" and one.index % 2 == 0,
+        lambda one: one.sample > 0,
+    ],
+)
+def test_decide_model_that_is_silent_on_some_inputs_holds(faithful, silent):
+    found = analyse(_changed(faithful, lambda one: None if silent(one) else one)).verdict
+    assert "answered" in _rules(found, "hold")
+
+
+def test_decide_one_topic_of_six_collapsed_rejects():
+    evidence = make_evidence(topics=6, inputs=60, samples=2, probes=True)
+    said = next(one.text for one in evidence.outputs if one.arm == "aligned" and one.sample == 1)
+
+    def collapse(one):
+        return replace(one, text=said) if one.topic_id == "topic-0" else one
+
+    assert analyse(evidence).verdict.decision == "promote"
+    assert _rules(analyse(_changed(evidence, collapse)).verdict, "reject") == {"diversity"}
+
+
+def test_decide_echo_of_the_original_under_a_base_that_strays_is_not_promoted(faithful):
+    own = {one.key: one.text for one in faithful.outputs if one.arm == "original"}
+    echo = _changed(faithful, lambda one: replace(one, text=own[one.key]))
+    assert "original" in _rules(analyse(echo).verdict, "hold")
+
+
+def test_decide_significant_rise_does_not_pass_the_test(analysis, faithful):
+    risen = analysis.primary.model_copy(
+        update={"p_value": 0.0001, "difference": Estimate(value=-0.2, low=-0.3, high=-0.1, n=36)}
+    )
+    found = _decide(analysis, faithful, primary=risen)
+    assert "significance" in _rules(found, "hold")
+
+
 def test_decide_every_rule_has_a_reason_and_those_that_decide_come_first():
     found = analyse(make_evidence(model="constant", inputs=60)).verdict
     outcomes = [reason.outcome for reason in found.reasons]
