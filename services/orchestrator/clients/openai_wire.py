@@ -38,6 +38,7 @@ _NO_CREDIT = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 _FILTERED = frozenset({"content_filter", "content_policy_violation"})
 _UNKNOWN_WORDS = ("unsupported", "not support", "unknown", "unrecognized", "extra", "not permitted")
 _MOST_CHARACTERS = 300
+_MOST_FINISH_CHARACTERS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +127,12 @@ def parse_answer(raw: bytes) -> Answer:
         raise ValueError(f"no choices[0].message ({_shown(raw)})")
     usage = data["usage"] if isinstance(data.get("usage"), dict) else {}
     return Answer(
-        text=_text(message),
-        finish_reason=str(choice.get("finish_reason") or "stop"),
+        text=_whole(_text(message)),
+        finish_reason=_whole(str(choice.get("finish_reason") or "stop"))[:_MOST_FINISH_CHARACTERS],
         prompt_tokens=_count(usage.get("prompt_tokens")),
         completion_tokens=_count(usage.get("completion_tokens")),
-        model=str(data.get("model") or ""),
-        system_fingerprint=str(data.get("system_fingerprint") or ""),
+        model=_shortened(str(data.get("model") or "")),
+        system_fingerprint=_shortened(str(data.get("system_fingerprint") or "")),
     )
 
 
@@ -217,7 +218,10 @@ def _passing_kind(status: int) -> type[ValignError]:
 
 
 def _redirected(host: str, status: int, location: str) -> ValignError:
-    target = host_of(location) or host
+    try:
+        target = host_of(location) or host
+    except ValueError:  # a Location that is no URL
+        target = "an address that cannot be read"
     return PreconditionError(
         f"{host} answered {status}, a redirect to {target}. Redirects are not followed, so that a key cannot"
         " reach another host; set endpoint.url to the address that it should be"
@@ -268,7 +272,13 @@ def _first(value: Any) -> Any:
 
 
 def _count(value: Any) -> int:
-    return value if isinstance(value, int) and value >= 0 else 0
+    # A number that no database column holds is none.
+    return value if type(value) is int and 0 <= value < 2**31 else 0
+
+
+def _whole(text: str) -> str:
+    """Halves of characters, which JSON can escape and UTF-8 cannot write, as U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _shown(raw: bytes) -> str:
@@ -276,5 +286,5 @@ def _shown(raw: bytes) -> str:
 
 
 def _shortened(text: str) -> str:
-    line = " ".join(text.split())
+    line = " ".join(_whole(text).split())
     return line if len(line) <= _MOST_CHARACTERS else line[: _MOST_CHARACTERS - 1] + "…"

@@ -24,6 +24,7 @@ from services.common.errors import (
     UnauthenticatedError,
     ValignError,
 )
+from services.orchestrator.clients import openai_wire as wire
 from services.orchestrator.clients.openai import OpenAIGenerator, is_this_machine, key_for
 from services.orchestrator.domain.prompts import Message, Prompt
 from services.orchestrator.ports import AdapterRef, Completion, GenerationItem, Sampling, ScoreItem
@@ -404,3 +405,21 @@ def test_this_machine_is_loopback_alone() -> None:
         is_this_machine(f"http://{host}/v1")
         for host in ("localhost.evil.example", "127.evil.example", "10.0.0.1")
     )
+
+
+@pytest.mark.parametrize("location", ["http://[", "http://x:99999999/", "http://x:abc/"])
+def test_failure_redirect_to_no_url_is_told(location: str) -> None:
+    found = wire.failure(302, {"location": location}, b"", "http://h/v1", "m", [])
+    assert isinstance(found, PreconditionError)
+    assert "a redirect to an address that cannot be read" in found.message
+
+
+def test_parse_answer_what_no_database_holds_is_made_harmless() -> None:
+    found = wire.parse_answer(
+        b'{"choices": [{"message": {"content": "a\\ud800b \\ud83d\\ude00"}, "finish_reason": "%s"}],'
+        b' "model": "\\ud800", "usage": {"completion_tokens": 1%s, "prompt_tokens": true}}'
+        % (b"x" * 1000, b"0" * 30)
+    )
+    assert found.text == "a\ufffdb \U0001f600"
+    assert (len(found.finish_reason), found.model) == (64, "\ufffd")
+    assert (found.completion_tokens, found.prompt_tokens) == (0, 0)
