@@ -18,7 +18,8 @@ MAX_CHOICES = 64
 MAX_TEXT_CHARS = 100_000
 # Marks of chat templates: a prompt that was rendered for one model means nothing to another.
 _TEMPLATE_MARKS = ("<|im_start|>", "<|start_header_id|>", "<start_of_turn>", "[INST]", "<|user|>")
-_INDICES = re.compile(r"\[\s*\d+(\s*,\s*\d+)*\s*\]")
+_INDEX = re.compile(r"[0-9]{1,9}")
+_INDICES = re.compile(r"\[\s*[0-9]{1,9}(\s*,\s*[0-9]{1,9})*\s*\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +167,10 @@ def _answers(target: Any, choices: Sequence[Any], key: str, *, letters: bool = F
     if isinstance(target, str):
         stripped = target.strip()
         texts = [choice.strip() if isinstance(choice, str) else choice for choice in choices]
-        if _INDICES.fullmatch(stripped) or (stripped.isdecimal() and int(stripped) < len(choices)):
-            target = json.loads(stripped)
+        if _INDICES.fullmatch(stripped):
+            target = [int(number) for number in stripped[1:-1].split(",")]
+        elif _INDEX.fullmatch(stripped) and int(stripped) < len(choices):
+            target = int(stripped)
         elif stripped in texts:
             return (texts.index(stripped),)
         elif letters and len(stripped) == 1 and "A" <= stripped <= "Z":

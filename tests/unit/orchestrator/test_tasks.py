@@ -192,3 +192,13 @@ def test_parse_anything_gives_items_or_a_fault_with_a_line(row: dict[str, Any]) 
     assert bool(items) != bool(told)
     assert [fault["line"] for fault in told] in ([], [1])
     assert all(0 <= answer < len(item.choices) for item in items for answer in item.answers)
+
+
+@pytest.mark.parametrize("answer", ["00", "[01, 9]", "\u0660", "9" * 5000, f"[1,{'9' * 5000}]"])
+def test_parse_task_odd_number_as_answer_is_an_index_or_a_fault(answer: str) -> None:
+    row = json.dumps({"question": "q", "choices": ["a", "b"], "answer": answer}).encode()
+    if answer == "00":
+        assert parse_task(row)[0].answers == (0,)
+        return
+    with pytest.raises(InvalidInputError):
+        parse_task(row)
