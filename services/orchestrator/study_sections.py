@@ -79,6 +79,19 @@ class TrainingSettings(Section):
 
 TrainingArm = Literal["uniform", "shuffled", "other"]
 
+GuardName = Literal[
+    "reference_validity",
+    "diversity",
+    "subject",
+    "copying",
+    "leakage",
+    "second_encoder",
+    "polarity",
+    "utility",
+    "tasks",
+    "training",
+]
+
 
 class ArmSettings(Section):
     """The arms beside the tuned one. Cheap arms (base, in-context, constant, copied) always run.
@@ -154,7 +167,7 @@ class GateSettings(Section):
     max_length_ratio: Annotated[float, Field(gt=1)] = 1.5
     required_controls: tuple[TrainingArm, ...] = ("shuffled",)
     """Controls that the tuned model must be shown to beat; one that was not trained holds it."""
-    required: tuple[str, ...] = (
+    required: tuple[GuardName, ...] = (
         "reference_validity",
         "diversity",
         "subject",

@@ -1,7 +1,12 @@
+import re
+from pathlib import Path
+from typing import get_args
+
 import pytest
 from pydantic import ValidationError
 
 from services.common.errors import InvalidInputError
+from services.orchestrator.analysis import guards
 from services.orchestrator.study import (
     Study,
     check_served,
@@ -10,6 +15,7 @@ from services.orchestrator.study import (
     resolve,
     study_digest,
 )
+from services.orchestrator.study_sections import GuardName
 
 OWN_SET = {
     "id": "own",
@@ -179,3 +185,14 @@ def test_study_two_tasks_of_one_name_are_refused() -> None:
     tasks = [{"name": "sums", "sha256": digit * 64} for digit in "ab"]
     with pytest.raises(ValidationError, match="tasks given twice: sums"):
         Study.model_validate({"name": "demo", "guards": {"tasks": tasks}})
+
+
+def test_gate_required_guard_that_does_not_exist_is_refused_with_those_that_do():
+    with pytest.raises(ValidationError, match=r"'diversity'.*'utility'"):
+        Study.model_validate({"name": "x", "gate": {"required": ["divrsity"]}})
+
+
+def test_gate_required_guards_are_those_of_the_analysis():
+    sources = Path(guards.__file__).parent.glob("*.py")
+    made = {name for path in sources for name in re.findall(r'^ID: Final = "(\w+)"', path.read_text(), re.M)}
+    assert set(get_args(GuardName)) == made
