@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from services.common.errors import InvalidInputError, PreconditionError
 from services.orchestrator.analysis.archives import dump_json, read_json, read_stored_zip, write_zip
 from services.orchestrator.analysis.evidence import ArmKind, Evidence
+from services.orchestrator.analysis.files import read_rows
 from services.orchestrator.domain.difference import unit_rows
 from services.orchestrator.study import Study, prompt_set_digest, reference_set_digest, resolve
 
@@ -30,6 +31,7 @@ FORMAT: Final = "valign-ruler"
 FORMAT_VERSION: Final = 1
 MAX_BYTES: Final = 256 * 2**20
 _SHA256 = "^[0-9a-f]{64}$"
+_ARRAYS = ("original.npy", "aligned.npy")
 
 
 class _Part(BaseModel):
@@ -137,9 +139,8 @@ def unpack(data: bytes) -> Ruler:
         if (facts.format, facts.format_version) != (FORMAT, FORMAT_VERSION):
             raise ValueError(f"ruler.json: format {facts.format!r} version {facts.format_version}")
         # The arrays' entries must be stored as they are too, or a small file could unfold into a huge one.
-        read_stored_zip(io.BytesIO(files["rows.npz"]), MAX_BYTES)
-        with np.load(io.BytesIO(files["rows.npz"]), allow_pickle=False) as arrays:
-            original, aligned = arrays["original"], arrays["aligned"]
+        arrays = read_stored_zip(io.BytesIO(files["rows.npz"]), MAX_BYTES)
+        original, aligned = (read_rows(f"rows.npz {name}", arrays[name]) for name in _ARRAYS)
         _check(facts, original, aligned)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]

@@ -150,8 +150,9 @@ def _npy(name: str, rows: NDArray[np.float32]) -> bytes:
     return buffer.getvalue()
 
 
-def _rows(name: str, data: bytes) -> NDArray[np.float32]:
-    """Shape (n, dimension). The header is checked against the length before anything is made of it."""
+def read_rows(name: str, data: bytes) -> NDArray[np.float32]:
+    """The float32 rows of an npy file, shape (n, dimension). The header is checked against the length before
+    anything is made of it; ValueError names the file."""
     buffer = io.BytesIO(data)
     try:
         version = _npy_format.read_magic(buffer)
@@ -178,7 +179,7 @@ def _vectors(name: str, encoder: Mapping[str, str], files: Mapping[str, bytes]) 
     for entry in (f"vectors/{name}.jsonl", f"vectors/{name}.npy"):
         if entry not in files:
             raise ValueError(f"{entry}: missing")
-    entry, rows = f"vectors/{name}.jsonl", _rows(f"vectors/{name}.npy", files[f"vectors/{name}.npy"])
+    entry, rows = f"vectors/{name}.jsonl", read_rows(f"vectors/{name}.npy", files[f"vectors/{name}.npy"])
     lines = list(read_jsonl(entry, files[entry]))
     if len(lines) != len(rows):
         raise ValueError(f"{entry}: {len(lines)} texts for {len(rows)} rows")

@@ -134,3 +134,25 @@ def test_unpack_compressed_or_no_zip_is_refused() -> None:
     for data in (_zip(files, zipfile.ZIP_DEFLATED), b"", b"PK", b"x" * 1000):
         with pytest.raises(InvalidInputError, match="no ruler"):
             unpack(data)
+
+
+@pytest.mark.parametrize("shape", ["(1000000000000,)", "(1000000000000, 4)", f"({10**30}, 4)"])
+def test_unpack_header_that_asks_for_any_memory_is_refused(shape: str) -> None:
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    array = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+    _refused_rows(array)
+
+
+def test_unpack_rows_that_are_no_arrays_are_refused() -> None:
+    _refused_rows(b"")
+    _refused_rows(b"no array")
+
+
+def _refused_rows(array: bytes) -> None:
+    rows, zipped = io.BytesIO(), io.BytesIO()
+    write_zip(rows, [("original.npy", array), ("aligned.npy", array)])
+    with zipfile.ZipFile(io.BytesIO(pack(made()))) as whole:
+        facts = whole.read("ruler.json")
+    write_zip(zipped, [("ruler.json", facts), ("rows.npz", rows.getvalue())])
+    with pytest.raises(InvalidInputError, match="this is no ruler"):
+        unpack(zipped.getvalue())

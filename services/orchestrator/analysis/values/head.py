@@ -7,6 +7,7 @@ read by anyone and run anywhere.
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -26,6 +27,21 @@ MAX_HEAD_BYTES = 64 * 1024 * 1024
 TextPart = Literal["reply", "dialogue"]
 _STRENGTHS = (1.0, 10.0, 100.0)
 _FOLDS = 3
+_MOST_DIMENSIONS = 65_536
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    KeyError,
+    TypeError,
+    ValueError,
+    OSError,
+    EOFError,
+    OverflowError,
+    SyntaxError,
+    RuntimeError,
+)
+# numpy gives its format functions no types.
+_npy_format: Any = np.lib.format
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -212,10 +228,12 @@ def unpack_head(data: bytes) -> Head:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > MAX_HEAD_BYTES:
                 raise ValueError(f"larger than {MAX_HEAD_BYTES} bytes")
-            about = json.loads(archive.read("head.json"))
+            about = json.loads(_entry(archive, "head.json"))
             if about["format"] != FORMAT:
                 raise ValueError(f"its format is {about['format']!r}, not {FORMAT!r}")
             dimension = int(about["dimension"])
+            if not 1 <= dimension <= _MOST_DIMENSIONS:
+                raise ValueError(f"its dimension is {dimension}")
             weights = {name: _array(archive, f"weights.{name}", (3, dimension)) for name in about["spoken"]}
             biases = {name: _array(archive, f"biases.{name}", (3,)) for name in about["spoken"]}
         found = tuple(ValueAgreement.model_validate(item) for item in about["agreement"])
@@ -225,7 +243,7 @@ def unpack_head(data: bytes) -> Head:
             raise ValueError("its weights and its agreement tell of different values")
         if about["text"] not in ("reply", "dialogue"):
             raise ValueError(f"its text is {about['text']!r}")
-    except (zipfile.BadZipFile, KeyError, TypeError, ValueError, OSError, RecursionError) as error:
+    except _UNREADABLE as error:
         raise ValueError(f"this is no values head: {error}") from error
     return Head(
         encoder=str(about["encoder"]),
@@ -245,7 +263,22 @@ def cleaning(head: Head) -> LabelCounts | None:
 
 
 def _array(archive: zipfile.ZipFile, name: str, shape: tuple[int, ...]) -> Floats:
-    array = np.load(io.BytesIO(archive.read(f"weights/{name}.npy")), allow_pickle=False)
-    if array.shape != shape or array.dtype != np.float64 or not np.all(np.isfinite(array)):
-        raise ValueError(f"{name} has shape {array.shape} and type {array.dtype}")
-    return np.asarray(array, dtype=np.float64)
+    data = _entry(archive, f"weights/{name}.npy")
+    buffer = io.BytesIO(data)
+    if _npy_format.read_magic(buffer) != (1, 0):
+        raise ValueError(f"{name} is no npy file of version 1.0")
+    found, fortran, dtype = _npy_format.read_array_header_1_0(buffer)
+    # Before anything is made of the data: a header may ask for any number of bytes.
+    if found != shape or dtype != np.dtype("<f8"):
+        raise ValueError(f"{name} has shape {found} and type {dtype}")
+    array = np.frombuffer(data, dtype="<f8", offset=buffer.tell())
+    array = array.reshape(shape, order="F" if fortran else "C")
+    if not np.all(np.isfinite(array)):
+        raise ValueError(f"{name} has a number that is not finite")
+    return np.array(array, dtype=np.float64)
+
+
+def _entry(archive: zipfile.ZipFile, name: str) -> bytes:
+    # No more is unpacked than the entry says of itself, and that was counted.
+    with archive.open(name) as entry:
+        return entry.read(archive.getinfo(name).file_size)

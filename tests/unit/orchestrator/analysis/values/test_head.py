@@ -1,6 +1,7 @@
 """Fitting a head, holding prompts out, refusing rare values, and the file that it is kept in."""
 
 import io
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -147,3 +148,36 @@ def test_progress_is_told_value_by_value() -> None:
 def test_head_text_is_the_reply_or_the_whole_dialogue() -> None:
     assert head_text("reply", "a?", "b") == "b"
     assert head_text("dialogue", "a?", "b") == "Human: a?\nBob: b"
+
+
+@pytest.mark.parametrize("shape", ["(1000000000000,)", f"({10**30},)", "(3, 1000000000000)"])
+def test_header_that_asks_for_any_memory_is_no_head(head: Head, shape: str) -> None:
+    header = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    array = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+    for data in (array, b""):
+        with pytest.raises(ValueError, match="no values head"):
+            unpack_head(_changed(head, "weights/weights.security.npy", data))
+
+
+@pytest.mark.parametrize("dimension", ["1e400", "0", "1000000000000"])
+def test_dimension_that_no_encoder_has_is_no_head(head: Head, dimension: str) -> None:
+    with zipfile.ZipFile(io.BytesIO(pack_head(head))) as archive:
+        about = archive.read("head.json").decode()
+    changed = about.replace(f'"dimension": {head.dimension}', f'"dimension": {dimension}')
+    with pytest.raises(ValueError, match="no values head"):
+        unpack_head(_changed(head, "head.json", changed.encode()))
+
+
+def test_entry_that_says_too_little_of_its_size_is_not_unfolded(head: Head) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("head.json", b" " * 30_000_000)
+    data = packed.getvalue()
+    place = data.rfind(b"PK\x01\x02") + 24
+    lying = data[:place] + (100).to_bytes(4, "little") + data[place + 4 :]
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="no values head"):
+        unpack_head(lying)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 5_000_000
