@@ -18,10 +18,11 @@ from services.orchestrator.domain.text import normalise
 
 MAX_LINE_CHARS = 1_000_000
 _MAX_NAMES = 30
+_MOST_ENTRY_CHARS = 200
 _ENTRY = re.compile(r"^(?P<name>[^:=]*?)\s*[:=]\s*(?P<score>[^:=]*)$")
 _SCORE = re.compile(r"[+-]?1(\.0*)?[+]?|1-|[+-]?0(\.0*)?")
 _MINUS = str.maketrans({"\u2212": "-", "\u2013": "-", "\u2014": "-", "\uff0b": "+", "\uff0d": "-"})
-_TURN = re.compile(r"^\s*(?P<who>human|user|bob|assistant|ai|bot)\s*:\s*", re.IGNORECASE | re.MULTILINE)
+_TURN = re.compile(r"^[^\S\n]*(?P<who>human|user|bob|assistant|ai|bot)\s*:\s*", re.IGNORECASE | re.MULTILINE)
 _ASKS = frozenset({"human", "user"})
 _WORDS = {
     "important": 1,
@@ -196,7 +197,7 @@ def split_dialogue(dialogue: str) -> tuple[str, str]:
     # The last turn that answers begins where the one who asks last fell silent.
     asked = [turn.start() for turn in turns if turn["who"].casefold() in _ASKS]
     start = next((turn for turn in replies if not asked or turn.start() > asked[-1]), replies[-1])
-    question = dialogue[: start.start()]
+    question = dialogue[: start.start()].lstrip()
     first = _TURN.match(question)
     return (question[first.end() :] if first else question).strip(), dialogue[start.end() :].strip()
 
@@ -216,8 +217,9 @@ def _entries(given: Any) -> Iterator[tuple[str, Any]]:
         elif isinstance(entry, Sequence) and not isinstance(entry, str) and len(entry) == 2:
             yield str(entry[0]), entry[1]
         elif (text := str(entry).strip()) or not isinstance(given, str):
-            parts = _ENTRY.match(text)
-            yield (parts["name"], parts["score"]) if parts else (text, "")
+            # A longer one names no value, and to search it takes the square of its length.
+            parts = _ENTRY.match(text) if len(text) <= _MOST_ENTRY_CHARS else None
+            yield (parts["name"], parts["score"]) if parts else (text[:_MOST_ENTRY_CHARS], "")
 
 
 def _label(score: Any) -> tuple[int | None, bool]:

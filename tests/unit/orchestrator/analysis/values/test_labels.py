@@ -180,3 +180,13 @@ def test_any_text_is_read_or_refused_with_a_reason(text):
     assert file.rows
     assert file.counts.lines == 1 + sum(bool(line.strip()) for line in text.split("\n"))
     assert file.counts.lines == file.counts.rows + file.counts.duplicates + sum(file.counts.refused.values())
+
+
+def test_read_labels_hostile_lines_take_no_square_of_their_length() -> None:
+    rows = [
+        {"dialogue": "\n" * 400_000 + "Human: q\nBob: r", "value_types": ["security: 1"]},
+        {"dialogue": "Human: a\nBob: b", "value_types": ["security: 1", "a" + " " * 500_000 + "b"]},
+    ]
+    found = read_labels("\n".join(json.dumps(row) for row in rows))
+    assert [(row.question, row.reply) for row in found.rows] == [("q", "r"), ("a", "b")]
+    assert max(map(len, found.counts.unknown_values)) <= 200
