@@ -19,6 +19,8 @@ COMPLETIONS: Final = "completions.jsonl"
 PROMPTS: Final = "prompts.jsonl"
 FACTS: Final = "bundle.json"
 _MOST_FAULTS = 50
+# The limits of a study's settings, of which a bundle carries no copy.
+_MOST: Final = {"resamples": 1_000_000, "permutations": 1_000_000, "max_distribution_texts": 20_000}
 
 
 @dataclass(slots=True)
@@ -59,8 +61,8 @@ def check_bundle(files: Files, tell: Callable[[str], None] = lambda question: No
         outcome.checks.append(check)
         try:
             return work(check)
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError, ArithmeticError) as error:
-            # Data of a stranger may be shaped in any way; what it is not can be said, and nothing more.
+        except Exception as error:
+            # Data of a stranger may be shaped in any way, and raise anything: it becomes a fault.
             text = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
             check.faults.append(text)
             return None
@@ -224,7 +226,16 @@ def _split(check: Check, evidence: Evidence) -> None:
                 )
 
 
+def _bounded(study: Mapping[str, Any]) -> None:
+    """ValueError for settings that would take all memory or days: no study of valign's can have them."""
+    for name, most in _MOST.items():
+        value = study["measurement"][name]
+        if type(value) is not int or not 1 <= value <= most:
+            raise ValueError(f"study.json measurement.{name} is {_short(value)}; a study has 1 to {most}")
+
+
 def _numbers(check: Check, read: _Read) -> Comparison:
+    _bounded(read.evidence.study)
     digest = evidence_sha256(read.evidence)
     computed = expected_report(read.facts["run_id"], read.evidence, digest, read.kept, read.report)
     comparison = compare(computed, read.report, TAKEN, LOOSE)

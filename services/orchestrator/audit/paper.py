@@ -136,8 +136,11 @@ class _Paper:
         share = float((self.evidence.study.get("values") or {}).get("weight", 0))
         if not share:
             return weights
-        recorded = self.evidence.probes["values"]["weighings"]
-        distances = next(entry["distances"] for entry in recorded if entry["iteration"] == iteration)
+        probe = self.evidence.probes.get("values") or self.evidence.facts
+        recorded = {entry["iteration"]: entry["distances"] for entry in probe.get("weighings", ())}
+        if iteration not in recorded:
+            raise ValueError(f"evidence: no distance in value space is recorded for iteration {iteration}")
+        distances = recorded[iteration]
         by_value = topic_weights(
             {topic: distances[topic] for topic in means}, settings["normalization"], settings["floor"]
         )

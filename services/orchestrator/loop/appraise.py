@@ -16,6 +16,7 @@ from services.orchestrator.loop.analyst import analyst
 from services.orchestrator.loop.collect import Facts, collect
 from services.orchestrator.loop.context import RunContext
 from services.orchestrator.loop.shown import shown_model
+from services.orchestrator.loop.value_space import recorded_weighings
 from services.orchestrator.ports import Embedder
 
 SECOND_ENCODER = "second_encoder"
@@ -37,7 +38,10 @@ async def appraise(
         if len(bare.keys("test")) < 2:
             return {"evidence": None, "analysis": None, "values": None, "why_not": TOO_FEW, "decision": None}
         vectors, missing = await _embedded(ctx, bare)
-        told = {**bare.facts, "not_run": {**bare.facts["not_run"], **not_run, **missing}}
+        told: dict[str, Any] = {**bare.facts, "not_run": {**bare.facts["not_run"], **not_run, **missing}}
+        if ctx.study.values.weight and "values" not in probes:
+            # The weights follow from these distances, also where the probe could not be had in the end.
+            told["weighings"] = await recorded_weighings(ctx)
         evidence = replace(bare, vectors=vectors, probes=dict(probes), facts=told)
         packed = await asyncio.to_thread(pack_evidence, evidence)
         folder = f"runs/{ctx.run_id}"

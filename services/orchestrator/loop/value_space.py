@@ -106,7 +106,6 @@ async def measure_values(
     ]
     wanted.sort(key=lambda output: (names.index(output.arm), output.topic_id, output.index))
     answers = await _answers(ctx, evaluator, [(one.topic_id, one.text) for one in wanted], "probes")
-    weighings = [await ctx.get_value(f"values:weighing:{number}") for number in range(_iterations(ctx))]
     return {
         **evaluator.probe(ctx),
         "outputs": [
@@ -119,8 +118,14 @@ async def measure_values(
             }
             for one, given in zip(wanted, answers, strict=True)
         ],
-        "weighings": [entry for entry in weighings if entry is not None],
+        "weighings": await recorded_weighings(ctx),
     }
+
+
+async def recorded_weighings(ctx: RunContext) -> list[dict[str, Any]]:
+    """What ``note_weighing`` kept, by iteration."""
+    kept = [await ctx.get_value(f"values:weighing:{number}") for number in range(_iterations(ctx))]
+    return [entry for entry in kept if entry is not None]
 
 
 async def value_distances(ctx: RunContext, texts: Mapping[Key, str], stage: str) -> dict[str, float] | None:

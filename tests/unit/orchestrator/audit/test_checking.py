@@ -349,3 +349,21 @@ def _line_of(bundled: Bundled, arm: str) -> int:
         lines = archive.read("completions.jsonl").split(b"\n")[:-1]
     found = (json.loads(line) for line in lines)
     return next(n for n, line in enumerate(found) if line["arm"] == arm and line["outcome"] == "ok")
+
+
+@pytest.mark.parametrize("name", ["resamples", "permutations", "max_distribution_texts"])
+@pytest.mark.parametrize("value", [10**12, 0, "10", True])
+def test_check_bundle_whose_study_asks_for_any_amount_of_work_computes_nothing(
+    tampered: Any, name: str, value: Any
+) -> None:
+    edit = _json(lambda study: study["measurement"].update({name: value}))
+    faults = tampered({"study.json": edit, "evidence/study.json": edit})
+    assert f"measurement.{name}" in faults["numbers"][0]
+
+
+def test_check_bundle_error_of_any_kind_is_a_fault(bundled: Bundled, monkeypatch: Any) -> None:
+    def exhausted(*_: Any) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr("services.orchestrator.audit.checking.expected_report", exhausted)
+    assert _faults(_check(bundled.path)) == {"numbers": ["MemoryError: "]}

@@ -3,6 +3,9 @@
 import re
 from pathlib import Path
 
+import pytest
+
+from services.common.errors import PreconditionError
 from services.orchestrator.audit.checking import check_bundle
 from services.orchestrator.audit.comparing import is_number, leaves
 from services.orchestrator.audit.files import ZipFiles
@@ -74,3 +77,14 @@ async def test_check_bundle_of_a_run_with_every_arm_every_number_is_computed_aga
     arms = {"training_seeds": 2, "controls": controls, "other_reference_set": other_set()}
     await _checked(world, tmp_path / "bundle.zip", arms=arms)
     assert {*controls, "aligned_other", "tuned-s1"} <= set(world.report().counts)
+
+
+async def test_check_bundle_of_a_run_whose_values_probe_failed_knows_how_its_weights_came_about(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object) -> None:
+        raise PreconditionError("the evaluator is gone")
+
+    monkeypatch.setattr("services.orchestrator.loop.value_space.measure_values", refuse)
+    await _checked(world, tmp_path / "bundle.zip", values={"evaluator": "judge", "weight": 0.5})
+    assert "is gone" in world.report().analysis.not_run["values"]  # type: ignore[union-attr]
