@@ -109,6 +109,7 @@ async def _polarity(
     if not ctx.study.guards.polarity:
         raise _SkippedError(SWITCHED_OFF)
     known = probes_polarity.calibration(ctx.resolved.reference_set)
+    known += probes_polarity.written(ctx.resolved.reference_set, outputs, test_keys, ctx.study.seed)
     judged = probes_polarity.judged(arms, outputs, test_keys)
     if not judged:
         raise _SkippedError(NOTHING_TO_JUDGE)

@@ -1,5 +1,6 @@
 """Do the texts say the opposite of the reference? Embeddings barely see a "not": a judge is asked."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ from services.orchestrator.analysis.results import Guard, Measure
 ID: Final = "polarity"
 TITLE: Final = "Polarity"
 MOST_FLAGGED: Final = 0.5
+LEAST_PAIRS: Final = 5
 QUESTION: Final = "Do tuned texts contradict the reference principles more often than before the tuning?"
 
 
@@ -74,6 +76,14 @@ def ask(material: Material) -> Asked:
             f"the model is unfit as a judge of contradiction: it ranks contradicting above agreeing "
             f"statements in {percent(judge.auc)} of pairs (needed {percent(bar)}, chance 50 %)",
         )
+    told = _told_apart(material.evidence.probes["polarity"].get("written", ()))
+    if told is not None and told < bar:
+        return Asked(
+            judge,
+            {},
+            f"the model is unfit as a judge of free text: it tells a reference text from its own opposite in "
+            f"{percent(told)} of pairs (needed {percent(bar)}, chance 50 %)",
+        )
     rates = _flagged(material, judge)
     both = [mean_of(material, rates[kind]) for kind in ("aligned", "base_p3") if kind in rates]
     if len(both) == 2 and min(both) > MOST_FLAGGED:
@@ -84,6 +94,23 @@ def ask(material: Material) -> Asked:
             f"texts and in {percent(both[1])} of the untuned model's",
         )
     return Asked(judge, rates, "")
+
+
+def _told_apart(rows: Sequence[dict[str, Any]]) -> float | None:
+    """Share of written pairs whose opposite is called the more contradicting one; ties count half.
+
+    None with fewer than ``LEAST_PAIRS``. Pairs and not the area under the curve: how near a text lies to the
+    principles is the same on both sides.
+    """
+    odds = {row["id"]: _odds(row) for row in rows}
+    pairs = [
+        (odds[id_], odds[same])
+        for id_ in odds
+        if id_.endswith("/opposite") and (same := id_.removesuffix("opposite") + "same") in odds
+    ]
+    if len(pairs) < LEAST_PAIRS:
+        return None
+    return float(np.mean([0.5 * (wrong == right) + (wrong > right) for wrong, right in pairs]))
 
 
 def _flagged(material: Material, judge: Judge) -> dict[str, Floats]:

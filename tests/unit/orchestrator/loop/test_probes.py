@@ -293,6 +293,15 @@ def test_calibration_of_a_set_in_another_language_is_refused_with_the_reason(wor
         probes_polarity.calibration(world.context(study).resolved.reference_set)
 
 
+def test_written_pairs_texts_outside_the_test_part_with_their_opposites(world: World) -> None:
+    reference = world.context(study_json()).resolved.reference_set
+    texts = [Output("aligned", "privacy", n, 0, "You shall keep it secret.") for n in (0, 7)]
+    rows = probes_polarity.written(reference, texts, [("privacy", 0)], 1)
+    assert [row["id"] for row in rows] == ["written/privacy/7/same", "written/privacy/7/opposite"]
+    assert rows[1]["statement"] == "You shall not keep it secret."
+    assert [row["contradicts"] for row in rows] == [False, True]
+
+
 def test_calibration_of_principles_without_an_opposite_is_refused(world: World) -> None:
     study = study_json()
     study["reference_set"]["principles"][0]["text"] = "Truth, beauty"

@@ -271,3 +271,15 @@ def test_not_run_reason_is_told(faithful):
     found = guards_of(bare)
     assert found["utility"].summary == "Not measured: the study asks for no general prompts."
     assert found["polarity"].status == found["tasks"].status == "not_measured"
+
+
+@pytest.mark.parametrize(("gap", "status"), [(1.0, "pass"), (0.0, "not_measured")])
+def test_polarity_judge_that_cannot_tell_a_text_from_its_opposite_is_unfit(faithful, gap, status):
+    written = [
+        {"id": f"written/t/{n}/{name}", "logprob_yes": -1.0, "logprob_no": -1.0 - gap * (name == "opposite")}
+        for n in range(8)
+        for name in ("same", "opposite")
+    ]
+    found = guards_of(probed(faithful, "polarity", written=written))["polarity"]
+    assert found.status == status
+    assert ("unfit as a judge of free text" in found.summary) == (status == "not_measured")
