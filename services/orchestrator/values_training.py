@@ -19,6 +19,7 @@ from services.common.errors import (
     InvalidInputError,
     NotFoundError,
     NotReadyError,
+    OverloadedError,
     PreconditionError,
     ValignError,
 )
@@ -37,7 +38,7 @@ from services.orchestrator.analysis.values.head import (
 from services.orchestrator.analysis.values.labels import LabelFile, LabelledRow, read_labels
 from services.orchestrator.analysis.values.record import JudgeRecord, pack_judge
 from services.orchestrator.analysis.values.results import LabelCounts, ValueAgreement
-from services.orchestrator.assets import AssetKind, AssetLibrary
+from services.orchestrator.assets import AssetKind, AssetLibrary, check_asset_name
 from services.orchestrator.ports import Embedder, Generator
 from services.orchestrator.study import digest
 from services.orchestrator.values_judge import Reply, judge_prior, judge_replies, questions_sha256
@@ -49,6 +50,8 @@ JobKind = Literal["head", "judge"]
 JobState = Literal["queued", "running", "succeeded", "failed"]
 MAX_LABEL_BYTES = 64 * 1024 * 1024
 MAX_KEPT_JOBS = 100
+# Each that waits holds its file in memory.
+MAX_WAITING_JOBS = 20
 _ASK_S = 10.0
 _TEXTS_A_CALL = 256
 _REPLIES_A_CALL = 20
@@ -124,6 +127,7 @@ class ValuesTraining:
         """
         if not 0.05 <= options.held_out <= 0.5:
             raise InvalidInputError(f"held_out must be from 0.05 to 0.5, not {options.held_out:g}")
+        check_asset_name(name)
         file = await self._read(data)
         encoder = await _soon(self._embedder.describe(), "embedder")
         job = ValuesJob(
@@ -140,6 +144,7 @@ class ValuesTraining:
         """Begin (or join) measuring how well the generator, as a judge, agrees with a file of labels."""
         if options.limit < 1:
             raise InvalidInputError(f"limit must be at least 1, not {options.limit}")
+        check_asset_name(name)
         file = await self._read(data)
         model = await _soon(self._generator.describe(), "generator")
         job = ValuesJob(
@@ -204,6 +209,9 @@ class ValuesTraining:
         known = self._jobs.get(job.id)
         if known is not None and known.state != "failed":
             return known
+        waiting = sum(not old.ended for old in self._jobs.values())
+        if waiting >= MAX_WAITING_JOBS:
+            raise OverloadedError(f"{waiting} jobs wait already; try again when some of them have ended")
         ended = [key for key, old in self._jobs.items() if old.ended]
         for key in ended[: max(0, len(self._jobs) + 1 - MAX_KEPT_JOBS)]:
             del self._jobs[key]

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from services.common.artifacts import ArtifactStore
-from services.common.errors import InvalidInputError, NotFoundError, NotReadyError
+from services.common.errors import InvalidInputError, NotFoundError, NotReadyError, OverloadedError
 from services.orchestrator.analysis.values.dimensions import VALUES
 from services.orchestrator.analysis.values.head import unpack_head
 from services.orchestrator.analysis.values.record import unpack_judge
 from services.orchestrator.assets import AssetKind, AssetLibrary
 from services.orchestrator.values_training import (
+    MAX_WAITING_JOBS,
     HeadOptions,
     JudgeOptions,
     ValuesJob,
@@ -193,3 +194,21 @@ def test_text_part_is_reply_or_dialogue() -> None:
     assert (text_part(""), text_part("reply"), text_part("dialogue")) == ("reply", "reply", "dialogue")
     with pytest.raises(InvalidInputError, match="thought"):
         text_part("thought")
+
+
+async def test_name_that_no_asset_can_have_is_refused_before_the_work(here: World) -> None:
+    with pytest.raises(InvalidInputError, match="an asset's name"):
+        await here.jobs.train(labels_file(10), "No Name", HeadOptions())
+    with pytest.raises(InvalidInputError, match="an asset's name"):
+        await here.jobs.evaluate(judged_rows(3), "../x", JudgeOptions())
+
+
+async def test_jobs_beyond_the_most_that_may_wait_are_refused(here: World) -> None:
+    data = judged_rows(3)
+    for seed in range(MAX_WAITING_JOBS):
+        await here.jobs.evaluate(data, "mine", JudgeOptions(seed=seed))
+    with pytest.raises(OverloadedError, match="wait already"):
+        await here.jobs.evaluate(data, "mine", JudgeOptions(seed=MAX_WAITING_JOBS))
+    # One that is known is joined.
+    await here.jobs.evaluate(data, "mine", JudgeOptions(seed=MAX_WAITING_JOBS - 1))
+    await here.jobs.aclose()
