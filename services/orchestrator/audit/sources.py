@@ -23,14 +23,12 @@ MODULES: Final = (
     "audit/record",
 )
 LIBRARIES: Final = (
-    "dcor",
     "numpy",
     "pydantic",
     "rapidfuzz",
     "sacrebleu",
     "scikit-learn",
     "scipy",
-    "statsmodels",
 )
 _SERVICES = Path(__file__).resolve().parents[2]
 
