@@ -123,7 +123,8 @@ def _flagged(material: Material, judge: Judge) -> dict[str, Floats]:
     rows: dict[str, list[tuple[int, int, float]]] = {}
     for item in material.evidence.probes["polarity"]["outputs"]:
         key = item["topic"], item["index"]
-        if item["arm"] in names and key in place:
+        # A score that is no number is no answer, and certainly not a no.
+        if item["arm"] in names and key in place and not np.isnan(_odds(item)):
             kind, seed = names[item["arm"]]
             rows.setdefault(kind, []).append((place[key], seed, float(_odds(item) > judge.cut)))
     tables = {}

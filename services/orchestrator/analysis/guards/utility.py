@@ -30,6 +30,9 @@ def evaluate(material: Material) -> Guard:
     ids = [prompt["id"] for prompt in probe["prompts"]]
     if not arms or len(ids) < 2:
         return not_measured(ID, TITLE, QUESTION, "no tuned arm was run on at least two general prompts")
+    scored = [*probe["scores"], *(row for arm in (BASE, *arms) for row in probe["answers"][arm])]
+    if not np.all(np.isfinite([row["logprob"] for row in scored])):
+        return not_measured(ID, TITLE, QUESTION, "a score of the general prompts is not finite")
     measures = _measures(material, probe, arms, ids)
     value = {item.name: item.value or 0.0 for item in measures}
     summary = (

@@ -283,3 +283,11 @@ def test_polarity_judge_that_cannot_tell_a_text_from_its_opposite_is_unfit(faith
     found = guards_of(probed(faithful, "polarity", written=written))["polarity"]
     assert found.status == status
     assert ("unfit as a judge of free text" in found.summary) == (status == "not_measured")
+
+
+def test_scores_that_are_no_numbers_are_not_measured(faithful):
+    outputs = [dict(row, logprob_yes=float("nan")) for row in faithful.probes["polarity"]["outputs"]]
+    assert guards_of(probed(faithful, "polarity", outputs=outputs))["polarity"].status == "not_measured"
+    first, *others = faithful.probes["utility"]["scores"]
+    scores = [dict(first, logprob=float("-inf")), *others]
+    assert guards_of(probed(faithful, "utility", scores=scores))["utility"].status == "not_measured"
