@@ -97,7 +97,7 @@ def router(application: Application) -> APIRouter:
     """The routes under /v1/values."""
     routes = APIRouter(tags=["values"])
     not_found = problems(ErrorCode.NOT_FOUND)
-    refused = problems(ErrorCode.INVALID_INPUT, ErrorCode.NOT_READY)
+    refused = problems(ErrorCode.INVALID_INPUT, ErrorCode.OVERLOADED, ErrorCode.NOT_READY)
 
     @routes.get(
         "/values",

@@ -17,6 +17,8 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import IO, Any, Final
 
+from pydantic import ValidationError
+
 from services.common.artifacts import ArtifactStore
 from services.common.errors import NotFoundError, PreconditionError
 from services.orchestrator.analysis.archives import dump_json, dump_jsonl, read_json, zip_entry
@@ -59,7 +61,7 @@ def write_bundle(
             f"run {run.run_id} has no report yet; a bundle is made of a run that has succeeded"
         )
     report_json = artifacts.get_bytes(run.report_uri)
-    report = Report.model_validate_json(report_json)
+    report = read_report(run.run_id, report_json)
     evidence = _evidence(run, report, artifacts)
     completions = [Completion(**asdict(record)) for record in store.completions(run.run_id)]
     with zipfile.ZipFile(io.BytesIO(evidence)) as archive, path.open("wb") as file:
@@ -82,6 +84,17 @@ def write_bundle(
         _write(file, ((name, entries[name]()) for name in sorted(entries)))
     with path.open("rb") as written:
         return hashlib.file_digest(written, "sha256").hexdigest()
+
+
+def read_report(run_id: str, data: bytes) -> Report:
+    """PreconditionError for a report that this version of valign cannot read."""
+    try:
+        return Report.model_validate_json(data)
+    except ValidationError as error:
+        raise PreconditionError(
+            f"the report of run {run_id} was written by another version of valign and cannot be read:"
+            f" {error.error_count()} faults; run its study again"
+        ) from error
 
 
 def requirements() -> str:

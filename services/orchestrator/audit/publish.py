@@ -10,7 +10,7 @@ import structlog
 
 from services.common.artifacts import Artifact, ArtifactStore
 from services.common.errors import NotFoundError
-from services.orchestrator.audit.build import write_bundle
+from services.orchestrator.audit.build import read_report, write_bundle
 from services.orchestrator.ports import RunStatus, RunStore
 from services.orchestrator.report.html import render_html
 from services.orchestrator.report.model_card import model_card
@@ -66,7 +66,7 @@ class Publisher:
         """
         bundle = self.bundle(run_id)
         run = self._store.get_run(run_id)
-        report = Report.model_validate_json(self._artifacts.get_bytes(run.report_uri))
+        report = read_report(run_id, self._artifacts.get_bytes(run.report_uri))
         if report.adapter is None:
             raise NotFoundError(
                 f"run {run_id} trained no adapter ({report.stop_reason}): there is no model to describe"

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from services.common.errors import PreconditionError
 from services.orchestrator.audit.__main__ import main
-from services.orchestrator.audit.build import requirements
+from services.orchestrator.audit.build import read_report, requirements
 from services.orchestrator.audit.sources import LIBRARIES, source_files
 from services.orchestrator.report.schema import Report
 from tests.bundles import bundle_of, change
@@ -208,3 +209,8 @@ def test_write_bundle_holds_prompts_completions_and_hashes(bundled: Bundled) -> 
     assert {"outcome", "finish_reason", "adapter", "adapter_sha256", "sha256"} <= set(completions[0])
     assert {"sha256", "row_sha256", "text"} == set(rows[0])
     assert report == bundled.world.report
+
+
+def test_read_report_of_another_version_names_the_run_and_the_remedy() -> None:
+    with pytest.raises(PreconditionError, match="run r-1 was written by another version"):
+        read_report("r-1", b'{"schema_version": "9.9"}')

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from services.orchestrator.store import migrate
+from services.orchestrator.store import SqlRunStore, migrate
 from services.orchestrator.store.engine import open_engine
 from services.orchestrator.store.tables import metadata
 
@@ -71,3 +71,18 @@ def test_schema_compiles_for_postgresql() -> None:
 
     for table in metadata.sorted_tables:
         assert "CREATE TABLE" in str(sa.schema.CreateTable(table).compile(dialect=postgresql.dialect()))
+
+
+def test_upgrade_of_a_database_with_runs_keeps_them_and_back(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/valign.db"
+    engine = open_engine(url)
+    migrate.upgrade(engine, "0001")
+    store = SqlRunStore(url)
+    store.create_run("r-1", "x", {"name": "x"}, "a-key")
+    migrate.upgrade(engine)
+    assert store.get_run("r-1").study == {"name": "x"}
+    assert (len(store.events("r-1")), store.assets.list_assets()) == (1, [])
+    migrate.downgrade(engine, "0001")
+    assert store.get_run("r-1").study == {"name": "x"}
+    store.close()
+    engine.dispose()
