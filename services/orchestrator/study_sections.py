@@ -152,8 +152,10 @@ class GateSettings(Section):
     min_reduction: Annotated[float, Field(ge=0, lt=1)] = 0.05
     min_training_seeds: Annotated[int, Field(ge=1)] = 2
     min_test_inputs: Annotated[int, Field(ge=1)] = 30
+    min_answered: Annotated[float, Field(ge=0, le=1)] = 0.8
     min_diversity_ratio: Annotated[float, Field(gt=0, le=1)] = 0.8
     min_diversity_of_base: Annotated[float, Field(gt=0, le=1)] = 0.5
+    min_diversity_of_topic: Annotated[float, Field(ge=0, le=1)] = 0.5
     min_specificity_ratio: Annotated[float, Field(gt=0, le=1)] = 0.5
     min_subject_ratio: Annotated[float, Field(gt=0, le=1)] = 0.8
     max_copying_excess: Annotated[float, Field(ge=0, le=1)] = 0.1

@@ -25,8 +25,6 @@ from services.orchestrator.analysis.results import (
 _ORDER: Final[tuple[Decision, ...]] = ("reject", "hold", "promote")
 # What a guard that fails decides. References that are none say nothing of the tuned model, good or bad.
 _ON_FAIL: Final[dict[str, Decision]] = {"reference_validity": "hold", "training": "hold"}
-# Of the draws that the untuned model answers, by topic and training seed. Its own failures are no loss.
-_LEAST_ANSWERED: Final = 0.8
 _CONTROLS: Final = {
     "shuffled": "the same training on targets of other inputs",
     "uniform": "the same training with equal topic weights",
@@ -58,7 +56,7 @@ def decide(
         _reduction(settings, primary),
         _significance(settings, primary),
         _original(contrasts),
-        _answered(evidence),
+        _answered(settings, evidence),
         _specificity(settings, by_kind, scale),
         _distribution(by_kind),
         *_controls(settings, contrasts),
@@ -129,8 +127,9 @@ def _original(contrasts: Sequence[Contrast]) -> Reason:
     )
 
 
-def _answered(evidence: Evidence) -> Reason:
+def _answered(settings: Mapping[str, Any], evidence: Evidence) -> Reason:
     """What has no text has no distance: whoever is silent where it is hard would look good on the rest."""
+    least = float(settings["min_answered"])
     base = {arm.name for arm in evidence.of_kind(ArmKind.BASE_P3)}
     tuned = [arm.name for arm in evidence.of_kind(ArmKind.TUNED)]
     test = set(evidence.keys("test"))
@@ -149,14 +148,14 @@ def _answered(evidence: Evidence) -> Reason:
     ]
     if not shares:
         text = "There is no text of the untuned model to count the tuned model's against."
-        return Reason(rule="answered", outcome="hold", text=text, threshold=_LEAST_ANSWERED)
+        return Reason(rule="answered", outcome="hold", text=text, threshold=least)
     share, topic, name = min(shares)
     text = (
         f"Of the draws that the untuned model answers, the tuned one answers {_percent(share)} in the worst "
-        f"topic and training seed ({topic}, {name}); at least {_percent(_LEAST_ANSWERED)} is asked for."
+        f"topic and training seed ({topic}, {name}); at least {_percent(least)} is asked for."
     )
-    outcome: Decision = "promote" if share >= _LEAST_ANSWERED else "hold"
-    return Reason(rule="answered", outcome=outcome, text=text, value=share, threshold=_LEAST_ANSWERED)
+    outcome: Decision = "promote" if share >= least else "hold"
+    return Reason(rule="answered", outcome=outcome, text=text, value=share, threshold=least)
 
 
 def _specificity(settings: Mapping[str, Any], arms: Mapping[str, ArmResult], scale: Scale) -> Reason:

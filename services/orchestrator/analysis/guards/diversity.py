@@ -19,8 +19,6 @@ MAX_TEXTS: Final = 2_000
 MAX_SELF_BLEU_TEXTS: Final = 100
 LEAST_OF_A_TOPIC: Final = 5
 """Inputs of a topic from which it is looked at by itself."""
-LEAST_IN_A_TOPIC: Final = 0.5
-"""Of the references, in the worst topic: one that collapsed hardly moves a figure of all of them."""
 
 _TITLES: Final = {
     "distinct_1": "different words / words",
@@ -88,6 +86,7 @@ def _worst_topic(
     material: Material, tuned: list[list[str]], references: list[str], topics: NDArray[np.intp]
 ) -> tuple[Measure, ...]:
     """Different texts and pairwise difference in the topic and training seed where they are fewest."""
+    least = float(material.gate["min_diversity_of_topic"])
     ratios: dict[str, list[tuple[float, str]]] = {"unique": [], "distance": []}
     for topic in np.unique(topics):
         places = np.flatnonzero(topics == topic)
@@ -103,7 +102,7 @@ def _worst_topic(
             f"{name}_worst_topic",
             f"{_TITLES[name]}, tuned / references, worst topic",
             min(found)[0],
-            LEAST_IN_A_TOPIC,
+            least,
             better="higher",
             note=f"topic {min(found)[1]}",
         )
