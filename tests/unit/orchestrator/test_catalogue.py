@@ -21,7 +21,9 @@ def test_catalogue_lists_what_is_shipped():
 
 @pytest.mark.parametrize("name", ["nothing", "../studies/demo", "", "ten-commandments.yaml"])
 def test_load_unknown_set_names_those_that_are_there(name):
-    with pytest.raises(InvalidInputError, match=r"there are: eu-ai-act, gdpr-article-5, .*, ten-commandments"):
+    with pytest.raises(
+        InvalidInputError, match=r"there are: eu-ai-act, gdpr-article-5, .*, ten-commandments"
+    ):
         catalogue.load_reference_set(name)
 
 
