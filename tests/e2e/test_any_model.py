@@ -48,7 +48,12 @@ STUDY: dict[str, Any] = {
     # Few examples: many steps of one, at a rate that a tiny model feels.
     "training": {"learning_rate": 1.0e-2, "epochs": 2, "batch_size": 1},
     "stop": {"max_iterations": 1, "min_relative_improvement": -1000},
+    "arms": {"training_seeds": 1, "controls": []},
+    "measurement": {"samples": 2, "resamples": 500, "permutations": 500},
+    "guards": {"general_max_new_tokens": 8},
 }
+# Every arm there is, on one of the models: each is a training of its own.
+ALL_ARMS = {"training_seeds": 2, "controls": ["uniform", "shuffled", "other"]}
 FAR_TITLES = (
     "隐私与安全", "公平", "透明度", "人类监督", "环境保护", "公众理解",
     "الخصوصية والأمان", "العدالة", "الشفافية", "الرقابة البشرية", "حماية البيئة", "الفهم العام",
@@ -93,8 +98,18 @@ def served(
 
 @pytest.mark.parametrize("served", MODELS, indirect=True)
 def test_run_any_folder_trains_swaps_and_reports(served: Served) -> None:
-    report = served.run(STUDY)
+    every = served.model.name == f"tiny-{MODELS[FIRST][0]}"
+    report = served.run({**STUDY, "arms": ALL_ARMS} if every else STUDY)
     Report.model_validate(report)
+    analysis = report["analysis"]
+    kinds = {arm["kind"] for arm in analysis["arms"]}
+    assert {"original", "base_p3", "base_reference", "tuned", "constant", "copied"} <= kinds
+    if every:
+        assert {"uniform", "shuffled"} <= kinds
+        # So small a model may have no answer for the set that it was not taught: then the report says so.
+        assert "other" in kinds or "other" in analysis["not_run"] or "aligned_other" in analysis["not_run"]
+        assert {arm["training_seeds"] for arm in analysis["arms"] if arm["kind"] == "tuned"} == {2}
+    assert analysis["verdict"]["decision"] in ("hold", "reject"), "two test inputs can promote nothing"
     assert report["base_model"] == served.model.name
     assert report["stop_reason"] == "max_iterations"
     assert [one["id"] for one in report["topics"]] == list(TOPICS)

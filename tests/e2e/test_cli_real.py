@@ -42,6 +42,9 @@ STUDY: dict[str, Any] = {
     "generation": {"max_new_tokens": 48},
     "training": {"learning_rate": 5.0e-4, "epochs": 3},
     "stop": {"max_iterations": 1, "min_relative_improvement": -1000},
+    "arms": {"training_seeds": 1, "controls": ["shuffled"]},
+    "measurement": {"samples": 2, "resamples": 500, "permutations": 500},
+    "guards": {"general_max_new_tokens": 8},
 }
 
 
