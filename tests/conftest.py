@@ -5,6 +5,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A busy machine may stop any example for a while: how long one takes says nothing here.
+settings.register_profile("valign", deadline=None)
+settings.load_profile("valign")
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -122,7 +122,7 @@ def test_watch_interrupted_leaves_the_run_and_exits_130(api: FakeApi, tmp_path: 
     while "uncover: started" not in process.stdout.readline():
         time.sleep(0.01)
     process.send_signal(2)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "run r-1 goes on" in err
     assert "valign cancel r-1" in err

@@ -205,10 +205,13 @@ async def test_name_that_no_asset_can_have_is_refused_before_the_work(here: Worl
 
 async def test_jobs_beyond_the_most_that_may_wait_are_refused(here: World) -> None:
     data = judged_rows(3)
+    # The turn is taken until the test is over, so that no job ends while others are sent.
+    await here.jobs._turn.acquire()
     for seed in range(MAX_WAITING_JOBS):
         await here.jobs.evaluate(data, "mine", JudgeOptions(seed=seed))
     with pytest.raises(OverloadedError, match="wait already"):
         await here.jobs.evaluate(data, "mine", JudgeOptions(seed=MAX_WAITING_JOBS))
     # One that is known is joined.
     await here.jobs.evaluate(data, "mine", JudgeOptions(seed=MAX_WAITING_JOBS - 1))
+    here.jobs._turn.release()
     await here.jobs.aclose()
