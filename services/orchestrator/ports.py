@@ -5,15 +5,25 @@ The adapters behind these ports live in ``clients/`` (gRPC), ``store/`` (SQL) an
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
-from enum import StrEnum
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from services.orchestrator.domain.prompts import Prompt
+from services.orchestrator.records import (
+    CompletionRecord as CompletionRecord,
+)
+from services.orchestrator.records import (
+    EventRecord as EventRecord,
+)
+from services.orchestrator.records import (
+    RunRecord as RunRecord,
+)
+from services.orchestrator.records import (
+    RunStatus as RunStatus,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,67 +231,6 @@ class Trainer(Protocol):
 
     def watch(self, job_id: str) -> AsyncIterator[TrainingStatus]: ...
     async def cancel(self, job_id: str) -> None: ...
-
-
-class RunStatus(StrEnum):
-    """Where a run stands."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-    @property
-    def ended(self) -> bool:
-        return self in (RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED)
-
-
-@dataclass(frozen=True, slots=True)
-class RunRecord:
-    """One row of the runs table. ``study`` is the resolved study as JSON-able data."""
-
-    run_id: str
-    name: str
-    status: RunStatus
-    stage: str
-    identity: str
-    study: Mapping[str, Any]
-    create_time: datetime
-    end_time: datetime | None = None
-    error_code: str = ""
-    error_message: str = ""
-    cancel_requested: bool = False
-    report_uri: str = ""
-    report_html_uri: str = ""
-    progress: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # stage -> done and total
-
-
-@dataclass(frozen=True, slots=True)
-class EventRecord:
-    """One event of a run; numbers rise by one within the run, from 1."""
-
-    number: int
-    time: datetime
-    kind: str
-    data: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class CompletionRecord:
-    """One stored draw. ``principle`` is the parsed text, empty if ``outcome`` is not "ok"."""
-
-    arm: str
-    topic_id: str
-    index: int
-    draw: int
-    text: str
-    principle: str
-    outcome: str
-    finish_reason: str
-    completion_tokens: int
-    adapter: str
-    adapter_sha256: str
 
 
 class RunStore(Protocol):

@@ -28,6 +28,7 @@ _STATUS = {
     RunStatus.SUCCEEDED: pb.RUN_STATUS_SUCCEEDED,
     RunStatus.FAILED: pb.RUN_STATUS_FAILED,
     RunStatus.CANCELLED: pb.RUN_STATUS_CANCELLED,
+    RunStatus.PAUSED: pb.RUN_STATUS_PAUSED,
 }
 _FROM_STATUS: dict[int, RunStatus] = {int(value): status for status, value in _STATUS.items()}
 
@@ -45,6 +46,9 @@ def run_to_pb(run: RunRecord) -> pb.Run:
         error_code=run.error_code,
         error_message=run.error_message,
         cancel_requested=run.cancel_requested,
+        pause_requested=run.pause_requested,
+        attempt=run.attempt,
+        created_by=run.created_by,
         progress={
             stage: pb.StageProgress(done=step["done"], total=step["total"])
             for stage, step in run.progress.items()

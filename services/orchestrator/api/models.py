@@ -22,6 +22,9 @@ RUN_EXAMPLE = {
     "create_time": "2026-11-21T14:03:05.123456Z",
     "end_time": None,
     "cancel_requested": False,
+    "pause_requested": False,
+    "attempt": 1,
+    "created_by": "key:ci",
     "error": None,
     "progress": {"uncover": {"done": 120, "total": 600}},
 }
@@ -66,6 +69,11 @@ class Run(BaseModel):
     create_time: datetime = Field(description="When it was accepted.")
     end_time: datetime | None = Field(description="When it ended.")
     cancel_requested: bool = Field(description="True once somebody has asked it to stop.")
+    pause_requested: bool = Field(
+        description="True once somebody has asked it to pause, until it is resumed."
+    )
+    attempt: int = Field(description="Times that it was begun: 1, and one more for each retry.")
+    created_by: str = Field(description="Who began it.")
     error: RunError | None = Field(description="Why it failed.")
     progress: dict[str, StageProgress] = Field(description="By stage, as far as it has come.")
 
@@ -82,6 +90,9 @@ class Run(BaseModel):
             create_time=run.create_time,
             end_time=run.end_time,
             cancel_requested=run.cancel_requested,
+            pause_requested=run.pause_requested,
+            attempt=run.attempt,
+            created_by=run.created_by,
             error=error,
             progress={stage: StageProgress(**step) for stage, step in run.progress.items()},
         )

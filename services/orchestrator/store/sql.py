@@ -15,9 +15,11 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from services.common.errors import ConflictError, InvalidInputError, NotFoundError
+from services.orchestrator.identity import current_principal
 from services.orchestrator.ports import CompletionRecord, EventRecord, RunRecord, RunStatus
 from services.orchestrator.store import migrate, tokens
 from services.orchestrator.store.assets import SqlAssetStore
+from services.orchestrator.store.audit import SqlAuditLog, append_audit
 from services.orchestrator.store.engine import insert_or_ignore, open_engine, upsert
 from services.orchestrator.store.jsontext import canonical, finite
 from services.orchestrator.store.tables import completions, idempotency_keys, run_events, run_values, runs
@@ -37,6 +39,7 @@ class SqlRunStore:
         """Open ``sqlite:///path`` or ``postgresql+psycopg://…``; call ``migrate`` before anything else."""
         self._engine = open_engine(database_url)
         self.assets = SqlAssetStore(self._engine)
+        self.audit_log = SqlAuditLog(self._engine)
         self._listeners: set[Callable[[str], None]] = set()
         self._listeners_lock = threading.Lock()
 
@@ -89,6 +92,11 @@ class SqlRunStore:
             "report_uri": "",
             "report_html_uri": "",
             "progress": {},
+            "pause_requested": False,
+            "workflow_id": run_id,
+            "attempt": 1,
+            "retry_from": "",
+            "created_by": current_principal().name,
             "last_event": 0,
         }
         with self._engine.connect() as connection:
@@ -98,6 +106,9 @@ class SqlRunStore:
                 key = {"idempotency_key": idempotency_key, "run_id": run_id, "study_sha256": digest}
                 if not idempotency_key or insert_or_ignore(connection, idempotency_keys, [key]):
                     _append_event(connection, run_id, "run.queued", {"name": name}, now)
+                    append_audit(
+                        connection, "run.create", "run", run_id, {"name": name, "study_sha256": digest}
+                    )
                     record = _read_run(connection, run_id)
                     transaction.commit()
                     created = True

@@ -57,6 +57,13 @@ runs = sa.Table(
     sa.Column("report_uri", sa.Text, nullable=False),
     sa.Column("report_html_uri", sa.Text, nullable=False),
     sa.Column("progress", sa.JSON, nullable=False),
+    sa.Column("pause_requested", sa.Boolean, nullable=False),
+    # The workflow that carries the run: a retry makes a new one, which begins where the old one is forked.
+    sa.Column("workflow_id", sa.String(80), nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    # Where the next attempt begins; empty for the beginning, or for what the workflow has recorded.
+    sa.Column("retry_from", sa.String(255), nullable=False),
+    sa.Column("created_by", sa.String(255), nullable=False),
     # The number of the run's newest event: one row to lock, so that numbers have no gaps.
     sa.Column("last_event", sa.BigInteger, nullable=False),
     sa.Index("ix_runs_create_time_run_id", "create_time", "run_id"),

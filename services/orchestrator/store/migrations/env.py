@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from services.orchestrator.store.tables import metadata
+from services.orchestrator.store.tables_operations import metadata
 
 connection = context.config.attributes["connection"]
 context.configure(

@@ -77,12 +77,24 @@ def test_upgrade_of_a_database_with_runs_keeps_them_and_back(tmp_path: Path) -> 
     url = f"sqlite:///{tmp_path}/valign.db"
     engine = open_engine(url)
     migrate.upgrade(engine, "0001")
-    store = SqlRunStore(url)
-    store.create_run("r-1", "x", {"name": "x"}, "a-key")
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO runs (run_id, name, status, stage, identity, study, create_time, error_code,"
+            " error_message, cancel_requested, report_uri, report_html_uri, progress, last_event) VALUES"
+            " ('r-1', 'x', 'queued', '', '', '{}', '2026-01-01 00:00:00', '', '', 0, '', '', '{}', 1)"
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO run_events VALUES ('r-1', 1, '2026-01-01 00:00:00', 'run.queued', '{}')"
+        )
     migrate.upgrade(engine)
-    assert store.get_run("r-1").study == {"name": "x"}
+    store = SqlRunStore(url)
+    run = store.get_run("r-1")
+    assert (run.workflow_id, run.attempt, run.pause_requested) == ("r-1", 1, False)
     assert (len(store.events("r-1")), store.assets.list_assets()) == (1, [])
+    assert store.audit_log.head() == (0, "0" * 64)
     migrate.downgrade(engine, "0001")
-    assert store.get_run("r-1").study == {"name": "x"}
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM run_events").scalar() == 1
+        assert connection.exec_driver_sql("SELECT run_id FROM runs").scalars().all() == ["r-1"]
     store.close()
     engine.dispose()

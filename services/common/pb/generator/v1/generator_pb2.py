@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/services/common/pb/generator/v1/generator.proto\x12\x13valign.generator.v1\"\x11\n\x0f\x44\x65scribeRequest\"\xcc\x01\n\x10\x44\x65scribeResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x03 \x01(\t\x12\x15\n\rmax_model_len\x18\x04 \x01(\r\x12\x15\n\rmax_lora_rank\x18\x05 \x01(\r\x12\x11\n\tmax_loras\x18\x06 \x01(\r\x12\x19\n\x11has_chat_template\x18\x07 \x01(\x08\x12\x16\n\x0e\x65ngine_version\x18\x08 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\t \x01(\t\"(\n\x07Message\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t\"S\n\x06Prompt\x12.\n\x08messages\x18\x01 \x03(\x0b\x32\x1c.valign.generator.v1.Message\x12\x19\n\x11\x61ssistant_prefill\x18\x02 \x01(\t\"l\n\x08Sampling\x12\x13\n\x0btemperature\x18\x01 \x01(\x02\x12\r\n\x05top_p\x18\x02 \x01(\x02\x12\x12\n\nmax_tokens\x18\x03 \x01(\r\x12\x11\n\x04seed\x18\x04 \x01(\x04H\x00\x88\x01\x01\x12\x0c\n\x04stop\x18\x05 \x03(\tB\x07\n\x05_seed\"x\n\x0cGenerateItem\x12\n\n\x02id\x18\x01 \x01(\t\x12+\n\x06prompt\x18\x02 \x01(\x0b\x32\x1b.valign.generator.v1.Prompt\x12/\n\x08sampling\x18\x03 \x01(\x0b\x32\x1d.valign.generator.v1.Sampling\"T\n\x0fGenerateRequest\x12\x0f\n\x07\x61\x64\x61pter\x18\x01 \x01(\t\x12\x30\n\x05items\x18\x02 \x03(\x0b\x32!.valign.generator.v1.GenerateItem\"*\n\tItemError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\xdc\x01\n\x10GenerateResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x15\n\rfinish_reason\x18\x03 \x01(\t\x12\x15\n\rprompt_tokens\x18\x04 \x01(\r\x12\x19\n\x11\x63ompletion_tokens\x18\x05 \x01(\r\x12\x0f\n\x07\x61\x64\x61pter\x18\x06 \x01(\t\x12\x16\n\x0e\x61\x64\x61pter_sha256\x18\x07 \x01(\t\x12\x32\n\x05\x65rror\x18\x08 \x01(\x0b\x32\x1e.valign.generator.v1.ItemErrorH\x00\x88\x01\x01\x42\x08\n\x06_error\"Z\n\tScoreItem\x12\n\n\x02id\x18\x01 \x01(\t\x12+\n\x06prompt\x18\x02 \x01(\x0b\x32\x1b.valign.generator.v1.Prompt\x12\x14\n\x0c\x63ontinuation\x18\x03 \x01(\t\"N\n\x0cScoreRequest\x12\x0f\n\x07\x61\x64\x61pter\x18\x01 \x01(\t\x12-\n\x05items\x18\x02 \x03(\x0b\x32\x1e.valign.generator.v1.ScoreItem\"\x8b\x01\n\rScoreResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07logprob\x18\x02 \x01(\x01\x12\x0e\n\x06tokens\x18\x03 \x01(\r\x12\x0f\n\x07\x61\x64\x61pter\x18\x04 \x01(\t\x12\x32\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x1e.valign.generator.v1.ItemErrorH\x00\x88\x01\x01\x42\x08\n\x06_error\"?\n\x12LoadAdapterRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uri\x18\x02 \x01(\t\x12\x0e\n\x06sha256\x18\x03 \x01(\t\"g\n\x0b\x43\x61naryProof\x12\x10\n\x08\x63\x61naries\x18\x01 \x01(\r\x12\x1a\n\x12max_relative_error\x18\x02 \x01(\x01\x12\x11\n\ttolerance\x18\x03 \x01(\x01\x12\x17\n\x0fmean_shift_nats\x18\x04 \x01(\x01\"\xa1\x01\n\x13LoadAdapterResponse\x12-\n\x07\x61\x64\x61pter\x18\x01 \x01(\x0b\x32\x1c.valign.generator.v1.Adapter\x12/\n\x05proof\x18\x02 \x01(\x0b\x32 .valign.generator.v1.CanaryProof\x12\x16\n\x0e\x61lready_loaded\x18\x03 \x01(\x08\x12\x12\n\nduration_s\x18\x04 \x01(\x01\"$\n\x14UnloadAdapterRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"(\n\x15UnloadAdapterResponse\x12\x0f\n\x07\x64rained\x18\x01 \x01(\r\"\x15\n\x13ListAdaptersRequest\"H\n\x07\x41\x64\x61pter\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x0c\n\x04rank\x18\x03 \x01(\r\x12\x11\n\tin_flight\x18\x04 \x01(\r\"F\n\x14ListAdaptersResponse\x12.\n\x08\x61\x64\x61pters\x18\x01 \x03(\x0b\x32\x1c.valign.generator.v1.Adapter2\xcb\x04\n\x10GeneratorService\x12W\n\x08\x44\x65scribe\x12$.valign.generator.v1.DescribeRequest\x1a%.valign.generator.v1.DescribeResponse\x12[\n\x08Generate\x12$.valign.generator.v1.GenerateRequest\x1a%.valign.generator.v1.GenerateResponse(\x01\x30\x01\x12R\n\x05Score\x12!.valign.generator.v1.ScoreRequest\x1a\".valign.generator.v1.ScoreResponse(\x01\x30\x01\x12`\n\x0bLoadAdapter\x12\'.valign.generator.v1.LoadAdapterRequest\x1a(.valign.generator.v1.LoadAdapterResponse\x12\x66\n\rUnloadAdapter\x12).valign.generator.v1.UnloadAdapterRequest\x1a*.valign.generator.v1.UnloadAdapterResponse\x12\x63\n\x0cListAdapters\x12(.valign.generator.v1.ListAdaptersRequest\x1a).valign.generator.v1.ListAdaptersResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n/services/common/pb/generator/v1/generator.proto\x12\x13valign.generator.v1\"\x11\n\x0f\x44\x65scribeRequest\"\xcc\x01\n\x10\x44\x65scribeResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x03 \x01(\t\x12\x15\n\rmax_model_len\x18\x04 \x01(\r\x12\x15\n\rmax_lora_rank\x18\x05 \x01(\r\x12\x11\n\tmax_loras\x18\x06 \x01(\r\x12\x19\n\x11has_chat_template\x18\x07 \x01(\x08\x12\x16\n\x0e\x65ngine_version\x18\x08 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\t \x01(\t\"(\n\x07Message\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t\"S\n\x06Prompt\x12.\n\x08messages\x18\x01 \x03(\x0b\x32\x1c.valign.generator.v1.Message\x12\x19\n\x11\x61ssistant_prefill\x18\x02 \x01(\t\"l\n\x08Sampling\x12\x13\n\x0btemperature\x18\x01 \x01(\x02\x12\r\n\x05top_p\x18\x02 \x01(\x02\x12\x12\n\nmax_tokens\x18\x03 \x01(\r\x12\x11\n\x04seed\x18\x04 \x01(\x04H\x00\x88\x01\x01\x12\x0c\n\x04stop\x18\x05 \x03(\tB\x07\n\x05_seed\"x\n\x0cGenerateItem\x12\n\n\x02id\x18\x01 \x01(\t\x12+\n\x06prompt\x18\x02 \x01(\x0b\x32\x1b.valign.generator.v1.Prompt\x12/\n\x08sampling\x18\x03 \x01(\x0b\x32\x1d.valign.generator.v1.Sampling\"c\n\x0fGenerateRequest\x12\x0f\n\x07\x61\x64\x61pter\x18\x01 \x01(\t\x12\x30\n\x05items\x18\x02 \x03(\x0b\x32!.valign.generator.v1.GenerateItem\x12\r\n\x05route\x18\x03 \x01(\t\"*\n\tItemError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\"\xdc\x01\n\x10GenerateResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x15\n\rfinish_reason\x18\x03 \x01(\t\x12\x15\n\rprompt_tokens\x18\x04 \x01(\r\x12\x19\n\x11\x63ompletion_tokens\x18\x05 \x01(\r\x12\x0f\n\x07\x61\x64\x61pter\x18\x06 \x01(\t\x12\x16\n\x0e\x61\x64\x61pter_sha256\x18\x07 \x01(\t\x12\x32\n\x05\x65rror\x18\x08 \x01(\x0b\x32\x1e.valign.generator.v1.ItemErrorH\x00\x88\x01\x01\x42\x08\n\x06_error\"Z\n\tScoreItem\x12\n\n\x02id\x18\x01 \x01(\t\x12+\n\x06prompt\x18\x02 \x01(\x0b\x32\x1b.valign.generator.v1.Prompt\x12\x14\n\x0c\x63ontinuation\x18\x03 \x01(\t\"N\n\x0cScoreRequest\x12\x0f\n\x07\x61\x64\x61pter\x18\x01 \x01(\t\x12-\n\x05items\x18\x02 \x03(\x0b\x32\x1e.valign.generator.v1.ScoreItem\"\x8b\x01\n\rScoreResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07logprob\x18\x02 \x01(\x01\x12\x0e\n\x06tokens\x18\x03 \x01(\r\x12\x0f\n\x07\x61\x64\x61pter\x18\x04 \x01(\t\x12\x32\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x1e.valign.generator.v1.ItemErrorH\x00\x88\x01\x01\x42\x08\n\x06_error\"?\n\x12LoadAdapterRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uri\x18\x02 \x01(\t\x12\x0e\n\x06sha256\x18\x03 \x01(\t\"g\n\x0b\x43\x61naryProof\x12\x10\n\x08\x63\x61naries\x18\x01 \x01(\r\x12\x1a\n\x12max_relative_error\x18\x02 \x01(\x01\x12\x11\n\ttolerance\x18\x03 \x01(\x01\x12\x17\n\x0fmean_shift_nats\x18\x04 \x01(\x01\"\xa1\x01\n\x13LoadAdapterResponse\x12-\n\x07\x61\x64\x61pter\x18\x01 \x01(\x0b\x32\x1c.valign.generator.v1.Adapter\x12/\n\x05proof\x18\x02 \x01(\x0b\x32 .valign.generator.v1.CanaryProof\x12\x16\n\x0e\x61lready_loaded\x18\x03 \x01(\x08\x12\x12\n\nduration_s\x18\x04 \x01(\x01\"$\n\x14UnloadAdapterRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"(\n\x15UnloadAdapterResponse\x12\x0f\n\x07\x64rained\x18\x01 \x01(\r\"\x15\n\x13ListAdaptersRequest\"H\n\x07\x41\x64\x61pter\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x0c\n\x04rank\x18\x03 \x01(\r\x12\x11\n\tin_flight\x18\x04 \x01(\r\"F\n\x14ListAdaptersResponse\x12.\n\x08\x61\x64\x61pters\x18\x01 \x03(\x0b\x32\x1c.valign.generator.v1.Adapter\"e\n\x05Route\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x61pter\x18\x02 \x01(\t\x12\x16\n\x0e\x63\x61nary_adapter\x18\x03 \x01(\t\x12\x14\n\x0c\x63\x61nary_share\x18\x04 \x01(\x01\x12\x0f\n\x07version\x18\x05 \x01(\x04\"<\n\x0fSetRouteRequest\x12)\n\x05route\x18\x01 \x01(\x0b\x32\x1a.valign.generator.v1.Route\"=\n\x10SetRouteResponse\x12)\n\x05route\x18\x01 \x01(\x0b\x32\x1a.valign.generator.v1.Route\"\x1f\n\x0fGetRouteRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"=\n\x10GetRouteResponse\x12)\n\x05route\x18\x01 \x01(\x0b\x32\x1a.valign.generator.v1.Route2\xfd\x05\n\x10GeneratorService\x12W\n\x08\x44\x65scribe\x12$.valign.generator.v1.DescribeRequest\x1a%.valign.generator.v1.DescribeResponse\x12[\n\x08Generate\x12$.valign.generator.v1.GenerateRequest\x1a%.valign.generator.v1.GenerateResponse(\x01\x30\x01\x12R\n\x05Score\x12!.valign.generator.v1.ScoreRequest\x1a\".valign.generator.v1.ScoreResponse(\x01\x30\x01\x12`\n\x0bLoadAdapter\x12\'.valign.generator.v1.LoadAdapterRequest\x1a(.valign.generator.v1.LoadAdapterResponse\x12\x66\n\rUnloadAdapter\x12).valign.generator.v1.UnloadAdapterRequest\x1a*.valign.generator.v1.UnloadAdapterResponse\x12\x63\n\x0cListAdapters\x12(.valign.generator.v1.ListAdaptersRequest\x1a).valign.generator.v1.ListAdaptersResponse\x12W\n\x08SetRoute\x12$.valign.generator.v1.SetRouteRequest\x1a%.valign.generator.v1.SetRouteResponse\x12W\n\x08GetRoute\x12$.valign.generator.v1.GetRouteRequest\x1a%.valign.generator.v1.GetRouteResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,33 +44,43 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GENERATEITEM']._serialized_start=535
   _globals['_GENERATEITEM']._serialized_end=655
   _globals['_GENERATEREQUEST']._serialized_start=657
-  _globals['_GENERATEREQUEST']._serialized_end=741
-  _globals['_ITEMERROR']._serialized_start=743
-  _globals['_ITEMERROR']._serialized_end=785
-  _globals['_GENERATERESPONSE']._serialized_start=788
-  _globals['_GENERATERESPONSE']._serialized_end=1008
-  _globals['_SCOREITEM']._serialized_start=1010
-  _globals['_SCOREITEM']._serialized_end=1100
-  _globals['_SCOREREQUEST']._serialized_start=1102
-  _globals['_SCOREREQUEST']._serialized_end=1180
-  _globals['_SCORERESPONSE']._serialized_start=1183
-  _globals['_SCORERESPONSE']._serialized_end=1322
-  _globals['_LOADADAPTERREQUEST']._serialized_start=1324
-  _globals['_LOADADAPTERREQUEST']._serialized_end=1387
-  _globals['_CANARYPROOF']._serialized_start=1389
-  _globals['_CANARYPROOF']._serialized_end=1492
-  _globals['_LOADADAPTERRESPONSE']._serialized_start=1495
-  _globals['_LOADADAPTERRESPONSE']._serialized_end=1656
-  _globals['_UNLOADADAPTERREQUEST']._serialized_start=1658
-  _globals['_UNLOADADAPTERREQUEST']._serialized_end=1694
-  _globals['_UNLOADADAPTERRESPONSE']._serialized_start=1696
-  _globals['_UNLOADADAPTERRESPONSE']._serialized_end=1736
-  _globals['_LISTADAPTERSREQUEST']._serialized_start=1738
-  _globals['_LISTADAPTERSREQUEST']._serialized_end=1759
-  _globals['_ADAPTER']._serialized_start=1761
-  _globals['_ADAPTER']._serialized_end=1833
-  _globals['_LISTADAPTERSRESPONSE']._serialized_start=1835
-  _globals['_LISTADAPTERSRESPONSE']._serialized_end=1905
-  _globals['_GENERATORSERVICE']._serialized_start=1908
-  _globals['_GENERATORSERVICE']._serialized_end=2495
+  _globals['_GENERATEREQUEST']._serialized_end=756
+  _globals['_ITEMERROR']._serialized_start=758
+  _globals['_ITEMERROR']._serialized_end=800
+  _globals['_GENERATERESPONSE']._serialized_start=803
+  _globals['_GENERATERESPONSE']._serialized_end=1023
+  _globals['_SCOREITEM']._serialized_start=1025
+  _globals['_SCOREITEM']._serialized_end=1115
+  _globals['_SCOREREQUEST']._serialized_start=1117
+  _globals['_SCOREREQUEST']._serialized_end=1195
+  _globals['_SCORERESPONSE']._serialized_start=1198
+  _globals['_SCORERESPONSE']._serialized_end=1337
+  _globals['_LOADADAPTERREQUEST']._serialized_start=1339
+  _globals['_LOADADAPTERREQUEST']._serialized_end=1402
+  _globals['_CANARYPROOF']._serialized_start=1404
+  _globals['_CANARYPROOF']._serialized_end=1507
+  _globals['_LOADADAPTERRESPONSE']._serialized_start=1510
+  _globals['_LOADADAPTERRESPONSE']._serialized_end=1671
+  _globals['_UNLOADADAPTERREQUEST']._serialized_start=1673
+  _globals['_UNLOADADAPTERREQUEST']._serialized_end=1709
+  _globals['_UNLOADADAPTERRESPONSE']._serialized_start=1711
+  _globals['_UNLOADADAPTERRESPONSE']._serialized_end=1751
+  _globals['_LISTADAPTERSREQUEST']._serialized_start=1753
+  _globals['_LISTADAPTERSREQUEST']._serialized_end=1774
+  _globals['_ADAPTER']._serialized_start=1776
+  _globals['_ADAPTER']._serialized_end=1848
+  _globals['_LISTADAPTERSRESPONSE']._serialized_start=1850
+  _globals['_LISTADAPTERSRESPONSE']._serialized_end=1920
+  _globals['_ROUTE']._serialized_start=1922
+  _globals['_ROUTE']._serialized_end=2023
+  _globals['_SETROUTEREQUEST']._serialized_start=2025
+  _globals['_SETROUTEREQUEST']._serialized_end=2085
+  _globals['_SETROUTERESPONSE']._serialized_start=2087
+  _globals['_SETROUTERESPONSE']._serialized_end=2148
+  _globals['_GETROUTEREQUEST']._serialized_start=2150
+  _globals['_GETROUTEREQUEST']._serialized_end=2181
+  _globals['_GETROUTERESPONSE']._serialized_start=2183
+  _globals['_GETROUTERESPONSE']._serialized_end=2244
+  _globals['_GENERATORSERVICE']._serialized_start=2247
+  _globals['_GENERATORSERVICE']._serialized_end=3012
 # @@protoc_insertion_point(module_scope)

@@ -66,6 +66,16 @@ class GeneratorServiceStub:
                 request_serializer=services_dot_common_dot_pb_dot_generator_dot_v1_dot_generator__pb2.ListAdaptersRequest.SerializeToString,
                 response_deserializer=services_dot_common_dot_pb_dot_generator_dot_v1_dot_generator__pb2.ListAdaptersResponse.FromString,
                 _registered_method=True)
+        self.SetRoute = channel.unary_unary(
+                '/valign.generator.v1.GeneratorService/SetRoute',
+                request_serializer=services_dot_common_dot_pb_dot_generator_dot_v1_dot_generator__pb2.SetRouteRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_generator_dot_v1_dot_generator__pb2.SetRouteResponse.FromString,
+                _registered_method=True)
+        self.GetRoute = channel.unary_unary(
+                '/valign.generator.v1.GeneratorService/GetRoute',
+                request_serializer=services_dot_common_dot_pb_dot_generator_dot_v1_dot_generator__pb2.GetRouteRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_generator_dot_v1_dot_generator__pb2.GetRouteResponse.FromString,
+                _registered_method=True)
 
 
 class GeneratorServiceServicer:
@@ -125,6 +135,22 @@ class GeneratorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetRoute(self, request, context):
+        """SetRoute says what a public name serves: an adapter or the base model, and a canary with a share of
+        the requests. Adapters that it names must be loaded. A version that is not above the route's fails
+        with FAILED_PRECONDITION, unless the content is the same: an old order does not undo a new one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRoute(self, request, context):
+        """GetRoute returns what a public name serves here. A name that was never set fails with NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GeneratorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -157,6 +183,16 @@ def add_GeneratorServiceServicer_to_server(servicer, server):
                     servicer.ListAdapters,
                     request_deserializer=services_dot_common_dot_pb_dot_generator_dot_v1_dot_generator__pb2.ListAdaptersRequest.FromString,
                     response_serializer=services_dot_common_dot_pb_dot_generator_dot_v1_dot_generator__pb2.ListAdaptersResponse.SerializeToString,
+            ),
+            'SetRoute': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetRoute,
+                    request_deserializer=services_dot_common_dot_pb_dot_generator_dot_v1_dot_generator__pb2.SetRouteRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_generator_dot_v1_dot_generator__pb2.SetRouteResponse.SerializeToString,
+            ),
+            'GetRoute': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRoute,
+                    request_deserializer=services_dot_common_dot_pb_dot_generator_dot_v1_dot_generator__pb2.GetRouteRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_generator_dot_v1_dot_generator__pb2.GetRouteResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -323,6 +359,60 @@ class GeneratorService:
             '/valign.generator.v1.GeneratorService/ListAdapters',
             services_dot_common_dot_pb_dot_generator_dot_v1_dot_generator__pb2.ListAdaptersRequest.SerializeToString,
             services_dot_common_dot_pb_dot_generator_dot_v1_dot_generator__pb2.ListAdaptersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetRoute(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.generator.v1.GeneratorService/SetRoute',
+            services_dot_common_dot_pb_dot_generator_dot_v1_dot_generator__pb2.SetRouteRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_generator_dot_v1_dot_generator__pb2.SetRouteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRoute(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.generator.v1.GeneratorService/GetRoute',
+            services_dot_common_dot_pb_dot_generator_dot_v1_dot_generator__pb2.GetRouteRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_generator_dot_v1_dot_generator__pb2.GetRouteResponse.FromString,
             options,
             channel_credentials,
             insecure,

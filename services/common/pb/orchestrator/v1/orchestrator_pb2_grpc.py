@@ -60,6 +60,26 @@ class OrchestratorServiceStub:
                 request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CancelRunRequest.SerializeToString,
                 response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CancelRunResponse.FromString,
                 _registered_method=True)
+        self.PauseRun = channel.unary_unary(
+                '/valign.orchestrator.v1.OrchestratorService/PauseRun',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.PauseRunRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.PauseRunResponse.FromString,
+                _registered_method=True)
+        self.ResumeRun = channel.unary_unary(
+                '/valign.orchestrator.v1.OrchestratorService/ResumeRun',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ResumeRunRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ResumeRunResponse.FromString,
+                _registered_method=True)
+        self.RetryRun = channel.unary_unary(
+                '/valign.orchestrator.v1.OrchestratorService/RetryRun',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RetryRunRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RetryRunResponse.FromString,
+                _registered_method=True)
+        self.ListRunSteps = channel.unary_unary(
+                '/valign.orchestrator.v1.OrchestratorService/ListRunSteps',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListRunStepsRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListRunStepsResponse.FromString,
+                _registered_method=True)
         self.WatchRun = channel.unary_stream(
                 '/valign.orchestrator.v1.OrchestratorService/WatchRun',
                 request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.WatchRunRequest.SerializeToString,
@@ -195,6 +215,86 @@ class OrchestratorServiceStub:
                 request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetModelCardRequest.SerializeToString,
                 response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetModelCardResponse.FromString,
                 _registered_method=True)
+        self.ListAdapters = channel.unary_unary(
+                '/valign.orchestrator.v1.OrchestratorService/ListAdapters',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListAdaptersRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListAdaptersResponse.FromString,
+                _registered_method=True)
+        self.GetAdapter = channel.unary_unary(
+                '/valign.orchestrator.v1.OrchestratorService/GetAdapter',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetAdapterRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetAdapterResponse.FromString,
+                _registered_method=True)
+        self.ApproveAdapter = channel.unary_unary(
+                '/valign.orchestrator.v1.OrchestratorService/ApproveAdapter',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ApproveAdapterRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ApproveAdapterResponse.FromString,
+                _registered_method=True)
+        self.RejectAdapter = channel.unary_unary(
+                '/valign.orchestrator.v1.OrchestratorService/RejectAdapter',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RejectAdapterRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RejectAdapterResponse.FromString,
+                _registered_method=True)
+        self.PromoteAdapter = channel.unary_unary(
+                '/valign.orchestrator.v1.OrchestratorService/PromoteAdapter',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.PromoteAdapterRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.PromoteAdapterResponse.FromString,
+                _registered_method=True)
+        self.PruneAdapters = channel.unary_unary(
+                '/valign.orchestrator.v1.OrchestratorService/PruneAdapters',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.PruneAdaptersRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.PruneAdaptersResponse.FromString,
+                _registered_method=True)
+        self.ListRoutes = channel.unary_unary(
+                '/valign.orchestrator.v1.OrchestratorService/ListRoutes',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListRoutesRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListRoutesResponse.FromString,
+                _registered_method=True)
+        self.GetRoute = channel.unary_unary(
+                '/valign.orchestrator.v1.OrchestratorService/GetRoute',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetRouteRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetRouteResponse.FromString,
+                _registered_method=True)
+        self.SetCanary = channel.unary_unary(
+                '/valign.orchestrator.v1.OrchestratorService/SetCanary',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.SetCanaryRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.SetCanaryResponse.FromString,
+                _registered_method=True)
+        self.RollBackRoute = channel.unary_unary(
+                '/valign.orchestrator.v1.OrchestratorService/RollBackRoute',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RollBackRouteRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RollBackRouteResponse.FromString,
+                _registered_method=True)
+        self.CreateApiKey = channel.unary_unary(
+                '/valign.orchestrator.v1.OrchestratorService/CreateApiKey',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CreateApiKeyRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CreateApiKeyResponse.FromString,
+                _registered_method=True)
+        self.ListApiKeys = channel.unary_unary(
+                '/valign.orchestrator.v1.OrchestratorService/ListApiKeys',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListApiKeysRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListApiKeysResponse.FromString,
+                _registered_method=True)
+        self.RevokeApiKey = channel.unary_unary(
+                '/valign.orchestrator.v1.OrchestratorService/RevokeApiKey',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RevokeApiKeyRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RevokeApiKeyResponse.FromString,
+                _registered_method=True)
+        self.GetCaller = channel.unary_unary(
+                '/valign.orchestrator.v1.OrchestratorService/GetCaller',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetCallerRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetCallerResponse.FromString,
+                _registered_method=True)
+        self.ListAuditEntries = channel.unary_stream(
+                '/valign.orchestrator.v1.OrchestratorService/ListAuditEntries',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListAuditEntriesRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListAuditEntriesResponse.FromString,
+                _registered_method=True)
+        self.VerifyAuditLog = channel.unary_unary(
+                '/valign.orchestrator.v1.OrchestratorService/VerifyAuditLog',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.VerifyAuditLogRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.VerifyAuditLogResponse.FromString,
+                _registered_method=True)
         self.GetSystem = channel.unary_unary(
                 '/valign.orchestrator.v1.OrchestratorService/GetSystem',
                 request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetSystemRequest.SerializeToString,
@@ -236,6 +336,34 @@ class OrchestratorServiceServicer:
 
     def CancelRun(self, request, context):
         """CancelRun asks a run to stop. Cancelling a run that has ended does nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PauseRun(self, request, context):
+        """PauseRun stops a run where it is and keeps all that it has; training in progress goes on to its end.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeRun(self, request, context):
+        """ResumeRun lets a paused run go on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetryRun(self, request, context):
+        """RetryRun opens a run that has ended again, from a step on. What was drawn and trained before is used again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRunSteps(self, request, context):
+        """ListRunSteps returns the steps that a run has recorded: where a retry can begin.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -430,6 +558,118 @@ class OrchestratorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAdapters(self, request, context):
+        """ListAdapters returns the registry's adapters, newest first, a page at a time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetAdapter(self, request, context):
+        """GetAdapter returns one of them, with its history, approvals and where it is loaded.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ApproveAdapter(self, request, context):
+        """ApproveAdapter records the caller's approval. Who began the adapter's run cannot approve it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RejectAdapter(self, request, context):
+        """RejectAdapter says that an adapter must not be promoted. One that a route serves cannot be rejected.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PromoteAdapter(self, request, context):
+        """PromoteAdapter makes an adapter what a route serves, once every replica has proven it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PruneAdapters(self, request, context):
+        """PruneAdapters removes the files of old adapters that nothing refers to, by the retention rule.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRoutes(self, request, context):
+        """ListRoutes returns the public names, what they serve, and how far each replica is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRoute(self, request, context):
+        """GetRoute returns one of them with its history.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetCanary(self, request, context):
+        """SetCanary sends a share of a route's requests to an adapter; a share of 0 ends it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollBackRoute(self, request, context):
+        """RollBackRoute makes a route serve what it served before, or any earlier adapter, or the base model.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateApiKey(self, request, context):
+        """CreateApiKey makes a key. Its secret is in this answer and nowhere else.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListApiKeys(self, request, context):
+        """ListApiKeys returns the keys without their secrets.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeApiKey(self, request, context):
+        """RevokeApiKey ends a key at once.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCaller(self, request, context):
+        """GetCaller tells who the caller is to valign, and what it may do.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAuditEntries(self, request, context):
+        """ListAuditEntries sends the audit log's entries in order, from one on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def VerifyAuditLog(self, request, context):
+        """VerifyAuditLog checks the whole chain and says where it is broken, if it is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetSystem(self, request, context):
         """GetSystem asks each service what it is and whether it serves. A service that is away is no error.
         """
@@ -464,6 +704,26 @@ def add_OrchestratorServiceServicer_to_server(servicer, server):
                     servicer.CancelRun,
                     request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CancelRunRequest.FromString,
                     response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CancelRunResponse.SerializeToString,
+            ),
+            'PauseRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseRun,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.PauseRunRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.PauseRunResponse.SerializeToString,
+            ),
+            'ResumeRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeRun,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ResumeRunRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ResumeRunResponse.SerializeToString,
+            ),
+            'RetryRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryRun,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RetryRunRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RetryRunResponse.SerializeToString,
+            ),
+            'ListRunSteps': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRunSteps,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListRunStepsRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListRunStepsResponse.SerializeToString,
             ),
             'WatchRun': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchRun,
@@ -599,6 +859,86 @@ def add_OrchestratorServiceServicer_to_server(servicer, server):
                     servicer.GetModelCard,
                     request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetModelCardRequest.FromString,
                     response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetModelCardResponse.SerializeToString,
+            ),
+            'ListAdapters': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAdapters,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListAdaptersRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListAdaptersResponse.SerializeToString,
+            ),
+            'GetAdapter': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAdapter,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetAdapterRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetAdapterResponse.SerializeToString,
+            ),
+            'ApproveAdapter': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApproveAdapter,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ApproveAdapterRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ApproveAdapterResponse.SerializeToString,
+            ),
+            'RejectAdapter': grpc.unary_unary_rpc_method_handler(
+                    servicer.RejectAdapter,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RejectAdapterRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RejectAdapterResponse.SerializeToString,
+            ),
+            'PromoteAdapter': grpc.unary_unary_rpc_method_handler(
+                    servicer.PromoteAdapter,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.PromoteAdapterRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.PromoteAdapterResponse.SerializeToString,
+            ),
+            'PruneAdapters': grpc.unary_unary_rpc_method_handler(
+                    servicer.PruneAdapters,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.PruneAdaptersRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.PruneAdaptersResponse.SerializeToString,
+            ),
+            'ListRoutes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRoutes,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListRoutesRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListRoutesResponse.SerializeToString,
+            ),
+            'GetRoute': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRoute,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetRouteRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetRouteResponse.SerializeToString,
+            ),
+            'SetCanary': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetCanary,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.SetCanaryRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.SetCanaryResponse.SerializeToString,
+            ),
+            'RollBackRoute': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollBackRoute,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RollBackRouteRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RollBackRouteResponse.SerializeToString,
+            ),
+            'CreateApiKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateApiKey,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CreateApiKeyRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CreateApiKeyResponse.SerializeToString,
+            ),
+            'ListApiKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListApiKeys,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListApiKeysRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListApiKeysResponse.SerializeToString,
+            ),
+            'RevokeApiKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeApiKey,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RevokeApiKeyRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RevokeApiKeyResponse.SerializeToString,
+            ),
+            'GetCaller': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCaller,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetCallerRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetCallerResponse.SerializeToString,
+            ),
+            'ListAuditEntries': grpc.unary_stream_rpc_method_handler(
+                    servicer.ListAuditEntries,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListAuditEntriesRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListAuditEntriesResponse.SerializeToString,
+            ),
+            'VerifyAuditLog': grpc.unary_unary_rpc_method_handler(
+                    servicer.VerifyAuditLog,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.VerifyAuditLogRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.VerifyAuditLogResponse.SerializeToString,
             ),
             'GetSystem': grpc.unary_unary_rpc_method_handler(
                     servicer.GetSystem,
@@ -742,6 +1082,114 @@ class OrchestratorService:
             '/valign.orchestrator.v1.OrchestratorService/CancelRun',
             services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CancelRunRequest.SerializeToString,
             services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CancelRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PauseRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/PauseRun',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.PauseRunRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.PauseRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/ResumeRun',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ResumeRunRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ResumeRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/RetryRun',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RetryRunRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RetryRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRunSteps(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/ListRunSteps',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListRunStepsRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListRunStepsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -1471,6 +1919,438 @@ class OrchestratorService:
             '/valign.orchestrator.v1.OrchestratorService/GetModelCard',
             services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetModelCardRequest.SerializeToString,
             services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetModelCardResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAdapters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/ListAdapters',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListAdaptersRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListAdaptersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAdapter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/GetAdapter',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetAdapterRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetAdapterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApproveAdapter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/ApproveAdapter',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ApproveAdapterRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ApproveAdapterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RejectAdapter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/RejectAdapter',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RejectAdapterRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RejectAdapterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PromoteAdapter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/PromoteAdapter',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.PromoteAdapterRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.PromoteAdapterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PruneAdapters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/PruneAdapters',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.PruneAdaptersRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.PruneAdaptersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRoutes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/ListRoutes',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListRoutesRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListRoutesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRoute(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/GetRoute',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetRouteRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetRouteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetCanary(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/SetCanary',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.SetCanaryRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.SetCanaryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollBackRoute(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/RollBackRoute',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RollBackRouteRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RollBackRouteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateApiKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/CreateApiKey',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CreateApiKeyRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CreateApiKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListApiKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/ListApiKeys',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListApiKeysRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListApiKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeApiKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/RevokeApiKey',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RevokeApiKeyRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RevokeApiKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCaller(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/GetCaller',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetCallerRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetCallerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAuditEntries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/ListAuditEntries',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListAuditEntriesRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListAuditEntriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VerifyAuditLog(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/VerifyAuditLog',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.VerifyAuditLogRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.VerifyAuditLogResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -114,12 +114,14 @@ class TrainingSpec(_message.Message):
     def __init__(self, base_model: _Optional[str] = ..., revision: _Optional[str] = ..., base_fingerprint: _Optional[str] = ..., examples: _Optional[_Iterable[_Union[Example, _Mapping]]] = ..., examples_uri: _Optional[str] = ..., examples_sha256: _Optional[str] = ..., group_weights: _Optional[_Mapping[str, float]] = ..., lora: _Optional[_Union[LoraSpec, _Mapping]] = ..., epochs: _Optional[int] = ..., batch_size: _Optional[int] = ..., learning_rate: _Optional[float] = ..., adam_beta1: _Optional[float] = ..., adam_beta2: _Optional[float] = ..., weight_decay: _Optional[float] = ..., lr_schedule: _Optional[str] = ..., warmup_steps: _Optional[int] = ..., max_grad_norm: _Optional[float] = ..., max_length: _Optional[int] = ..., seed: _Optional[int] = ..., dtype: _Optional[str] = ..., init_adapter_uri: _Optional[str] = ..., init_adapter_sha256: _Optional[str] = ..., adapter_name_prefix: _Optional[str] = ..., canaries: _Optional[int] = ..., checkpoint_every_steps: _Optional[int] = ...) -> None: ...
 
 class StartTrainingRequest(_message.Message):
-    __slots__ = ("job_id", "spec")
+    __slots__ = ("job_id", "spec", "restart_ended")
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
     SPEC_FIELD_NUMBER: _ClassVar[int]
+    RESTART_ENDED_FIELD_NUMBER: _ClassVar[int]
     job_id: str
     spec: TrainingSpec
-    def __init__(self, job_id: _Optional[str] = ..., spec: _Optional[_Union[TrainingSpec, _Mapping]] = ...) -> None: ...
+    restart_ended: bool
+    def __init__(self, job_id: _Optional[str] = ..., spec: _Optional[_Union[TrainingSpec, _Mapping]] = ..., restart_ended: _Optional[bool] = ...) -> None: ...
 
 class StartTrainingResponse(_message.Message):
     __slots__ = ("job", "attached")
