@@ -2,12 +2,12 @@
 
 from alembic import context
 
-from services.orchestrator.store.tables_operations import metadata
+from services.orchestrator.store import tables_operations
 
 connection = context.config.attributes["connection"]
 context.configure(
     connection=connection,
-    target_metadata=metadata,
+    target_metadata=tables_operations.leases.metadata,
     render_as_batch=connection.dialect.name == "sqlite",
     transaction_per_migration=False,
 )
