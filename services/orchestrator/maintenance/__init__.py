@@ -1,0 +1,1 @@
+"""What an operator does beside the running service: migrate, check, back up, restore."""

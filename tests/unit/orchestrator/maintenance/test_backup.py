@@ -1,0 +1,129 @@
+"""Backup, restore and check of an installation on SQLite and a local folder."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from services.common.artifacts import ArtifactStore, sha256_bytes
+from services.common.errors import ConflictError, NotFoundError, PreconditionError
+from services.orchestrator.maintenance.__main__ import main
+from services.orchestrator.maintenance.backup import back_up, restore
+from services.orchestrator.maintenance.references import check
+from services.orchestrator.settings import OrchestratorSettings
+from services.orchestrator.store import SqlRunStore
+from services.orchestrator.store.engine import open_engine
+
+
+def _settings(home: Path) -> OrchestratorSettings:
+    return OrchestratorSettings(home=home)
+
+
+def _installation(home: Path) -> tuple[OrchestratorSettings, ArtifactStore]:
+    """One run that refers to one artifact."""
+    home.mkdir()
+    settings = _settings(home)
+    store = SqlRunStore(settings.database)
+    store.migrate()
+    store.create_run("r-1", "x", {"name": "x"})
+    artifacts = ArtifactStore(settings.artifact_root)
+    kept = artifacts.put_bytes("runs/r-1/rows.npz", b"rows")
+    store.put_value("r-1", "pairs", {"arrays": {"uri": kept.uri, "sha256": kept.sha256}, "n": [1, 2]})
+    store.close()
+    return settings, artifacts
+
+
+def test_back_up_then_restore_elsewhere_gives_the_same_state(tmp_path: Path) -> None:
+    settings, _ = _installation(tmp_path / "home")
+    facts = back_up(settings, tmp_path / "backup")
+    assert facts["files"].keys() == {"orchestrator.db"}
+    restored = _settings(tmp_path / "other")
+    restore(restored, tmp_path / "backup")
+    store = SqlRunStore(restored.database)
+    assert store.get_run("r-1").study == {"name": "x"}
+    assert store.audit_log.head()[0] == 1
+    store.close()
+    copied = tmp_path / "other" / "artifacts" / "runs" / "r-1" / "rows.npz"
+    assert copied.read_bytes() == b"rows"
+
+
+def test_back_up_into_a_folder_that_exists_is_refused(tmp_path: Path) -> None:
+    settings, _ = _installation(tmp_path / "home")
+    (tmp_path / "backup").mkdir()
+    with pytest.raises(ConflictError, match="exists"):
+        back_up(settings, tmp_path / "backup")
+
+
+def test_back_up_without_a_database_says_where_it_looked(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match=r"no database .*orchestrator\.db"):
+        back_up(_settings(tmp_path / "empty"), tmp_path / "backup")
+
+
+def test_back_up_of_postgresql_names_the_right_tool(tmp_path: Path) -> None:
+    settings = OrchestratorSettings(home=tmp_path, database_url="postgresql+psycopg://u@h/d")
+    with pytest.raises(PreconditionError, match="pg_dump"):
+        back_up(settings, tmp_path / "backup")
+
+
+def test_restore_over_a_database_is_refused_and_changes_nothing(tmp_path: Path) -> None:
+    settings, _ = _installation(tmp_path / "home")
+    back_up(settings, tmp_path / "backup")
+    before = (tmp_path / "home" / "orchestrator.db").read_bytes()
+    with pytest.raises(ConflictError, match="move it away"):
+        restore(settings, tmp_path / "backup")
+    assert (tmp_path / "home" / "orchestrator.db").read_bytes() == before
+
+
+def test_restore_of_a_damaged_backup_is_refused(tmp_path: Path) -> None:
+    settings, _ = _installation(tmp_path / "home")
+    back_up(settings, tmp_path / "backup")
+    with (tmp_path / "backup" / "orchestrator.db").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(PreconditionError, match="damaged"):
+        restore(_settings(tmp_path / "other"), tmp_path / "backup")
+    assert not (tmp_path / "other").exists()
+
+
+def test_restore_of_no_backup_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="no backup"):
+        restore(_settings(tmp_path), tmp_path / "nothing")
+
+
+def test_check_names_missing_and_damaged_artifacts_and_their_owners(tmp_path: Path) -> None:
+    settings, artifacts = _installation(tmp_path / "home")
+    engine = open_engine(settings.database)
+    assert check(engine, artifacts) == (1, [])
+    file = tmp_path / "home" / "artifacts" / "runs" / "r-1" / "rows.npz"
+    file.chmod(0o644)
+    file.write_bytes(b"other")
+    sound, findings = check(engine, artifacts)
+    assert (sound, [(f.kind, f.reference.owner) for f in findings]) == (0, [("damaged", "run r-1")])
+    file.unlink()
+    assert [f.kind for f in check(engine, artifacts)[1]] == ["missing"]
+    engine.dispose()
+
+
+def test_main_check_ends_with_status_1_if_something_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _installation(tmp_path / "home")
+    monkeypatch.setenv("VALIGN_ORCHESTRATOR_HOME", str(tmp_path / "home"))
+    assert main(["check"]) == 0
+    (tmp_path / "home" / "artifacts" / "runs" / "r-1" / "rows.npz").unlink()
+    assert main(["check"]) == 1
+    assert "missing: run r-1" in capsys.readouterr().out
+
+
+def test_main_upgrade_backup_and_restore_tell_what_they_did(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("VALIGN_ORCHESTRATOR_HOME", str(tmp_path / "home"))
+    assert main(["upgrade"]) == 0
+    assert "revision 0003" in capsys.readouterr().out
+    assert main(["backup", str(tmp_path / "backup")]) == 0
+    facts = json.loads((tmp_path / "backup" / "backup.json").read_text())
+    assert facts["files"]["orchestrator.db"] == sha256_bytes(
+        (tmp_path / "backup" / "orchestrator.db").read_bytes()
+    )
+    assert main(["restore", str(tmp_path / "backup")]) == 1
+    assert "CONFLICT" in capsys.readouterr().err
