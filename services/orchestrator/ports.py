@@ -234,8 +234,9 @@ class Trainer(Protocol):
         """The id that ``start`` will give the request's job."""
         ...
 
-    async def start(self, request: TrainingRequest) -> str:
-        """Begin or join the job and return its id (a hash of the request)."""
+    async def start(self, request: TrainingRequest, restart_ended: bool = False) -> str:
+        """Begin or join the job and return its id (a hash of the request); begin it anew if it has failed or
+        was cancelled and ``restart_ended`` says so."""
         ...
 
     def watch(self, job_id: str) -> AsyncIterator[TrainingStatus]: ...
