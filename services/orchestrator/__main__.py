@@ -112,9 +112,7 @@ async def serve(settings: OrchestratorSettings) -> None:
     values = ValuesTraining(
         GrpcEmbedder(channels["embedder"], patience), GrpcGenerator(channels["generator"], patience), assets
     )
-    application = Application(
-        store, doorbell, artifacts, probes, assets=assets, values=values, steps=steps
-    )
+    application = Application(store, doorbell, artifacts, probes, assets=assets, values=values, steps=steps)
     health = Health((SERVICE_NAME,))
     await health.set_serving(False)
     server, port = await start_server(

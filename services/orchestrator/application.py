@@ -41,6 +41,7 @@ from services.orchestrator.ports import (
     RunStore,
     ServiceFacts,
     StepReader,
+    StepRecord,
 )
 from services.orchestrator.schemas import PromptSetDocument, ReferenceSetDocument
 from services.orchestrator.steering import Steering
@@ -161,6 +162,22 @@ class Application:
             return record
         await self._queue.cancel(run_id)
         return await self.get_run(run_id)
+
+    async def pause_run(self, run_id: str) -> RunRecord:
+        """See ``Steering.pause``."""
+        return await self.steering.pause(_known_shape(run_id))
+
+    async def resume_run(self, run_id: str) -> RunRecord:
+        """See ``Steering.resume``."""
+        return await self.steering.resume(_known_shape(run_id))
+
+    async def retry_run(self, run_id: str, from_step: str = "") -> RunRecord:
+        """See ``Steering.retry``."""
+        return await self.steering.retry(_known_shape(run_id), from_step)
+
+    async def run_steps(self, run_id: str) -> list[StepRecord]:
+        """See ``Steering.steps``."""
+        return await self.steering.steps(_known_shape(run_id))
 
     async def watch(self, run_id: str, after: int = 0) -> AsyncIterator[EventRecord]:
         """The run's events above number ``after``, then new ones as they come, until it has ended.

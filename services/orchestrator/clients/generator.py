@@ -104,7 +104,9 @@ class GrpcGenerator:
         waiter = Waiter(SERVICE, self._patience, self._on_waiting)
         while missing:
             postponed: ValignError | None = None
-            call = rpc(requests(list(missing.values()), adapter), timeout=_MAX_STREAM_S, metadata=epoch_metadata())
+            call = rpc(
+                requests(list(missing.values()), adapter), timeout=_MAX_STREAM_S, metadata=epoch_metadata()
+            )
             try:
                 async for reply in call:
                     if reply.id not in missing:

@@ -28,7 +28,9 @@ LeaderTask = Callable[[int], Awaitable[None]]
 calls to trainer and generator carry the epoch where they pass ``epoch_metadata()``."""
 
 LEADER = Gauge("valign_orchestrator_leader", "1 while this process leads, else 0.")
-EPOCH = Gauge("valign_orchestrator_lease_epoch", "Epoch of the lease that this process held last; 0 for none.")
+EPOCH = Gauge(
+    "valign_orchestrator_lease_epoch", "Epoch of the lease that this process held last; 0 for none."
+)
 
 _LOOK_S = 0.25
 _AGAIN_S = 1.0

@@ -249,7 +249,9 @@ class LoopRunner:
                 record = await asyncio.to_thread(self._store.get_run, run.run_id)
                 ctx = await self._context(record, asyncio.Event())
                 if ctx is not None:
-                    await self._closing(ctx, ending.failed(ctx, CancelledRequestError("the run was cancelled")))
+                    await self._closing(
+                        ctx, ending.failed(ctx, CancelledRequestError("the run was cancelled"))
+                    )
             return
         await asyncio.to_thread(
             ending.end_run, self._store, run.run_id, RunStatus.CANCELLED, "run.cancelled", {}

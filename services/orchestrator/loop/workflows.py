@@ -37,9 +37,7 @@ class WorkflowSteps:
             # No leader has begun yet; a client would make an empty file.
             return []
         if self._client is None:
-            self._client = DBOSClient(
-                system_database_url=self._url, lazy=True, retry_connection_errors=False
-            )
+            self._client = DBOSClient(system_database_url=self._url, lazy=True, retry_connection_errors=False)
         try:
             return as_records(self._client.list_workflow_steps(workflow_id))
         except (sa.exc.OperationalError, sa.exc.ProgrammingError) as error:
@@ -50,9 +48,7 @@ class WorkflowSteps:
 
 def as_records(steps: list[Any]) -> list[StepRecord]:
     """DBOS's steps as ours. A step that failed has its error in what it recorded."""
-    return [
-        StepRecord(step["function_id"], step["function_name"], _error_code(step)) for step in steps
-    ]
+    return [StepRecord(step["function_id"], step["function_name"], _error_code(step)) for step in steps]
 
 
 def _error_code(step: Any) -> str:

@@ -87,7 +87,12 @@ class RunControl:
         """
         with self._writing() as connection:
             this = runs.c.run_id == run_id
-            may = (this, runs.c.pause_requested, sa.not_(runs.c.cancel_requested), runs.c.status.not_in(ENDED))
+            may = (
+                this,
+                runs.c.pause_requested,
+                sa.not_(runs.c.cancel_requested),
+                runs.c.status.not_in(ENDED),
+            )
             changed = connection.execute(sa.update(runs).where(*may).values(pause_requested=False)).rowcount
             record = read_run(connection, run_id)
             if not changed:

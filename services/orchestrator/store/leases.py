@@ -6,7 +6,9 @@ whether the row still moves.
 """
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -61,11 +63,11 @@ class SqlLeases:
 
     def renew(self, holder: str, epoch: int) -> bool:
         """Move the row on; False if the lease is no longer this holder's."""
-        return self._change(holder, epoch, beat=leases.c.beat + 1)
+        return self._change(holder, epoch, {"beat": leases.c.beat + 1})
 
     def release(self, holder: str, epoch: int) -> bool:
         """Give the lease up, so that the next one need not wait; False if it is no longer this holder's."""
-        return self._change(holder, epoch, holder="")
+        return self._change(holder, epoch, {"holder": ""})
 
     def lineage(self) -> str:
         """An id that this database has for good: epochs of two databases cannot be compared."""
@@ -75,7 +77,7 @@ class SqlLeases:
             query = sa.select(leases.c.holder).where(leases.c.name == _LINEAGE)
             return str(connection.execute(query).scalar_one())
 
-    def _change(self, holder: str, epoch: int, **values: object) -> bool:
+    def _change(self, holder: str, epoch: int, values: Mapping[str, Any]) -> bool:
         mine = (leases.c.name == self._name, leases.c.holder == holder, leases.c.epoch == epoch)
         with self._engine.begin() as connection:
             return connection.execute(sa.update(leases).where(*mine).values(**values)).rowcount == 1

@@ -122,9 +122,7 @@ def test_create_run_without_a_key_makes_a_run_each_time(store: SqlRunStore) -> N
     assert len(store.list_runs()[0]) == 2
 
 
-def test_add_event_from_many_threads_and_stores_numbers_without_gaps(
-    store: SqlRunStore
-) -> None:
+def test_add_event_from_many_threads_and_stores_numbers_without_gaps(store: SqlRunStore) -> None:
     store.create_run("r-1", "demo", STUDY)
     # A second store stands for a second process: its own engine, its own connections.
     other = SqlRunStore(store._engine.url.render_as_string(hide_password=False))
