@@ -71,8 +71,8 @@ class JobRunner:
     def start(self, job_id: str, spec: TrainingSpec, *, restart_ended: bool = False) -> tuple[Job, bool]:
         """Queue a job, or attach to the one with this id; the second value says which.
 
-        ``restart_ended`` queues a known job anew if it has failed or was cancelled; nothing of its earlier life
-        stays.
+        ``restart_ended`` queues a known job anew if it has failed or was cancelled; nothing of its earlier
+        life stays.
 
         Raises:
             InvalidInputError: the id or the spec is wrong.

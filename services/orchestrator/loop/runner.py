@@ -8,6 +8,7 @@ cancelled or paused. Steps are recorded in DBOS's system database; what they ret
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -164,7 +165,12 @@ class LoopRunner:
         if tasks:
             await asyncio.wait(tasks, timeout=_STOP_S)
         self._workflow = None
-        await asyncio.to_thread(DBOS.destroy, destroy_registry=True)
+        # DBOS made its threads the event loop's, and ends them: the process goes on and needs some.
+        ours = ThreadPoolExecutor(thread_name_prefix="asyncio")
+        with ThreadPoolExecutor(1) as ending_it:
+            asyncio.get_running_loop().set_default_executor(ours)
+            await asyncio.get_running_loop().run_in_executor(ending_it, _destroy)
+        asyncio.get_running_loop().set_default_executor(ours)
 
     def _launched(self) -> Callable[[str], Any]:
         if self._workflow is None or self._stopping:
@@ -378,6 +384,10 @@ class LoopRunner:
             await ending.failed(ctx, CancelledRequestError(str(error)))
         else:
             await ending.succeeded(ctx, result)
+
+
+def _destroy() -> None:
+    DBOS.destroy(destroy_registry=True)
 
 
 async def _record(name: str, body: Callable[[], Awaitable[Envelope]]) -> Envelope:

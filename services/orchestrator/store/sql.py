@@ -315,7 +315,7 @@ class SqlRunStore(RunControl):
 
 @contextmanager
 def _answering() -> Iterator[None]:
-    """A database that does not answer ends the leadership: what was cut is begun again by whoever leads next."""
+    """A database that does not answer ends the leadership: whoever leads next begins again what was cut."""
     try:
         yield
     except (OperationalError, InterfaceError, NoConnectionError) as error:
