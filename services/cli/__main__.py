@@ -13,6 +13,7 @@ from services.cli.commands import (
     audit,
     catalogue,
     compare,
+    control,
     init,
     machine,
     measure,
@@ -50,7 +51,20 @@ def _root(
     pass
 
 
-for module in (machine, init, runs, measure, compare, rulers, reports, audit, catalogue, assets, values):
+for module in (
+    machine,
+    init,
+    runs,
+    control,
+    measure,
+    compare,
+    rulers,
+    reports,
+    audit,
+    catalogue,
+    assets,
+    values,
+):
     module.register(app)
 
 

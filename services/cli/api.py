@@ -105,6 +105,11 @@ class Api:
         body: Json = self._call("POST", f"/runs/{quote(run_id)}/cancel").json()
         return body
 
+    def steer_run(self, run_id: str, verb: str, **params: str) -> Json:
+        """Pause, resume or retry a run."""
+        body: Json = self._call("POST", f"/runs/{quote(run_id)}/{verb}", params=params).json()
+        return body
+
     def runs(self, *, status: str = "", limit: int = 50) -> list[Json]:
         """Return up to ``limit`` runs, newest first, over as many pages as that takes."""
         found: list[Json] = []

@@ -62,6 +62,10 @@ class RunState:
         match kind:
             case "run.started":
                 self.status = "running"
+            case "run.paused":
+                self.status = "paused"
+            case "run.resumed" | "run.retried":
+                self.status, self.error, self.training = "queued", "", None
             case "stage.started":
                 self._start(data)
             case "stage.progress":

@@ -54,8 +54,6 @@ def follow(
                 pause_s, lost_at_s = FIRST_PAUSE_S, None
                 state.apply(event)
                 on_event(event)
-                if state.ended:
-                    break
             # The stream has ended: the run did, or the server stops.
             run = api.run(state.run_id)
             if run["status"] in ("succeeded", "failed", "cancelled"):

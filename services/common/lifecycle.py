@@ -10,6 +10,7 @@ import structlog
 
 from services.common.errors import PreconditionError, ValignError
 from services.common.metrics import serve_metrics
+from services.common.rpc.fence import Fence
 from services.common.rpc.server import Health, build_server
 from services.common.settings import ServiceSettings
 
@@ -31,13 +32,16 @@ async def start_server(
     service_names: Sequence[str],
     register: Callable[[grpc.aio.Server], None],
     health: Health,
+    fence: Fence | None = None,
 ) -> tuple[grpc.aio.Server, int]:
     """Bind and start; returns the server and its port (the setting, or the one chosen for 0).
 
     Raises:
         PreconditionError: the port is taken.
     """
-    server = build_server(service_names=service_names, health=health, reflection_enabled=settings.reflection)
+    server = build_server(
+        service_names=service_names, health=health, reflection_enabled=settings.reflection, fence=fence
+    )
     register(server)
     address = f"{settings.host}:{settings.port}"
     try:
@@ -56,6 +60,7 @@ async def run_service(
     register: Callable[[grpc.aio.Server], None],
     start: Callable[[Health], Coroutine[Any, Any, None]],
     stop: Callable[[], Awaitable[None]],
+    fence: Fence | None = None,
 ) -> None:
     """Serve until a signal comes, then drain.
 
@@ -66,7 +71,7 @@ async def run_service(
     releases what ``start`` took.
     """
     try:
-        await _serve(name, settings, service_names, register, start, stop)
+        await _serve(name, settings, service_names, register, start, stop, fence)
     except ValignError as error:
         log.error("service.failed", name=name, code=error.code.value, reason=error.message)
         raise SystemExit(1) from error
@@ -79,11 +84,14 @@ async def _serve(
     register: Callable[[grpc.aio.Server], None],
     start: Callable[[Health], Coroutine[Any, Any, None]],
     stop: Callable[[], Awaitable[None]],
+    fence: Fence | None,
 ) -> None:
     stopping = stop_event()
     health = Health(service_names)
     await health.set_serving(False)
-    server, port = await start_server(settings, service_names=service_names, register=register, health=health)
+    server, port = await start_server(
+        settings, service_names=service_names, register=register, health=health, fence=fence
+    )
     serve_metrics(settings.host, settings.metrics_port)
     log.info("service.listening", name=name, host=settings.host, port=port)
     starting = asyncio.create_task(start(health))

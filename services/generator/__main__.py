@@ -12,6 +12,7 @@ from services.common.errors import ValignError
 from services.common.lifecycle import run_service
 from services.common.logs import configure_logging
 from services.common.pb.generator.v1 import generator_pb2_grpc as rpc
+from services.common.rpc.fence import Fence
 from services.common.settings import load_settings
 from services.generator.adapters import Adapters
 from services.generator.child import run_in_children
@@ -59,6 +60,7 @@ async def serve(settings: GeneratorSettings) -> None:
             ),
             start=supervisor.start,
             stop=supervisor.stop,
+            fence=Fence(),
         )
 
 

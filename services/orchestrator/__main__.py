@@ -29,7 +29,9 @@ from services.orchestrator.clients.patience import Patience
 from services.orchestrator.clients.probe import GrpcProbe, describe_embedder, describe_generator
 from services.orchestrator.clients.trainer import GrpcTrainer
 from services.orchestrator.loop.context import Services
+from services.orchestrator.loop.leadership import Doorbell, Leadership, LeaderTask
 from services.orchestrator.loop.runner import LoopConfig, LoopRunner
+from services.orchestrator.loop.workflows import WorkflowSteps
 from services.orchestrator.settings import OrchestratorSettings
 from services.orchestrator.store.sql import SqlRunStore
 from services.orchestrator.study import Study
@@ -92,6 +94,12 @@ async def serve(settings: OrchestratorSettings) -> None:
 
     config = LoopConfig(settings.system_database, settings.concurrent_runs)
     runner = LoopRunner(store, artifacts, connect, config)
+    campaigns = settings.role == "all"
+    doorbell = Doorbell(runner.nudge if campaigns else None)
+    # Work of whoever leads, beside the loop itself.
+    leader_tasks: list[LeaderTask] = []
+    leadership = Leadership(store.leases, runner, timeout_s=settings.lease_timeout_s, tasks=leader_tasks)
+    steps = WorkflowSteps(settings.system_database)
     probes = [
         GrpcProbe("generator", settings.generator_target, channels["generator"], describe_generator),
         GrpcProbe("embedder", settings.embedder_target, channels["embedder"], describe_embedder),
@@ -104,7 +112,7 @@ async def serve(settings: OrchestratorSettings) -> None:
     values = ValuesTraining(
         GrpcEmbedder(channels["embedder"], patience), GrpcGenerator(channels["generator"], patience), assets
     )
-    application = Application(store, runner, artifacts, probes, assets=assets, values=values)
+    application = Application(store, doorbell, artifacts, probes, assets=assets, values=values, steps=steps)
     health = Health((SERVICE_NAME,))
     await health.set_serving(False)
     server, port = await start_server(
@@ -127,24 +135,32 @@ async def serve(settings: OrchestratorSettings) -> None:
     )
     serving = asyncio.create_task(http.serve(sockets=[listener]))
     stopped = asyncio.create_task(stopping.wait())
+    leading = asyncio.create_task(leadership.run()) if campaigns else None
     try:
-        await runner.launch()
+        doorbell.open = True
         serve_metrics(settings.host, settings.metrics_port)
         await health.set_serving(True)
         http_port = listener.getsockname()[1]
         log.info("service.listening", name="orchestrator", port=port, http_port=http_port)
-        await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        awaited = {serving, stopped} if leading is None else {serving, stopped, leading}
+        await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+        if leading is not None and leading.done():
+            leading.result()
         if serving.done() and not stopped.done():
             serving.result()
             raise InternalError("the REST server ended by itself; its log lines say why")
     finally:
         log.info("service.draining", name="orchestrator", timeout_s=settings.drain_timeout_s)
         await health.set_serving(False)
+        doorbell.open = False
         application.close()
         http.should_exit = True
         await values.aclose()
         # Runs stop where they are and go on at the next start; callers get their time.
-        await runner.shutdown()
+        if leading is not None:
+            leading.cancel()
+            await asyncio.gather(leading, return_exceptions=True)
+        steps.close()
         await server.stop(settings.drain_timeout_s)
         await asyncio.gather(serving, return_exceptions=True)
         stopped.cancel()

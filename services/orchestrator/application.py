@@ -40,14 +40,16 @@ from services.orchestrator.ports import (
     RunStatus,
     RunStore,
     ServiceFacts,
+    StepReader,
+    StepRecord,
 )
 from services.orchestrator.schemas import PromptSetDocument, ReferenceSetDocument
+from services.orchestrator.steering import Steering
 from services.orchestrator.study import Study, resolve
 from services.orchestrator.values_training import ValuesTraining
 
 MAX_PAGE_SIZE = 200
 MAX_KEY_CHARACTERS = 255
-_LAST_EVENTS = frozenset({"run.succeeded", "run.failed", "run.cancelled"})
 # Another process may write the events: its writes are found by looking.
 _POLL_S = 0.3
 _EVENTS_A_READ = 500
@@ -82,6 +84,7 @@ class Application:
         *,
         assets: AssetLibrary,
         values: ValuesTraining,
+        steps: StepReader,
         probe_timeout_s: float = 3.0,
     ) -> None:
         """Nothing is opened here; the store's schema must be in place before the first call."""
@@ -95,6 +98,7 @@ class Application:
         self._closing = asyncio.Event()
         self.governance = Governance(store)
         self.audit = Publisher(store, artifacts)
+        self.steering = Steering(store, queue, steps)
         self.benchmarks = Benchmarks(self.report, artifacts, assets)
 
     def close(self) -> None:
@@ -130,7 +134,7 @@ class Application:
         # Before it is stored: a caller that is told to try again must not leave a run behind.
         self._queue.check_ready()
         record, created = await asyncio.to_thread(self._insert, study, idempotency_key)
-        # A run that was stored but not handed over (a crash in between) is handed over here.
+        # The store is the queue; whoever leads looks there, and sooner if it is told.
         if record.status is RunStatus.QUEUED:
             await self._queue.enqueue(record.run_id)
         return record, created
@@ -159,9 +163,26 @@ class Application:
         await self._queue.cancel(run_id)
         return await self.get_run(run_id)
 
+    async def pause_run(self, run_id: str) -> RunRecord:
+        """See ``Steering.pause``."""
+        return await self.steering.pause(_known_shape(run_id))
+
+    async def resume_run(self, run_id: str) -> RunRecord:
+        """See ``Steering.resume``."""
+        return await self.steering.resume(_known_shape(run_id))
+
+    async def retry_run(self, run_id: str, from_step: str = "") -> RunRecord:
+        """See ``Steering.retry``."""
+        return await self.steering.retry(_known_shape(run_id), from_step)
+
+    async def run_steps(self, run_id: str) -> list[StepRecord]:
+        """See ``Steering.steps``."""
+        return await self.steering.steps(_known_shape(run_id))
+
     async def watch(self, run_id: str, after: int = 0) -> AsyncIterator[EventRecord]:
         """The run's events above number ``after``, then new ones as they come, until it has ended.
 
+        A run that is paused has not ended; one that was retried goes on after the event of its first end.
         NotFoundError comes before the first event.
         """
         loop = asyncio.get_running_loop()
@@ -180,8 +201,6 @@ class Application:
                 for event in events:
                     yield event
                     after = event.number
-                    if event.kind in _LAST_EVENTS:
-                        return
                 if events:
                     continue
                 if run.status.ended:

@@ -19,10 +19,19 @@ from services.orchestrator.records import (
     EventRecord as EventRecord,
 )
 from services.orchestrator.records import (
+    LeadershipLost as LeadershipLost,
+)
+from services.orchestrator.records import (
+    OpenRun as OpenRun,
+)
+from services.orchestrator.records import (
     RunRecord as RunRecord,
 )
 from services.orchestrator.records import (
     RunStatus as RunStatus,
+)
+from services.orchestrator.records import (
+    StepRecord as StepRecord,
 )
 
 
@@ -225,8 +234,9 @@ class Trainer(Protocol):
         """The id that ``start`` will give the request's job."""
         ...
 
-    async def start(self, request: TrainingRequest) -> str:
-        """Begin or join the job and return its id (a hash of the request)."""
+    async def start(self, request: TrainingRequest, restart_ended: bool = False) -> str:
+        """Begin or join the job and return its id (a hash of the request); begin it anew if it has failed or
+        was cancelled and ``restart_ended`` says so."""
         ...
 
     def watch(self, job_id: str) -> AsyncIterator[TrainingStatus]: ...
@@ -266,7 +276,37 @@ class RunStore(Protocol):
         """
         ...
 
-    def request_cancel(self, run_id: str) -> RunRecord: ...
+    def request_cancel(self, run_id: str) -> RunRecord:
+        """Mark a run as one to be stopped; a run that has ended stays as it is."""
+        ...
+
+    def request_pause(self, run_id: str) -> RunRecord:
+        """Mark a run as one to be paused. PreconditionError: it has ended, or is being cancelled."""
+        ...
+
+    def mark_paused(self, run_id: str) -> bool:
+        """The run has stopped; False, and nothing is written, if nobody wants it paused any more."""
+        ...
+
+    def request_resume(self, run_id: str) -> RunRecord:
+        """Let a paused run go on. PreconditionError: it is not paused."""
+        ...
+
+    def retry_run(self, run_id: str, from_step: str) -> RunRecord:
+        """Open a run that has ended again, from a step on. PreconditionError: it has not ended."""
+        ...
+
+    def open_runs(self) -> list[OpenRun]:
+        """Runs that the leader must do something about, oldest first."""
+        ...
+
+    def bound(self, epoch: int) -> "RunStore":
+        """This store for the leader of this epoch: every call raises LeadershipLost once it is over."""
+        ...
+
+    def check_leads(self) -> None:
+        """LeadershipLost if the epoch that this store is bound to is over."""
+        ...
 
     def add_event(self, run_id: str, kind: str, data: Mapping[str, Any] | None = None) -> EventRecord: ...
     def events(self, run_id: str, after: int = 0, limit: int = 1000) -> list[EventRecord]: ...
@@ -300,18 +340,29 @@ class RunStore(Protocol):
 
 
 class RunQueue(Protocol):
-    """How a run is handed to the loop."""
+    """How the loop hears of a change of the store at once, where it runs in this process.
+
+    The store itself is the queue: whoever leads looks at it, whether it was told or not.
+    """
 
     def check_ready(self) -> None:
-        """NotReadyError while no run can be handed over (the process starts or stops)."""
+        """NotReadyError while this process starts or stops."""
         ...
 
     async def enqueue(self, run_id: str) -> None:
-        """Hand the run over; a run that is handed over already stays as it is."""
+        """The store has a run that waits, or one whose requests have changed."""
         ...
 
     async def cancel(self, run_id: str) -> None:
-        """Stop the run soon, and end it as cancelled; nothing for a run that has ended."""
+        """The store has a request to cancel this run."""
+        ...
+
+
+class StepReader(Protocol):
+    """The steps that runs have recorded."""
+
+    def steps(self, run: RunRecord) -> list[StepRecord]:
+        """In order; those of the workflow that an attempt continues, if it has not begun itself."""
         ...
 
 

@@ -1,5 +1,6 @@
 """What the store keeps of runs: the records that ports, loop and API pass around."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -48,6 +49,29 @@ class RunRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenRun:
+    """What the leader must know of a run that waits, runs or is to be cancelled."""
+
+    run_id: str
+    status: RunStatus
+    stage: str
+    cancel_requested: bool
+    pause_requested: bool
+    workflow_id: str
+    attempt: int
+    retry_from: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """A recorded step of a run: its place from 1, its name, and a code of the error table if it failed."""
+
+    number: int
+    name: str
+    error_code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class EventRecord:
     """One event of a run; numbers rise by one within the run, from 1."""
 
@@ -72,3 +96,11 @@ class CompletionRecord:
     completion_tokens: int
     adapter: str
     adapter_sha256: str
+
+
+class LeadershipLost(asyncio.CancelledError):
+    """This process must not go on with the loop: its epoch is over, or the database is away.
+
+    A cancellation and no error: nothing may record it as a step's failure, or take it for one that a run can
+    go on after.
+    """

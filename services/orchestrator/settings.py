@@ -1,6 +1,7 @@
 """Settings of the orchestrator (``VALIGN_ORCHESTRATOR_*``)."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
@@ -21,7 +22,8 @@ class OrchestratorSettings(ServiceSettings):
     )
     system_database_url: str = Field(
         "",
-        description="URL of DBOS's records of the workflows. Empty: SQLite beside the database.",
+        description="URL of DBOS's records of the workflows. Empty: beside the runs, in PostgreSQL's schema"
+        ' "dbos" of the same database, or in an SQLite file next to the other.',
     )
     artifacts: str = Field(
         "", description="Root of the artifact store: a folder or an fsspec URI. Empty: in the home folder."
@@ -40,6 +42,16 @@ class OrchestratorSettings(ServiceSettings):
         600.0, description="Seconds that a run waits for a service that is away, without progress.", ge=0
     )
     call_timeout_s: float = Field(30.0, description="Deadline of a short call in seconds.", gt=0)
+    role: Literal["all", "api"] = Field(
+        "all",
+        description="api: serve the API alone, and leave the loop to others. all: campaign for it too.",
+    )
+    lease_timeout_s: float = Field(
+        8.0,
+        description="Seconds without a renewal after which another orchestrator takes over. The same everywhere.",
+        ge=1.0,
+        le=600.0,
+    )
     concurrent_runs: int = Field(1, description="Runs at once; more are queued.", ge=1, le=64)
 
     @property
@@ -52,6 +64,8 @@ class OrchestratorSettings(ServiceSettings):
         """URL of DBOS's database."""
         if self.system_database_url:
             return self.system_database_url
+        if not self.database.startswith("sqlite"):
+            return self.database
         sqlite = self.database.partition("sqlite:///")[2]
         folder = Path(sqlite).absolute().parent if sqlite else self._home()
         return f"sqlite:///{folder / 'workflows.db'}"

@@ -5,6 +5,7 @@ import asyncio
 from services.common.lifecycle import run_service
 from services.common.logs import configure_logging
 from services.common.pb.trainer.v1 import trainer_pb2_grpc
+from services.common.rpc.fence import Fence
 from services.common.settings import load_settings
 from services.trainer.jobs import JobRunner
 from services.trainer.servicer import SERVICE_NAME, TrainerServicer
@@ -23,6 +24,7 @@ async def _serve(settings: TrainerSettings) -> None:
         ),
         start=runner.run,
         stop=runner.wait_closed,
+        fence=Fence(settings.state_dir / "epochs.json"),
     )
 
 

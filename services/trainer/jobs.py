@@ -68,8 +68,11 @@ class JobRunner:
         self._closed = asyncio.Event()
         self._closed.set()
 
-    def start(self, job_id: str, spec: TrainingSpec) -> tuple[Job, bool]:
+    def start(self, job_id: str, spec: TrainingSpec, *, restart_ended: bool = False) -> tuple[Job, bool]:
         """Queue a job, or attach to the one with this id; the second value says which.
+
+        ``restart_ended`` queues a known job anew if it has failed or was cancelled; nothing of its earlier
+        life stays.
 
         Raises:
             InvalidInputError: the id or the spec is wrong.
@@ -85,11 +88,14 @@ class JobRunner:
                 raise ConflictError(
                     f"job {job_id!r} exists with another spec; use another id for other content"
                 )
-            return known, True
+            if not (restart_ended and known.state in (JobState.FAILED, JobState.CANCELLED)):
+                return known, True
         check_spec(spec)
         if len(self._queue) >= self._settings.max_queued_jobs:
             raise OverloadedError(f"{len(self._queue)} jobs are waiting already; try again later")
         job = Job(job_id, spec.sha256, time.time_ns())
+        if known is not None:
+            self._store.folder(job_id).drop_results()
         self._store.create(job, spec)
         self._jobs[job_id] = job
         self._enqueue(job_id)

@@ -22,7 +22,9 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
         self, request: pb.StartTrainingRequest, context: grpc.aio.ServicerContext
     ) -> pb.StartTrainingResponse:
         """Begin a job or attach to it."""
-        job, attached = self._runner.start(request.job_id, spec_from_pb(request.spec))
+        job, attached = self._runner.start(
+            request.job_id, spec_from_pb(request.spec), restart_ended=request.restart_ended
+        )
         return pb.StartTrainingResponse(job=job_to_pb(job), attached=attached)
 
     async def WatchTraining(

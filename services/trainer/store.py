@@ -107,6 +107,15 @@ class JobFolder:
         for name in ("checkpoints", "work"):
             shutil.rmtree(self.path / name, ignore_errors=True)
 
+    def drop_results(self) -> None:
+        """Forget how the job ended, and its curve: it begins anew. Its child has ended.
+
+        The last word goes last: after a crash in here the job has ended as before.
+        """
+        self.drop_work()
+        for name in ("progress.jsonl", "child.log", "outcome.json"):
+            (self.path / name).unlink(missing_ok=True)
+
 
 class JobStore:
     """All jobs below one folder."""

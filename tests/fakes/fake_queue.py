@@ -1,7 +1,7 @@
 """A queue in memory: it remembers what it was given, and a test plays the loop."""
 
 from services.common.errors import ValignError
-from services.orchestrator.ports import RunStatus, RunStore
+from services.orchestrator.ports import RunRecord, RunStatus, RunStore, StepRecord
 
 
 class FakeQueue:
@@ -31,3 +31,14 @@ class FakeQueue:
         """End the run as cancelled at once."""
         self.cancelled.append(run_id)
         self._store.change_status(run_id, RunStatus.CANCELLED, "run.cancelled")
+
+
+class FakeSteps:
+    """The ``StepReader`` port: the steps that a test gives a run."""
+
+    def __init__(self) -> None:
+        self.recorded: dict[str, list[StepRecord]] = {}
+
+    def steps(self, run: RunRecord) -> list[StepRecord]:
+        """What the test said."""
+        return self.recorded.get(run.run_id, [])

@@ -22,7 +22,8 @@ class Job:
 
 @dataclass
 class FakeTrainer(pb_grpc.TrainerServiceServicer):
-    """Knobs are plain fields; ``starts`` counts calls, ``attached`` those that found their job."""
+    """Knobs are plain fields; ``starts`` counts calls, ``attached`` those that found their job, ``restarted``
+    those that began one anew."""
 
     steps: int = 4
     step_s: float = 0.0
@@ -31,6 +32,7 @@ class FakeTrainer(pb_grpc.TrainerServiceServicer):
     """Only jobs with this in their adapter's name fail."""
     starts: int = 0
     attached: int = 0
+    restarted: int = 0
     jobs: dict[str, Job] = field(default_factory=dict)
 
     async def StartTraining(self, request: pb.StartTrainingRequest, context: Any) -> Any:
@@ -39,8 +41,11 @@ class FakeTrainer(pb_grpc.TrainerServiceServicer):
         if job is not None:
             if job.spec != request.spec:
                 raise ConflictError(f"job {request.job_id} is known with other content")
-            self.attached += 1
-            return pb.StartTrainingResponse(job=job.state, attached=True)
+            ended = job.state.state in (pb.TRAINING_STATE_FAILED, pb.TRAINING_STATE_CANCELLED)
+            if not (request.restart_ended and ended):
+                self.attached += 1
+                return pb.StartTrainingResponse(job=job.state, attached=True)
+            self.restarted += 1
         state = pb.TrainingJob(job_id=request.job_id, state=pb.TRAINING_STATE_RUNNING)
         job = self.jobs[request.job_id] = Job(request.spec, state)
         job.task = asyncio.create_task(self._train(job))

@@ -13,7 +13,7 @@ from services.orchestrator.assets import AssetLibrary
 from services.orchestrator.ports import Probe
 from services.orchestrator.store import SqlRunStore
 from services.orchestrator.values_training import ValuesTraining
-from tests.fakes.fake_queue import FakeQueue
+from tests.fakes.fake_queue import FakeQueue, FakeSteps
 from tests.fakes.value_services import WordEmbedder, WordJudge
 
 
@@ -24,6 +24,7 @@ class World:
     application: Application
     store: SqlRunStore
     queue: FakeQueue
+    steps: FakeSteps
     artifacts: ArtifactStore
     database_url: str
 
@@ -49,13 +50,20 @@ def migrated_store(folder: Path) -> tuple[SqlRunStore, str]:
 def world(folder: Path, probes: Sequence[Probe] = (), probe_timeout_s: float = 3.0) -> Iterator[World]:
     """A new, empty world in a folder."""
     store, database_url = migrated_store(folder)
-    queue = FakeQueue(store)
+    queue, steps = FakeQueue(store), FakeSteps()
     artifacts = ArtifactStore(str(folder / "artifacts"))
     assets = AssetLibrary(store.assets, artifacts)
     values = ValuesTraining(WordEmbedder(), WordJudge(), assets)
     application = Application(
-        store, queue, artifacts, probes, assets=assets, values=values, probe_timeout_s=probe_timeout_s
+        store,
+        queue,
+        artifacts,
+        probes,
+        assets=assets,
+        values=values,
+        steps=steps,
+        probe_timeout_s=probe_timeout_s,
     )
-    yield World(application, store, queue, artifacts, database_url)
+    yield World(application, store, queue, steps, artifacts, database_url)
     application.close()
     store.close()

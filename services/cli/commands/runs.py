@@ -80,7 +80,7 @@ def watch(
 
 def runs(
     status: Annotated[
-        str, typer.Option(help="Only queued, running, succeeded, failed or cancelled runs.")
+        str, typer.Option(help="Only queued, running, paused, succeeded, failed or cancelled runs.")
     ] = "",
     limit: Annotated[int, typer.Option(help="At most so many.", min=1)] = 20,
     url: UrlOption = "",

@@ -16,6 +16,7 @@ import structlog
 
 from services.common.errors import InternalError, ValignError
 from services.common.metrics import RPC_HANDLED, RPC_IN_FLIGHT, RPC_SECONDS
+from services.common.rpc.fence import Fence
 from services.common.rpc.status import REQUEST_ID_HEADER, message_of, status_of, trailers_of
 
 log = structlog.get_logger(__name__)
@@ -25,7 +26,10 @@ _QUIET_SERVICES = ("grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerRefle
 
 
 class ServerInterceptor(grpc.aio.ServerInterceptor):
-    """Wraps the handler of every method."""
+    """Wraps the handler of every method; a fence refuses calls of an orchestrator that no longer leads."""
+
+    def __init__(self, fence: Fence | None = None) -> None:
+        self._fence = fence
 
     async def intercept_service(
         self,
@@ -40,10 +44,18 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
             return handler
         headers = dict(handler_call_details.invocation_metadata or ())
         request_id = _text(headers.get(REQUEST_ID_HEADER)) or uuid.uuid4().hex
-        return _wrap(handler, service, method, request_id)
+        fence = self._fence
+
+        def admit() -> None:
+            if fence is not None:
+                fence.check(method, headers)
+
+        return _wrap(handler, service, method, request_id, admit)
 
 
-def _wrap(handler: Any, service: str, method: str, request_id: str) -> grpc.RpcMethodHandler:
+def _wrap(
+    handler: Any, service: str, method: str, request_id: str, admit: Callable[[], None]
+) -> grpc.RpcMethodHandler:
     codecs = {
         "request_deserializer": handler.request_deserializer,
         "response_serializer": handler.response_serializer,
@@ -54,7 +66,7 @@ def _wrap(handler: Any, service: str, method: str, request_id: str) -> grpc.RpcM
         async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
             # Closed here and not by the garbage collector: a caller who leaves must free what was taken.
             async with (
-                _around(context, service, method, request_id),
+                _around(context, service, method, request_id, admit),
                 aclosing(inner(request, context)) as responses,
             ):
                 async for response in responses:
@@ -70,7 +82,7 @@ def _wrap(handler: Any, service: str, method: str, request_id: str) -> grpc.RpcM
     inner = handler.stream_unary if handler.request_streaming else handler.unary_unary
 
     async def unary(request: Any, context: Any) -> Any:
-        async with _around(context, service, method, request_id):
+        async with _around(context, service, method, request_id, admit):
             return await inner(request, context)
 
     make = (
@@ -82,13 +94,16 @@ def _wrap(handler: Any, service: str, method: str, request_id: str) -> grpc.RpcM
 
 
 @asynccontextmanager
-async def _around(context: Any, service: str, method: str, request_id: str) -> AsyncIterator[None]:
+async def _around(
+    context: Any, service: str, method: str, request_id: str, admit: Callable[[], None]
+) -> AsyncIterator[None]:
     started = time.perf_counter()
     status = "OK"
     error: ValignError | None = None
     RPC_IN_FLIGHT.labels(service, method).inc()
     with structlog.contextvars.bound_contextvars(request_id=request_id, rpc=f"{service}/{method}"):
         try:
+            admit()
             yield
         except (asyncio.CancelledError, GeneratorExit):
             status = "CANCELLED"

@@ -6,6 +6,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from services.common.rpc.fence import Fence
 from services.common.rpc.interceptors import ServerInterceptor
 
 # Callers stream in parts of about 1 MiB; the limit leaves room for one very long text.
@@ -32,7 +33,11 @@ class Health:
 
 
 def build_server(
-    *, service_names: Sequence[str], health: Health, reflection_enabled: bool = True
+    *,
+    service_names: Sequence[str],
+    health: Health,
+    reflection_enabled: bool = True,
+    fence: Fence | None = None,
 ) -> grpc.aio.Server:
     """A server without our servicers; the caller adds them and a port.
 
@@ -40,9 +45,10 @@ def build_server(
         service_names: full names, for example ``"valign.trainer.v1.TrainerService"``.
         health: its state.
         reflection_enabled: serve gRPC reflection.
+        fence: refuses calls of an orchestrator that no longer leads.
     """
     server = grpc.aio.server(
-        interceptors=[ServerInterceptor()],
+        interceptors=[ServerInterceptor(fence)],
         options=[
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),

@@ -16,6 +16,7 @@ from services.orchestrator.api import (
     routes_assets,
     routes_audit,
     routes_compare,
+    routes_control,
     routes_data,
     routes_rulers,
     routes_runs,
@@ -62,7 +63,7 @@ def build_http_app(application: Application, is_serving: Callable[[], bool] = _a
         description=DESCRIPTION,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         openapi_tags=[
-            {"name": "runs", "description": "Begin, watch and cancel runs."},
+            {"name": "runs", "description": "Begin, watch and steer runs."},
             {"name": "results", "description": "What a run found."},
             {"name": "studies", "description": "Check studies, and those that are shipped."},
             {"name": "data", "description": "Packaged reference sets and prompt sets."},
@@ -81,6 +82,7 @@ def build_http_app(application: Application, is_serving: Callable[[], bool] = _a
     # Packaged studies first: their paths are more exact than the ones with an id in them.
     app.include_router(routes_data.router(application), prefix="/v1")
     app.include_router(routes_runs.router(application), prefix="/v1")
+    app.include_router(routes_control.router(application), prefix="/v1")
     app.include_router(routes_audit.router(application), prefix="/v1")
     app.include_router(routes_assets.router(application), prefix="/v1")
     app.include_router(routes_compare.router(application), prefix="/v1")

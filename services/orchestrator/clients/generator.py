@@ -10,6 +10,7 @@ from services.common.errors import ErrorCode, NotReadyError, ValignError
 from services.common.pb.generator.v1 import generator_pb2 as pb
 from services.common.pb.generator.v1 import generator_pb2_grpc as pb_grpc
 from services.common.rpc.client import as_valign_error
+from services.common.rpc.fence import epoch_metadata
 from services.orchestrator.clients.parts import in_parts
 from services.orchestrator.clients.patience import OnWaiting, Patience, Waiter, no_one_told, patiently
 from services.orchestrator.domain.prompts import Prompt
@@ -103,7 +104,9 @@ class GrpcGenerator:
         waiter = Waiter(SERVICE, self._patience, self._on_waiting)
         while missing:
             postponed: ValignError | None = None
-            call = rpc(requests(list(missing.values()), adapter), timeout=_MAX_STREAM_S)
+            call = rpc(
+                requests(list(missing.values()), adapter), timeout=_MAX_STREAM_S, metadata=epoch_metadata()
+            )
             try:
                 async for reply in call:
                     if reply.id not in missing:
@@ -132,7 +135,7 @@ class GrpcGenerator:
             SERVICE,
             self._patience,
             self._on_waiting,
-            lambda: self._stub.LoadAdapter(request, timeout=_SWAP_S),
+            lambda: self._stub.LoadAdapter(request, timeout=_SWAP_S, metadata=epoch_metadata()),
             overload_passes=False,
         )
         return SwapProof(
@@ -151,7 +154,9 @@ class GrpcGenerator:
                 SERVICE,
                 self._patience,
                 self._on_waiting,
-                lambda: self._stub.UnloadAdapter(pb.UnloadAdapterRequest(name=name), timeout=_SWAP_S),
+                lambda: self._stub.UnloadAdapter(
+                    pb.UnloadAdapterRequest(name=name), timeout=_SWAP_S, metadata=epoch_metadata()
+                ),
             )
         except ValignError as error:
             if error.code is not ErrorCode.NOT_FOUND:

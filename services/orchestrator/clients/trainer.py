@@ -13,6 +13,7 @@ from services.common.errors import ErrorCode, NotReadyError, ValignError
 from services.common.pb.trainer.v1 import trainer_pb2 as pb
 from services.common.pb.trainer.v1 import trainer_pb2_grpc as pb_grpc
 from services.common.rpc.client import as_valign_error
+from services.common.rpc.fence import epoch_metadata
 from services.orchestrator.clients.patience import OnWaiting, Patience, Waiter, no_one_told, patiently
 from services.orchestrator.ports import AdapterRef, TrainingExample, TrainingRequest, TrainingStatus
 
@@ -55,15 +56,22 @@ class GrpcTrainer:
         """``job_id_of(request)``."""
         return job_id_of(request)
 
-    async def start(self, request: TrainingRequest) -> str:
-        """Begin or join the job; its id is ``job_id_of(request)``."""
+    async def start(self, request: TrainingRequest, restart_ended: bool = False) -> str:
+        """Begin or join the job; its id is ``job_id_of(request)``.
+
+        ``restart_ended`` begins a job anew that has failed or was cancelled, instead of joining it.
+        """
         job_id = job_id_of(request)
-        message = pb.StartTrainingRequest(job_id=job_id, spec=self._spec(request))
+        message = pb.StartTrainingRequest(
+            job_id=job_id, spec=self._spec(request), restart_ended=restart_ended
+        )
         await patiently(
             SERVICE,
             self._patience,
             self._on_waiting,
-            lambda: self._stub.StartTraining(message, timeout=self._patience.call_s),
+            lambda: self._stub.StartTraining(
+                message, timeout=self._patience.call_s, metadata=epoch_metadata()
+            ),
         )
         return job_id
 
@@ -90,7 +98,9 @@ class GrpcTrainer:
         """Kill the job; one that is unknown or has ended is no error."""
         try:
             await self._stub.CancelTraining(
-                pb.CancelTrainingRequest(job_id=job_id), timeout=self._patience.call_s
+                pb.CancelTrainingRequest(job_id=job_id),
+                timeout=self._patience.call_s,
+                metadata=epoch_metadata(),
             )
         except grpc.aio.AioRpcError as error:
             known = as_valign_error(error)

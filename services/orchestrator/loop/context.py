@@ -50,6 +50,7 @@ class RunContext:
     cancelled: asyncio.Event
     clock: Clock = field(default_factory=Clock)
     ruler: Ruler | None = None
+    attempt: int = 1
 
     @property
     def study(self) -> Study:

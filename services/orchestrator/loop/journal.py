@@ -5,7 +5,11 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import structlog
+
 from services.orchestrator.ports import RunStore
+
+log = structlog.get_logger(__name__)
 
 _TICK_S = 0.25
 
@@ -51,6 +55,13 @@ class Journal:
             if self._writer is writer:
                 self._writer = None
             writer.result()
+
+    async def settle(self) -> None:
+        """Wait until nothing is being written any more; what could not be written is left."""
+        if self._writer is not None:
+            await asyncio.wait({self._writer})
+            if not self._writer.cancelled() and self._writer.exception() is not None:
+                log.warning("journal.lost", run_id=self._run_id, reason=repr(self._writer.exception()))
 
     async def _write(self) -> None:
         while self._pending:

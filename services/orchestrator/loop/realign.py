@@ -74,7 +74,7 @@ async def train(ctx: RunContext, request: TrainingRequest, iteration: int, arm: 
     with ctx.clock.external("training"):
         # Kept before the job begins, so that cancelling finds it whenever this process dies.
         await ctx.put_value("training_job", ctx.services.trainer.job_id(request))
-        job_id = await ctx.services.trainer.start(request)
+        job_id = await _start(ctx, request)
         last: TrainingStatus | None = None
         async for last in ctx.services.trainer.watch(job_id):
             _tell(ctx, last, iteration, arm)
@@ -94,6 +94,17 @@ async def train(ctx: RunContext, request: TrainingRequest, iteration: int, arm: 
         "final_loss": last.loss,
         "duration_s": last.duration_s,
     }
+
+
+async def _start(ctx: RunContext, request: TrainingRequest) -> str:
+    """Begin or join the job. A retried run begins a job anew that had failed, once an attempt."""
+    key = f"restarted:{ctx.attempt}:{ctx.services.trainer.job_id(request)}"
+    if ctx.attempt == 1 or await ctx.get_value(key):
+        return await ctx.services.trainer.start(request)
+    job_id = await ctx.services.trainer.start(request, restart_ended=True)
+    # After the call: a process that dies in between asks again, and joins the job if it runs.
+    await ctx.put_value(key, True)
+    return job_id
 
 
 def _tell(ctx: RunContext, status: TrainingStatus, iteration: int, arm: str) -> None:

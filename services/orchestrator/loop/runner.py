@@ -1,11 +1,15 @@
-"""Runs on DBOS: a queue, one durable workflow a run, and recovery after the process died.
+"""Runs on DBOS: a queue, one durable workflow an attempt of a run, and recovery after the process died.
 
-DBOS is one instance a process and lives in this module alone. Steps are recorded in its system
-database; what they return are small JSON-able envelopes (see ``steps``).
+DBOS is one instance a process, lives in this module alone, and runs only while this process leads. What is to be
+done stands in the store: the runner looks there, hands runs that wait to DBOS, and stops those that somebody wants
+cancelled or paused. Steps are recorded in DBOS's system database; what they return are small JSON-able envelopes
+(see ``steps``).
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,13 +26,16 @@ from services.common.errors import (
     PreconditionError,
     ValignError,
 )
+from services.common.rpc.fence import Epoch, leading
 from services.orchestrator.loop import ending, metrics
 from services.orchestrator.loop.context import Connect, RunContext
 from services.orchestrator.loop.journal import Journal
 from services.orchestrator.loop.rulers import load_ruler
 from services.orchestrator.loop.steps import Envelope
 from services.orchestrator.loop.workflow import realign_model
-from services.orchestrator.ports import RunStatus, RunStore
+from services.orchestrator.loop.workflows import as_records
+from services.orchestrator.ports import LeadershipLost, OpenRun, RunRecord, RunStatus, RunStore
+from services.orchestrator.store.control import workflow_id_of
 from services.orchestrator.study import Study, resolve
 
 log = structlog.get_logger(__name__)
@@ -42,33 +49,60 @@ LOOP_VERSION = "valign-loop-2"
 
 _STOP_S = 10.0
 _ALIVE = frozenset({"PENDING", "ENQUEUED", "DELAYED"})
+_STOPPED = "CANCELLED"
 
 
 @dataclass(frozen=True, slots=True)
 class LoopConfig:
-    """Where DBOS keeps its records, and how many runs go on at once."""
+    """Where DBOS keeps its records, how many runs go on at once, how often queue and store are looked at."""
 
     system_database_url: str
     concurrent_runs: int = 1
     queue_poll_s: float = 0.5
 
 
+@dataclass(slots=True, eq=False)
+class _Active:
+    """A run that goes on in this process."""
+
+    task: "asyncio.Task[Any] | None"
+    cancelled: asyncio.Event
+    pausing: bool = False
+
+
 class LoopRunner:
-    """The RunQueue port, and the life of DBOS."""
+    """The leader's work, and the life of DBOS. ``launch`` and ``shutdown`` may follow each other many times."""
 
     def __init__(
         self, store: RunStore, artifacts: ArtifactStore, connect: Connect, config: LoopConfig
     ) -> None:
+        self._unbound = store
         self._store = store
         self._artifacts = artifacts
         self._connect = connect
         self._config = config
-        self._active: dict[str, tuple[asyncio.Task[Any] | None, asyncio.Event]] = {}
+        self._epoch: Epoch | None = None
+        self._active: dict[str, _Active] = {}
+        self._handed: set[str] = set()
         self._workflow: Callable[[str], Any] | None = None
         self._stopping = False
+        self._look_now = asyncio.Event()
+        self._looking: asyncio.Task[None] | None = None
+        self._one_look = asyncio.Lock()
+        self.cut_off = asyncio.Event()
+        """Set when a run was cut by what is no doing of ours: the leadership or the database is gone."""
 
-    async def launch(self) -> None:
-        """Start DBOS in this event loop; pending runs go on, and runs that were lost are handed over."""
+    async def launch(self, epoch: Epoch | None = None) -> None:
+        """Start DBOS in this event loop; pending runs go on, and what the store has to do is done.
+
+        With an epoch, everything that runs do is that leader's: its writes and calls are refused once another
+        leads.
+        """
+        self._epoch = epoch
+        self._store = self._unbound if epoch is None else self._unbound.bound(epoch.number)
+        self._stopping = False
+        self._active, self._handed = {}, set()
+        self.cut_off.clear()
         config: DBOSConfig = {
             "name": "valign-orchestrator",
             "system_database_url": self._config.system_database_url,
@@ -78,12 +112,15 @@ class LoopRunner:
             "enable_otlp": False,
             # LISTEN/NOTIFY would hold a connection; nothing here waits for notifications.
             "use_listen_notify": False,
+            # As in the store: the locks of a process that was stopped must not keep a standby waiting.
+            "sys_db_idle_transaction_timeout_sec": 4.0,
         }
         DBOS(config=config)
 
         @DBOS.workflow(name=WORKFLOW)
         async def realign_run(run_id: str) -> str:
-            return await self._run(run_id)
+            with leading(self._epoch):
+                return await self._run(run_id)
 
         DBOS.launch()
         await DBOS.register_queue_async(
@@ -93,59 +130,185 @@ class LoopRunner:
             on_conflict="always_update",
         )
         self._workflow = realign_run
-        await self._reconcile()
+        await self._look()
+        self._looking = asyncio.create_task(self._keep_looking())
 
     def check_ready(self) -> None:
         """NotReadyError before ``launch`` has ended and from ``shutdown`` on."""
         self._launched()
 
+    def nudge(self) -> None:
+        """The store has something to do: look now. From the event loop's thread."""
+        self._look_now.set()
+
     async def enqueue(self, run_id: str) -> None:
         """Hand a run over; one that is handed over already stays as it is."""
-        workflow = self._launched()
-        with SetWorkflowID(run_id):
-            await DBOS.enqueue_workflow_async(QUEUE, workflow, run_id)
+        self._launched()
+        await self._look()
 
     async def cancel(self, run_id: str) -> None:
-        """End a run: at its next await if it runs here, at once if it waits.
-
-        Before ``launch`` and from ``shutdown`` on, what the store says of it ends it at the next launch.
-        """
-        active = self._active.get(run_id)
-        if active is not None:
-            active[1].set()
-            return
-        if self._workflow is None or self._stopping:
-            return
-        await DBOS.cancel_workflow_async(run_id)
-        # It may have begun between the two lines above: then it sees the store's flag, or its event.
-        active = self._active.get(run_id)
-        if active is not None:
-            active[1].set()
-            return
-        await asyncio.to_thread(ending.end_run, self._store, run_id, RunStatus.CANCELLED, "run.cancelled", {})
+        """Do what the store says of this run now. Before ``launch`` and from ``shutdown`` on it is done at the
+        next launch."""
+        if self._workflow is not None and not self._stopping:
+            await self._look()
 
     async def shutdown(self) -> None:
-        """Leave every run where it is: it stays pending, and the next process resumes it."""
+        """Leave every run where it is: it stays pending, and whoever leads next resumes it."""
         self._stopping = True
-        tasks = [task for task, _ in self._active.values() if task is not None]
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
+            self._looking = None
+        tasks = [active.task for active in self._active.values() if active.task is not None]
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=_STOP_S)
-        await asyncio.to_thread(DBOS.destroy, destroy_registry=True)
+        self._workflow = None
+        # DBOS made its threads the event loop's, and ends them: the process goes on and needs some.
+        ours = ThreadPoolExecutor(thread_name_prefix="asyncio")
+        with ThreadPoolExecutor(1) as ending_it:
+            asyncio.get_running_loop().set_default_executor(ours)
+            await asyncio.get_running_loop().run_in_executor(ending_it, _destroy)
+        asyncio.get_running_loop().set_default_executor(ours)
 
     def _launched(self) -> Callable[[str], Any]:
         if self._workflow is None or self._stopping:
             raise NotReadyError("the orchestrator is starting or stopping; try again in a few seconds")
         return self._workflow
 
+    # What the store has to do
+
+    async def _keep_looking(self) -> None:
+        try:
+            while True:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._config.queue_poll_s):
+                        await self._look_now.wait()
+                self._look_now.clear()
+                await self._look()
+        except LeadershipLost as lost:
+            log.warning("loop.cut_off", reason=str(lost))
+            self.cut_off.set()
+        except Exception:
+            # A look is begun anew by whoever leads next, this process or another.
+            log.exception("loop.cut_off")
+            self.cut_off.set()
+
+    async def _look(self) -> None:
+        async with self._one_look:
+            for run in await asyncio.to_thread(self._store.open_runs):
+                if run.cancel_requested:
+                    await self._cancel(run)
+                elif run.pause_requested:
+                    await self._pause(run)
+                elif run.workflow_id not in self._handed:
+                    await self._hand_over(run)
+
+    async def _hand_over(self, run: OpenRun) -> None:
+        """Make sure that the run's workflow is queued, or goes on; a workflow that is over ends its run."""
+        status = await DBOS.get_workflow_status_async(run.workflow_id)
+        if status is None:
+            log.info("run.handed_over", run_id=run.run_id, workflow_id=run.workflow_id)
+            await self._begin(run)
+        elif status.app_version not in (None, LOOP_VERSION):
+            outdated = PreconditionError(
+                f"the run was begun by loop version {status.app_version}, and this one is {LOOP_VERSION}:"
+                " start it anew"
+            )
+            await DBOS.cancel_workflow_async(run.workflow_id)
+            await asyncio.to_thread(ending.fail_run, self._store, run.run_id, outdated)
+        elif status.status == _STOPPED and run.run_id not in self._active:
+            await DBOS.resume_workflow_async(run.workflow_id, queue_name=QUEUE)
+        elif status.status not in _ALIVE and run.run_id not in self._active:
+            fault = InternalError(f"the run's workflow is over ({status.status}) and left no result")
+            await asyncio.to_thread(ending.fail_run, self._store, run.run_id, fault)
+        self._handed.add(run.workflow_id)
+
+    async def _begin(self, run: OpenRun) -> None:
+        """A first attempt from its first step; another from its step on, with what the one before recorded."""
+        for attempt in range(run.attempt - 1, 0, -1):
+            earlier = workflow_id_of(run.run_id, attempt)
+            if await DBOS.get_workflow_status_async(earlier) is not None:
+                steps = as_records(await DBOS.list_workflow_steps_async(earlier))
+                number = next((step.number for step in steps if step.name == run.retry_from), len(steps) + 1)
+                with SetWorkflowID(run.workflow_id):
+                    await DBOS.fork_workflow_async(
+                        earlier, number, application_version=LOOP_VERSION, queue_name=QUEUE
+                    )
+                return
+        with SetWorkflowID(run.workflow_id):
+            await DBOS.enqueue_workflow_async(QUEUE, self._launched(), run.run_id)
+
+    async def _cancel(self, run: OpenRun) -> None:
+        """End a run: at its next await if it goes on here, at once if it waits or is paused."""
+        if self._stop_active(run):
+            return
+        if await DBOS.get_workflow_status_async(run.workflow_id) is not None:
+            await DBOS.cancel_workflow_async(run.workflow_id)
+            # It may have begun between the two lines above: then it sees the store's flag, or its event.
+            if self._stop_active(run):
+                return
+        if run.stage or run.attempt > 1:
+            # It had begun: an adapter may be loaded, and a job may go on.
+            with leading(self._epoch):
+                record = await asyncio.to_thread(self._store.get_run, run.run_id)
+                ctx = await self._context(record, asyncio.Event())
+                if ctx is not None:
+                    await self._closing(
+                        ctx, ending.failed(ctx, CancelledRequestError("the run was cancelled"))
+                    )
+            return
+        await asyncio.to_thread(
+            ending.end_run, self._store, run.run_id, RunStatus.CANCELLED, "run.cancelled", {}
+        )
+
+    def _stop_active(self, run: OpenRun) -> bool:
+        active = self._active.get(run.run_id)
+        if active is not None:
+            active.cancelled.set()
+        return active is not None
+
+    async def _pause(self, run: OpenRun) -> None:
+        """Stop a run where it is. The step that is cut is not recorded, and is begun again when it is resumed."""
+        active = self._active.get(run.run_id)
+        if active is not None:
+            active.pausing = True
+        if await DBOS.get_workflow_status_async(run.workflow_id) is not None:
+            await DBOS.cancel_workflow_async(run.workflow_id)
+        active = self._active.get(run.run_id)
+        if active is not None and active.task is not None:
+            active.pausing = True
+            active.task.cancel()
+            await asyncio.wait({active.task}, timeout=_STOP_S)
+            if not active.task.done():
+                log.warning("run.pause_slow", run_id=run.run_id)
+                return
+        self._handed.discard(run.workflow_id)
+        await asyncio.to_thread(self._store.mark_paused, run.run_id)
+
+    # One run
+
     async def _run(self, run_id: str) -> str:
         """The workflow: ends the run in the store whatever happens; returns the final status."""
+        active = _Active(asyncio.current_task(), asyncio.Event())
+        try:
+            return await self._attempt(run_id, active)
+        except asyncio.CancelledError as error:
+            if not self._stopping and not active.pausing:
+                log.warning("run.cut_off", run_id=run_id, reason=str(error))
+                self.cut_off.set()
+            raise
+        finally:
+            if self._active.get(run_id) is active:
+                del self._active[run_id]
+
+    async def _attempt(self, run_id: str, active: _Active) -> str:
         record = await asyncio.to_thread(self._store.get_run, run_id)
-        if record.status.ended:
+        if record.status.ended or record.workflow_id != DBOS.workflow_id:
+            # Ended, or begun anew under another id, before this workflow's own end was recorded.
             return record.status.value
-        cancelled = asyncio.Event()
-        self._active[run_id] = (asyncio.current_task(), cancelled)
+        self._active[run_id] = active
         metrics.RUNS.labels("running").inc()
         try:
             with structlog.contextvars.bound_contextvars(run_id=run_id):
@@ -154,32 +317,33 @@ class LoopRunner:
                 )
                 record = await asyncio.to_thread(self._store.get_run, run_id)
                 if record.cancel_requested:
-                    cancelled.set()
-                await self._follow(run_id, record.study, cancelled)
+                    active.cancelled.set()
+                await self._follow(record, active)
         finally:
             metrics.RUNS.labels("running").dec()
-            del self._active[run_id]
+            self._handed.discard(record.workflow_id)
         return (await asyncio.to_thread(self._store.get_run, run_id)).status.value
 
-    async def _follow(self, run_id: str, study: Any, cancelled: asyncio.Event) -> None:
-        journal = Journal(self._store, run_id)
+    async def _context(self, record: RunRecord, cancelled: asyncio.Event) -> RunContext | None:
+        """What the run's steps share; None if the run cannot be read, and has been ended for that."""
+        journal = Journal(self._store, record.run_id)
         try:
-            resolved = await asyncio.to_thread(lambda: resolve(Study.model_validate(dict(study))))
+            resolved = await asyncio.to_thread(lambda: resolve(Study.model_validate(dict(record.study))))
             ruler = await asyncio.to_thread(load_ruler, self._artifacts, resolved.study.ruler)
         except NotFoundError as error:
-            await asyncio.to_thread(ending.fail_run, self._store, run_id, error)
-            return
+            await asyncio.to_thread(ending.fail_run, self._store, record.run_id, error)
+            return None
         except (ValignError, ValueError) as error:
-            fault = InternalError(f"the stored study of run {run_id} cannot be read: {error}")
-            await asyncio.to_thread(ending.fail_run, self._store, run_id, fault)
-            return
+            fault = InternalError(f"the stored study of run {record.run_id} cannot be read: {error}")
+            await asyncio.to_thread(ending.fail_run, self._store, record.run_id, fault)
+            return None
 
         def on_waiting(service: str, reason: str) -> None:
             if journal.due(f"waiting {service}"):
                 journal.emit("service.waiting", service=service, reason=reason)
 
-        ctx = RunContext(
-            run_id=run_id,
+        return RunContext(
+            run_id=record.run_id,
             resolved=resolved,
             services=self._connect(resolved.study, on_waiting),
             store=self._store,
@@ -187,56 +351,43 @@ class LoopRunner:
             journal=journal,
             cancelled=cancelled,
             ruler=ruler,
+            attempt=record.attempt,
         )
+
+    async def _follow(self, record: RunRecord, active: _Active) -> None:
+        ctx = await self._context(record, active.cancelled)
+        if ctx is not None:
+            await self._closing(ctx, self._steps(ctx, active))
+
+    async def _closing(self, ctx: RunContext, work: Awaitable[None]) -> None:
         try:
-            if cancelled.is_set():
+            await work
+        finally:
+            await ctx.journal.settle()
+            if ctx.services.endpoint is not None:
+                await ctx.services.endpoint.aclose()
+
+    async def _steps(self, ctx: RunContext, active: _Active) -> None:
+        try:
+            if active.cancelled.is_set():
                 raise CancelledRequestError("the run was cancelled")
             result = await realign_model(ctx, _record)
         except ValignError as error:
             await ending.failed(ctx, error)
         except dbos_error.DBOSWorkflowCancelledError as error:
-            # Cancelled as it left the queue: DBOS refuses its first step.
+            # DBOS refuses the first step of a workflow that was cancelled as it left the queue, and the next
+            # one of a workflow that is being paused.
+            record = await asyncio.to_thread(self._store.get_run, ctx.run_id)
+            if not record.cancel_requested:
+                active.pausing = True
+                raise asyncio.CancelledError("paused") from error
             await ending.failed(ctx, CancelledRequestError(str(error)))
         else:
             await ending.succeeded(ctx, result)
-        finally:
-            if ctx.services.endpoint is not None:
-                await ctx.services.endpoint.aclose()
 
-    async def _reconcile(self) -> None:
-        """Runs in the store that DBOS does not know (a crash between the two) are handed over; those
-        whose workflow is over are ended."""
-        for status in (RunStatus.QUEUED, RunStatus.RUNNING):
-            token, more = "", True
-            while more:
-                runs, token = await asyncio.to_thread(
-                    self._store.list_runs, status=status, page_size=100, page_token=token
-                )
-                more = bool(token)
-                for run in runs:
-                    await self._reconcile_run(run.run_id)
 
-    async def _reconcile_run(self, run_id: str) -> None:
-        status = await DBOS.get_workflow_status_async(run_id)
-        if status is None:
-            log.info("run.handed_over", run_id=run_id)
-            await self.enqueue(run_id)
-        elif status.app_version not in (None, LOOP_VERSION):
-            outdated = PreconditionError(
-                f"the run was begun by loop version {status.app_version}, and this one is {LOOP_VERSION}:"
-                " start it anew"
-            )
-            await DBOS.cancel_workflow_async(run_id)
-            await asyncio.to_thread(ending.fail_run, self._store, run_id, outdated)
-        elif status.status not in _ALIVE and run_id not in self._active:
-            record = await asyncio.to_thread(self._store.get_run, run_id)
-            if record.cancel_requested:
-                await asyncio.to_thread(
-                    ending.end_run, self._store, run_id, RunStatus.CANCELLED, "run.cancelled", {}
-                )
-            elif not record.status.ended:
-                fault = InternalError(f"the run's workflow is over ({status.status}) and left no result")
-                await asyncio.to_thread(ending.fail_run, self._store, run_id, fault)
+def _destroy() -> None:
+    DBOS.destroy(destroy_registry=True)
 
 
 async def _record(name: str, body: Callable[[], Awaitable[Envelope]]) -> Envelope:

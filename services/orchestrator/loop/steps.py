@@ -96,6 +96,8 @@ class Steps:
             log.exception("step.failed", step=name, request_id=error_id)
             message = f"internal error in {name}; the log has the trace under request id {error_id}"
             error = {"code": "INTERNAL", "message": message, "details": {}}
+        # A leader whose time is over records nothing: what it was refused is no result of the step.
+        await ctx.stored(ctx.store.check_leads)
         wall_s, external_s = ctx.clock.lap()
         for kind, spent in external_s.items():
             metrics.EXTERNAL_SECONDS.labels(kind).inc(spent)

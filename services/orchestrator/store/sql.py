@@ -4,35 +4,45 @@ Every method is one short transaction and may be called from any thread. A trans
 writes begins with a write, so that two of them queue on a lock instead of failing.
 """
 
+import copy
 import hashlib
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionError
 
 from services.common.errors import ConflictError, InvalidInputError, NotFoundError
 from services.orchestrator.identity import current_principal
-from services.orchestrator.ports import CompletionRecord, EventRecord, RunRecord, RunStatus
+from services.orchestrator.ports import (
+    CompletionRecord,
+    EventRecord,
+    LeadershipLost,
+    RunRecord,
+    RunStatus,
+)
 from services.orchestrator.store import migrate, tokens
 from services.orchestrator.store.assets import SqlAssetStore
 from services.orchestrator.store.audit import SqlAuditLog, append_audit
+from services.orchestrator.store.control import RunControl
 from services.orchestrator.store.engine import insert_or_ignore, open_engine, upsert
 from services.orchestrator.store.jsontext import canonical, finite
+from services.orchestrator.store.leases import SqlLeases, holds
+from services.orchestrator.store.rows import ENDED, RUN_COLUMNS, append_event, read_run, run_of
 from services.orchestrator.store.tables import completions, idempotency_keys, run_events, run_values, runs
 
 MAX_PAGE_SIZE = 200
-_ENDED = [status.value for status in RunStatus if status.ended]
 # What tells how a run ended: written once, with the status.
 _OUTCOME = {"status", "stage", "end_time", "error_code", "error_message"}
-_RUN_COLUMNS = [column for column in runs.columns if column.name != "last_event"]
-_SETTABLE = {column.name for column in _RUN_COLUMNS} - {"run_id", "create_time"}
+_SETTABLE = {column.name for column in RUN_COLUMNS} - {"run_id", "create_time"}
 
 
-class SqlRunStore:
+class SqlRunStore(RunControl):
     """Runs, events, completions and values in one database."""
 
     def __init__(self, database_url: str) -> None:
@@ -40,12 +50,26 @@ class SqlRunStore:
         self._engine = open_engine(database_url)
         self.assets = SqlAssetStore(self._engine)
         self.audit_log = SqlAuditLog(self._engine)
+        self.leases = SqlLeases(self._engine)
+        self._epoch: int | None = None
         self._listeners: set[Callable[[str], None]] = set()
         self._listeners_lock = threading.Lock()
 
     def migrate(self) -> None:
         """Bring the database to the newest schema."""
         migrate.upgrade(self._engine)
+
+    def bound(self, epoch: int) -> "SqlRunStore":
+        """This store for the loop of the leader with this epoch: every call raises LeadershipLost once the
+        epoch is over, in the transaction of what it would write, or while the database does not answer."""
+        store = copy.copy(self)
+        store._epoch = epoch
+        return store
+
+    def check_leads(self) -> None:
+        """LeadershipLost if the epoch that this store is bound to is over; nothing for one that is not."""
+        with self._writing():
+            pass
 
     def ping(self) -> None:
         """Raise what the database raises if it does not answer."""
@@ -105,11 +129,11 @@ class SqlRunStore:
                     raise ConflictError(f"run id {run_id} is taken", details={"run_id": run_id})
                 key = {"idempotency_key": idempotency_key, "run_id": run_id, "study_sha256": digest}
                 if not idempotency_key or insert_or_ignore(connection, idempotency_keys, [key]):
-                    _append_event(connection, run_id, "run.queued", {"name": name}, now)
+                    append_event(connection, run_id, "run.queued", {"name": name}, now)
                     append_audit(
                         connection, "run.create", "run", run_id, {"name": name, "study_sha256": digest}
                     )
-                    record = _read_run(connection, run_id)
+                    record = read_run(connection, run_id)
                     transaction.commit()
                     created = True
                 else:
@@ -123,8 +147,8 @@ class SqlRunStore:
 
     def get_run(self, run_id: str) -> RunRecord:
         """The run; NotFoundError if there is none."""
-        with self._engine.connect() as connection:
-            return _read_run(connection, run_id)
+        with self._reading() as connection:
+            return read_run(connection, run_id)
 
     def list_runs(
         self, status: RunStatus | None = None, page_size: int = 50, page_token: str = ""
@@ -132,15 +156,15 @@ class SqlRunStore:
         """Newest first, ``page_size`` (1 to 200) of them, and the next page's token ("" on the last)."""
         if not 1 <= page_size <= MAX_PAGE_SIZE:
             raise InvalidInputError(f"page_size must be from 1 to {MAX_PAGE_SIZE}, not {page_size}")
-        query = sa.select(*_RUN_COLUMNS).order_by(runs.c.create_time.desc(), runs.c.run_id.desc())
+        query = sa.select(*RUN_COLUMNS).order_by(runs.c.create_time.desc(), runs.c.run_id.desc())
         if status is not None:
             query = query.where(runs.c.status == status.value)
         if page_token:
             time, run_id = tokens.decode(page_token)
             older = sa.and_(runs.c.create_time == time, runs.c.run_id < run_id)
             query = query.where(sa.or_(runs.c.create_time < time, older))
-        with self._engine.connect() as connection:
-            found = [_run(row) for row in connection.execute(query.limit(page_size + 1))]
+        with self._reading() as connection:
+            found = [run_of(row) for row in connection.execute(query.limit(page_size + 1))]
         page = found[:page_size]
         more = len(found) > page_size
         return page, tokens.encode(page[-1].create_time, page[-1].run_id) if more else ""
@@ -161,13 +185,13 @@ class SqlRunStore:
         outcome = {name: value for name, value in changes.items() if name in _OUTCOME}
         other = {name: value for name, value in changes.items() if name not in _OUTCOME}
         this = runs.c.run_id == run_id
-        with self._engine.begin() as connection:
+        with self._writing() as connection:
             if outcome:
-                open_run = sa.and_(this, runs.c.status.not_in(_ENDED))
+                open_run = sa.and_(this, runs.c.status.not_in(ENDED))
                 connection.execute(sa.update(runs).where(open_run).values(**outcome))
             if other:
                 connection.execute(sa.update(runs).where(this).values(**other))
-            record = _read_run(connection, run_id)
+            record = read_run(connection, run_id)
         self._notify(run_id)
         return record
 
@@ -181,24 +205,15 @@ class SqlRunStore:
         """
         now = datetime.now(UTC)
         changes = {"end_time": now, **changes} if status.ended else changes
-        may = sa.and_(runs.c.run_id == run_id, runs.c.status.not_in([*_ENDED, status.value]))
-        with self._engine.begin() as connection:
+        may = sa.and_(runs.c.run_id == run_id, runs.c.status.not_in([*ENDED, status.value]))
+        with self._writing() as connection:
             changed = connection.execute(sa.update(runs).where(may).values(status=status.value, **changes))
             if changed.rowcount == 0:
-                _read_run(connection, run_id)
+                read_run(connection, run_id)
                 return False
-            _append_event(connection, run_id, kind, finite(data or {}), now)
+            append_event(connection, run_id, kind, finite(data or {}), now)
         self._notify(run_id)
         return True
-
-    def request_cancel(self, run_id: str) -> RunRecord:
-        """Mark a run as one to be stopped; a run that has ended stays as it is."""
-        with self._engine.begin() as connection:
-            open_run = sa.and_(runs.c.run_id == run_id, runs.c.status.not_in(_ENDED))
-            connection.execute(sa.update(runs).where(open_run).values(cancel_requested=True))
-            record = _read_run(connection, run_id)
-        self._notify(run_id)
-        return record
 
     def add_event(self, run_id: str, kind: str, data: Mapping[str, Any] | None = None) -> EventRecord:
         """Append an event; its number is the run's last one plus one, whoever else writes.
@@ -208,8 +223,8 @@ class SqlRunStore:
         """
         now = datetime.now(UTC)
         clean = finite(data or {})
-        with self._engine.begin() as connection:
-            number = _append_event(connection, run_id, kind, clean, now)
+        with self._writing() as connection:
+            number = append_event(connection, run_id, kind, clean, now)
             if kind == "stage.progress" and "topic" not in clean:
                 _note_progress(connection, run_id, clean)
         self._notify(run_id)
@@ -223,10 +238,10 @@ class SqlRunStore:
             .order_by(run_events.c.number)
             .limit(limit)
         )
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             found = [EventRecord(*row) for row in connection.execute(query)]
             if not found:
-                _read_run(connection, run_id)
+                read_run(connection, run_id)
         return found
 
     def add_completions(self, run_id: str, records: Sequence[CompletionRecord]) -> None:
@@ -234,7 +249,7 @@ class SqlRunStore:
         if not records:
             return
         rows = [_completion_row(run_id, record) for record in records]
-        with self._engine.begin() as connection:
+        with self._writing() as connection:
             try:
                 insert_or_ignore(connection, completions, rows)
             except IntegrityError as error:
@@ -252,12 +267,12 @@ class SqlRunStore:
         if topic_id is not None:
             query = query.where(table.topic_id == topic_id)
         query = query.order_by(table.arm, table.topic_id, table.item_index, table.draw)
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             return [CompletionRecord(*row) for row in connection.execute(query)]
 
     def put_value(self, run_id: str, key: str, value: Any) -> None:
         """Store a JSON-able value under a key; overwrites. Numbers that are not finite become null."""
-        with self._engine.begin() as connection:
+        with self._writing() as connection:
             try:
                 upsert(connection, run_values, {"run_id": run_id, "value_key": key, "value": finite(value)})
             except IntegrityError as error:
@@ -268,8 +283,28 @@ class SqlRunStore:
         query = sa.select(run_values.c.value).where(
             run_values.c.run_id == run_id, run_values.c.value_key == key
         )
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             return connection.execute(query).scalar()
+
+    @contextmanager
+    def _writing(self) -> Iterator[sa.Connection]:
+        if self._epoch is None:
+            with self._engine.begin() as connection:
+                yield connection
+            return
+        with _answering(), self._engine.begin() as connection:
+            if not holds(connection, self._epoch):
+                raise LeadershipLost(f"epoch {self._epoch} is over: another orchestrator leads, or none")
+            yield connection
+
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        if self._epoch is None:
+            with self._engine.connect() as connection:
+                yield connection
+            return
+        with _answering(), self._engine.connect() as connection:
+            yield connection
 
     def _notify(self, run_id: str) -> None:
         with self._listeners_lock:
@@ -278,16 +313,17 @@ class SqlRunStore:
             listener(run_id)
 
 
-def _read_run(connection: sa.Connection, run_id: str) -> RunRecord:
-    row = connection.execute(sa.select(*_RUN_COLUMNS).where(runs.c.run_id == run_id)).first()
-    if row is None:
-        raise NotFoundError(f"there is no run {run_id[:80]!r}")
-    return _run(row)
-
-
-def _run(row: sa.Row[Any]) -> RunRecord:
-    columns = dict(row._mapping)
-    return RunRecord(**{**columns, "status": RunStatus(columns["status"])})
+@contextmanager
+def _answering() -> Iterator[None]:
+    """A database that does not answer ends the leadership: whoever leads next begins again what was cut."""
+    try:
+        yield
+    except (OperationalError, InterfaceError, NoConnectionError) as error:
+        raise LeadershipLost(f"the database does not answer: {error}") from error
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+        raise LeadershipLost(f"the connection to the database was cut: {error}") from error
 
 
 def _run_of_key(connection: sa.Connection, key: str, digest: str) -> RunRecord:
@@ -300,20 +336,7 @@ def _run_of_key(connection: sa.Connection, key: str, digest: str) -> RunRecord:
             f"idempotency key {key!r} began run {run_id} of another study; use a new key for a new study",
             details={"run_id": run_id},
         )
-    return _read_run(connection, run_id)
-
-
-def _append_event(
-    connection: sa.Connection, run_id: str, kind: str, data: Mapping[str, Any], now: datetime
-) -> int:
-    this = runs.c.run_id == run_id
-    # The update locks the run's row until the commit: the next writer sees the new number.
-    if connection.execute(sa.update(runs).where(this).values(last_event=runs.c.last_event + 1)).rowcount == 0:
-        raise NotFoundError(f"there is no run {run_id[:80]!r}")
-    number = int(connection.execute(sa.select(runs.c.last_event).where(this)).scalar_one())
-    event = {"run_id": run_id, "number": number, "time": now, "kind": kind, "data": data}
-    connection.execute(sa.insert(run_events).values(**event))
-    return number
+    return read_run(connection, run_id)
 
 
 def _note_progress(connection: sa.Connection, run_id: str, data: Mapping[str, Any]) -> None:

@@ -13,7 +13,10 @@ from google.protobuf.json_format import MessageToDict
 
 from services.common.errors import NotReadyError
 from services.common.pb.orchestrator.v1 import orchestrator_pb2 as pb
-from services.common.pb.orchestrator.v1.orchestrator_pb2_grpc import OrchestratorServiceStub
+from services.common.pb.orchestrator.v1.orchestrator_pb2_grpc import (
+    OrchestratorServiceServicer,
+    OrchestratorServiceStub,
+)
 from services.orchestrator.api import OrchestratorServicer, build_http_app
 from services.orchestrator.ports import CompletionRecord, RunStatus, ServiceFacts
 from tests.fakes.orchestrator import World, world
@@ -28,6 +31,10 @@ RPC_OF_ROUTE = {
     "GET /v1/runs": "ListRuns",
     "GET /v1/runs/{run_id}": "GetRun",
     "POST /v1/runs/{run_id}/cancel": "CancelRun",
+    "POST /v1/runs/{run_id}/pause": "PauseRun",
+    "POST /v1/runs/{run_id}/resume": "ResumeRun",
+    "POST /v1/runs/{run_id}/retry": "RetryRun",
+    "GET /v1/runs/{run_id}/steps": "ListRunSteps",
     "GET /v1/runs/{run_id}/events": "WatchRun",
     "GET /v1/runs/{run_id}/report": "GetReport",
     "GET /v1/runs/{run_id}/report.html": "GetReportHtml",
@@ -122,7 +129,8 @@ def test_every_rpc_is_that_of_a_route_and_is_answered(here: World) -> None:
     rpcs = [method.name for method in pb.DESCRIPTOR.services_by_name["OrchestratorService"].methods]
     assert sorted(RPC_OF_ROUTE.values()) == sorted(rpcs)
     # A method that the servicer leaves to the generated class answers UNIMPLEMENTED.
-    assert set(rpcs) <= set(vars(OrchestratorServicer))
+    left = [rpc for rpc in rpcs if getattr(OrchestratorServicer, rpc) is getattr(OrchestratorServiceServicer, rpc)]
+    assert left == []
 
 
 def test_rpcs_are_named_like_the_operations_of_openapi(here: World) -> None:

@@ -175,7 +175,7 @@ async def test_watch_event_of_this_process_arrives_without_polling(
     run, _ = await here.application.create_run(STUDY)
     watching = asyncio.create_task(_collect(here, run.run_id))
     await asyncio.sleep(0.5)
-    await asyncio.to_thread(here.store.add_event, run.run_id, "run.failed")
+    await asyncio.to_thread(here.store.change_status, run.run_id, RunStatus.FAILED, "run.failed")
     assert len(await asyncio.wait_for(watching, 10)) == 2
 
 
@@ -184,7 +184,7 @@ async def test_watch_event_of_another_process_arrives_by_polling(here: World) ->
     watching = asyncio.create_task(_collect(here, run.run_id))
     await asyncio.sleep(0.2)
     other = SqlRunStore(here.database_url)
-    await asyncio.to_thread(other.add_event, run.run_id, "run.cancelled")
+    await asyncio.to_thread(other.change_status, run.run_id, RunStatus.CANCELLED, "run.cancelled")
     other.close()
     assert len(await asyncio.wait_for(watching, 10)) == 2
 
@@ -194,8 +194,9 @@ async def test_watch_more_events_than_one_read_gives_all(
 ) -> None:
     monkeypatch.setattr(module, "_EVENTS_A_READ", 3)
     run, _ = await here.application.create_run(STUDY)
-    for kind in ["x"] * 9 + ["run.failed"]:
+    for kind in ["x"] * 9:
         here.store.add_event(run.run_id, kind)
+    here.store.change_status(run.run_id, RunStatus.FAILED, "run.failed")
     assert [event.number for event in await _collect(here, run.run_id)] == list(range(1, 12))
 
 
@@ -203,6 +204,17 @@ async def test_watch_ended_run_without_a_last_event_ends(here: World) -> None:
     run, _ = await here.application.create_run(STUDY)
     here.store.update_run(run.run_id, status=RunStatus.FAILED)
     assert len(await asyncio.wait_for(_collect(here, run.run_id), 10)) == 1
+
+
+async def test_watch_run_that_failed_and_was_retried_goes_on_to_its_second_end(here: World) -> None:
+    run, _ = await here.application.create_run(STUDY)
+    here.store.change_status(run.run_id, RunStatus.FAILED, "run.failed")
+    here.store.retry_run(run.run_id, "")
+    watching = asyncio.create_task(_collect(here, run.run_id))
+    await asyncio.sleep(0.5)
+    here.store.change_status(run.run_id, RunStatus.SUCCEEDED, "run.succeeded")
+    kinds = [event.kind for event in await asyncio.wait_for(watching, 10)]
+    assert kinds == ["run.queued", "run.failed", "run.retried", "run.succeeded"]
 
 
 async def test_watch_close_ends_it_and_unsubscribes(here: World) -> None:

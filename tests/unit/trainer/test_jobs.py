@@ -179,6 +179,33 @@ async def test_child_error_fails_the_job_once(tmp_path: Path) -> None:
         assert job.attempts == 1
 
 
+async def test_start_with_restart_ended_begins_a_failed_job_anew_and_joins_any_other(tmp_path: Path) -> None:
+    stale = "test ! -e outcome.json -a ! -e progress.jsonl || exit 1"
+    async with running(tmp_path, f"{PROGRESS}; {FAIL}", f"{stale}; sleep 0.3; {SUCCEED}") as runner:
+        runner.start("job", make_spec())
+        failed = await ended(runner)
+        assert (failed.state, failed.progress) == (JobState.FAILED, POINT)
+        assert runner.start("job", make_spec()) == (failed, True)
+        with pytest.raises(ConflictError, match="another spec"):
+            runner.start("job", make_spec(seed=2), restart_ended=True)
+        job, attached = runner.start("job", make_spec(), restart_ended=True)
+        assert (job.state, job.error_code, job.progress, attached) == (JobState.QUEUED, "", None, False)
+        assert runner.start("job", make_spec(), restart_ended=True)[1] is True
+        done = await ended(runner)
+        assert (done.state, done.deaths, done.attempts) == (JobState.SUCCEEDED, 0, 1)
+        assert runner.start("job", make_spec(), restart_ended=True) == (done, True)
+
+
+async def test_start_with_restart_ended_begins_a_cancelled_job_anew_after_a_restart(tmp_path: Path) -> None:
+    async with running(tmp_path, HANG) as runner:
+        runner.start("job", make_spec())
+        await until(runner, JobState.RUNNING)
+        assert (await runner.cancel("job")).state is JobState.CANCELLED
+    async with running(tmp_path, SUCCEED) as runner:
+        assert runner.start("job", make_spec(), restart_ended=True)[1] is False
+        assert (await ended(runner)).state is JobState.SUCCEEDED
+
+
 async def test_child_that_dies_without_a_word_is_started_again(tmp_path: Path) -> None:
     async with running(tmp_path, DIE, DIE, SUCCEED) as runner:
         runner.start("job", make_spec())

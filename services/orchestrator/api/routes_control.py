@@ -1,0 +1,69 @@
+"""Pausing, resuming and retrying runs over REST, and their steps."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from services.common.errors import ErrorCode
+from services.orchestrator.api.models import Run
+from services.orchestrator.api.models_control import RunSteps
+from services.orchestrator.api.problems import problems
+from services.orchestrator.application import Application
+
+_MISSING, _STATE = ErrorCode.NOT_FOUND, ErrorCode.PRECONDITION
+
+
+def router(application: Application) -> APIRouter:
+    """The routes under /v1/runs/{run_id} that steer a run."""
+    routes = APIRouter(tags=["runs"])
+
+    @routes.post(
+        "/runs/{run_id}/pause",
+        summary="Pause a run",
+        operation_id="pauseRun",
+        responses=problems(_MISSING, _STATE),
+    )
+    async def pause_run(run_id: str) -> Run:
+        """Stop a run where it is, and keep all that it has. Training in progress goes on to its end."""
+        return Run.of(await application.pause_run(run_id))
+
+    @routes.post(
+        "/runs/{run_id}/resume",
+        summary="Resume a run",
+        operation_id="resumeRun",
+        responses=problems(_MISSING, _STATE),
+    )
+    async def resume_run(run_id: str) -> Run:
+        """Let a paused run go on: it waits for its turn, and begins with the step that was cut."""
+        return Run.of(await application.resume_run(run_id))
+
+    @routes.post(
+        "/runs/{run_id}/retry",
+        summary="Retry a run",
+        operation_id="retryRun",
+        responses=problems(_MISSING, _STATE, ErrorCode.INVALID_INPUT),
+    )
+    async def retry_run(
+        run_id: str,
+        from_step: Annotated[
+            str,
+            Query(
+                description="Name of a recorded step. Empty: the step that failed, or was cut.",
+                examples=["train_1"],
+            ),
+        ] = "",
+    ) -> Run:
+        """Open a run that has ended again, from a step on. What was drawn and trained before is used again."""
+        return Run.of(await application.retry_run(run_id, from_step))
+
+    @routes.get(
+        "/runs/{run_id}/steps",
+        summary="List a run's steps",
+        operation_id="listRunSteps",
+        responses=problems(_MISSING),
+    )
+    async def list_run_steps(run_id: str) -> RunSteps:
+        """The steps that a run has recorded, in order: where a retry can begin."""
+        return RunSteps.of(await application.run_steps(run_id))
+
+    return routes

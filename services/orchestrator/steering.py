@@ -1,0 +1,74 @@
+"""Pausing, resuming and retrying runs, and the steps at which a retry can begin.
+
+Requests are written to the store, by whichever process is asked; the process that leads acts on them.
+"""
+
+import asyncio
+import re
+
+from services.common.errors import InvalidInputError, PreconditionError
+from services.orchestrator.ports import RunQueue, RunRecord, RunStatus, RunStore, StepReader, StepRecord
+
+_STEP = re.compile(r"[A-Za-z0-9._~-]{1,128}")
+
+
+class Steering:
+    """The application's part that steers runs; every method raises a ValignError for what a caller can get
+    wrong (NotFoundError for a run that there is not)."""
+
+    def __init__(self, store: RunStore, queue: RunQueue, steps: StepReader) -> None:
+        self._store = store
+        self._queue = queue
+        self._steps = steps
+
+    async def pause(self, run_id: str) -> RunRecord:
+        """Ask a run to stop where it is; training in progress goes on to its end. Again changes nothing.
+
+        PreconditionError: it has ended, or is being cancelled.
+        """
+        return await self._told(await asyncio.to_thread(self._store.request_pause, run_id))
+
+    async def resume(self, run_id: str) -> RunRecord:
+        """Let a paused run go on, or take a pause back that has only been asked for.
+
+        PreconditionError: it is not paused.
+        """
+        return await self._told(await asyncio.to_thread(self._store.request_resume, run_id))
+
+    async def retry(self, run_id: str, from_step: str = "") -> RunRecord:
+        """Open a run that has ended again from a recorded step: what was drawn and trained before is used
+        again, and a training job that failed is begun anew. Without a step it is the one that failed, or was
+        cut.
+
+        PreconditionError: it has not ended, or has succeeded and no step is named. InvalidInputError: it has
+        recorded no such step.
+        """
+        run = await asyncio.to_thread(self._store.get_run, run_id)
+        if run.status is RunStatus.SUCCEEDED and not from_step:
+            raise PreconditionError(
+                f"run {run_id} has succeeded: name the step to repeat it from, for example 'verdict'"
+            )
+        if run.status.ended:
+            steps = await asyncio.to_thread(self._steps.steps, run)
+            from_step = _where(run, steps, from_step)
+        return await self._told(await asyncio.to_thread(self._store.retry_run, run_id, from_step))
+
+    async def steps(self, run_id: str) -> list[StepRecord]:
+        """The steps that a run has recorded, in order."""
+        run = await asyncio.to_thread(self._store.get_run, run_id)
+        return await asyncio.to_thread(self._steps.steps, run)
+
+    async def _told(self, run: RunRecord) -> RunRecord:
+        await self._queue.enqueue(run.run_id)
+        return run
+
+
+def _where(run: RunRecord, steps: list[StepRecord], from_step: str) -> str:
+    """The step to begin at; empty for the one after the last recorded."""
+    if not from_step:
+        return next((step.name for step in steps if step.error_code), "")
+    if from_step not in {step.name for step in steps}:
+        known = ", ".join(step.name for step in steps) or "none yet"
+        shown = from_step if _STEP.fullmatch(from_step) else repr(from_step[:80])
+        raise InvalidInputError(f"run {run.run_id} has recorded no step {shown}; it has: {known}")
+    return from_step

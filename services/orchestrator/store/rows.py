@@ -1,0 +1,42 @@
+"""Rows of runs and their events, for whoever has a transaction open."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from services.common.errors import NotFoundError
+from services.orchestrator.ports import RunRecord, RunStatus
+from services.orchestrator.store.tables import run_events, runs
+
+ENDED = [status.value for status in RunStatus if status.ended]
+RUN_COLUMNS = [column for column in runs.columns if column.name != "last_event"]
+
+
+def read_run(connection: sa.Connection, run_id: str) -> RunRecord:
+    """The run; NotFoundError if there is none."""
+    row = connection.execute(sa.select(*RUN_COLUMNS).where(runs.c.run_id == run_id)).first()
+    if row is None:
+        raise NotFoundError(f"there is no run {run_id[:80]!r}")
+    return run_of(row)
+
+
+def run_of(row: sa.Row[Any]) -> RunRecord:
+    """A row of ``RUN_COLUMNS`` as a record."""
+    columns = dict(row._mapping)
+    return RunRecord(**{**columns, "status": RunStatus(columns["status"])})
+
+
+def append_event(
+    connection: sa.Connection, run_id: str, kind: str, data: Mapping[str, Any], now: datetime
+) -> int:
+    """Append an event and return its number: the run's last one plus one, whoever else writes."""
+    this = runs.c.run_id == run_id
+    # The update locks the run's row until the commit: the next writer sees the new number.
+    if connection.execute(sa.update(runs).where(this).values(last_event=runs.c.last_event + 1)).rowcount == 0:
+        raise NotFoundError(f"there is no run {run_id[:80]!r}")
+    number = int(connection.execute(sa.select(runs.c.last_event).where(this)).scalar_one())
+    event = {"run_id": run_id, "number": number, "time": now, "kind": kind, "data": data}
+    connection.execute(sa.insert(run_events).values(**event))
+    return number

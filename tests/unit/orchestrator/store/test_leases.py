@@ -1,0 +1,86 @@
+"""The lease and the fence of writes, on both databases."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from services.orchestrator.ports import CompletionRecord, LeadershipLost, RunStatus
+from services.orchestrator.store import SqlRunStore
+from services.orchestrator.store.leases import Lease
+
+
+def _lead(store: SqlRunStore, holder: str = "a") -> int:
+    epoch = store.leases.acquire(holder, store.leases.read())
+    assert epoch is not None
+    return epoch
+
+
+def test_acquire_of_a_new_lease_is_epoch_1_and_of_a_released_one_the_next(store: SqlRunStore) -> None:
+    assert store.leases.read() is None
+    assert _lead(store) == 1
+    assert store.leases.release("a", 1)
+    assert store.leases.read() == Lease("", 1, 0)
+    assert _lead(store, "b") == 2
+
+
+def test_acquire_of_a_lease_that_has_moved_is_refused(store: SqlRunStore) -> None:
+    epoch = _lead(store)
+    seen = store.leases.read()
+    assert store.leases.renew("a", epoch)
+    assert store.leases.acquire("b", seen) is None
+    assert store.leases.acquire("b", None) is None
+    assert store.leases.read() == Lease("a", 1, 1)
+
+
+def test_renew_and_release_of_another_epoch_are_refused(store: SqlRunStore) -> None:
+    old = _lead(store)
+    new = _lead(store, "b")
+    assert not store.leases.renew("a", old)
+    assert not store.leases.release("a", old)
+    assert not store.leases.renew("a", new)
+    assert store.leases.renew("b", new)
+
+
+def test_acquire_by_many_at_once_is_won_by_one(store: SqlRunStore) -> None:
+    _lead(store)
+    seen = store.leases.read()
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(lambda number: store.leases.acquire(f"h{number}", seen), range(8)))
+    assert [epoch for epoch in won if epoch is not None] == [2]
+
+
+def test_lineage_stays(store: SqlRunStore) -> None:
+    assert store.leases.lineage() == store.leases.lineage()
+    assert len(store.leases.lineage()) == 32
+
+
+def test_bound_store_writes_while_its_epoch_leads_and_nothing_after(store: SqlRunStore) -> None:
+    bound = store.bound(_lead(store))
+    bound.create_run("r-1", "demo", {"name": "demo"})
+    bound.put_value("r-1", "x", 1)
+    _lead(store, "b")
+    row = CompletionRecord("a", "t", 0, 0, "x", "x", "ok", "stop", 1, "", "")
+    writes = [
+        lambda: bound.put_value("r-1", "x", 2),
+        lambda: bound.add_event("r-1", "x"),
+        lambda: bound.change_status("r-1", RunStatus.FAILED, "run.failed"),
+        lambda: bound.update_run("r-1", stage="x"),
+        lambda: bound.add_completions("r-1", [row]),
+        lambda: bound.mark_paused("r-1"),
+        bound.check_leads,
+    ]
+    for write in writes:
+        with pytest.raises(LeadershipLost, match="epoch 1 is over"):
+            write()
+    assert store.get_value("r-1", "x") == 1
+    assert (store.get_run("r-1").status, len(store.events("r-1"))) == (RunStatus.QUEUED, 1)
+    assert store.completions("r-1") == []
+    store.put_value("r-1", "x", 3)
+
+
+def test_bound_store_after_release_is_refused(store: SqlRunStore) -> None:
+    epoch = _lead(store)
+    bound = store.bound(epoch)
+    store.leases.release("a", epoch)
+    with pytest.raises(LeadershipLost):
+        bound.check_leads()
