@@ -24,6 +24,7 @@ from services.orchestrator.records import (
 from services.orchestrator.records import (
     RunStatus as RunStatus,
 )
+from services.orchestrator.registry.book import AdapterBook
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +236,11 @@ class Trainer(Protocol):
 
 class RunStore(Protocol):
     """Durable state. Synchronous: transactions are short; async callers use a thread."""
+
+    @property
+    def registry(self) -> AdapterBook:
+        """Where the adapters are registered."""
+        ...
 
     def create_run(
         self, run_id: str, name: str, study: Mapping[str, Any], idempotency_key: str = ""

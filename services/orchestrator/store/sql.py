@@ -22,6 +22,7 @@ from services.orchestrator.store.assets import SqlAssetStore
 from services.orchestrator.store.audit import SqlAuditLog, append_audit
 from services.orchestrator.store.engine import insert_or_ignore, open_engine, upsert
 from services.orchestrator.store.jsontext import canonical, finite
+from services.orchestrator.store.registry import SqlRegistry
 from services.orchestrator.store.tables import completions, idempotency_keys, run_events, run_values, runs
 
 MAX_PAGE_SIZE = 200
@@ -40,6 +41,7 @@ class SqlRunStore:
         self._engine = open_engine(database_url)
         self.assets = SqlAssetStore(self._engine)
         self.audit_log = SqlAuditLog(self._engine)
+        self.registry = SqlRegistry(self._engine)
         self._listeners: set[Callable[[str], None]] = set()
         self._listeners_lock = threading.Lock()
 
