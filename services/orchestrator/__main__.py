@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import structlog
@@ -27,9 +28,12 @@ from services.orchestrator.clients.generator import GrpcGenerator
 from services.orchestrator.clients.openai import OpenAIGenerator, key_for
 from services.orchestrator.clients.patience import Patience
 from services.orchestrator.clients.probe import GrpcProbe, describe_embedder, describe_generator
+from services.orchestrator.clients.replica import GrpcReplica
 from services.orchestrator.clients.trainer import GrpcTrainer
 from services.orchestrator.loop.context import Services
 from services.orchestrator.loop.runner import LoopConfig, LoopRunner
+from services.orchestrator.registry.leading import RegistryTasks
+from services.orchestrator.registry.retention import Retention
 from services.orchestrator.settings import OrchestratorSettings
 from services.orchestrator.store.sql import SqlRunStore
 from services.orchestrator.study import Study
@@ -104,7 +108,17 @@ async def serve(settings: OrchestratorSettings) -> None:
     values = ValuesTraining(
         GrpcEmbedder(channels["embedder"], patience), GrpcGenerator(channels["generator"], patience), assets
     )
-    application = Application(store, runner, artifacts, probes, assets=assets, values=values)
+    registry = RegistryTasks(
+        store.registry,
+        store,
+        artifacts,
+        [GrpcReplica(target, open_channel(target)) for target in settings.replica_targets],
+        Retention(settings.keep_adapters, timedelta(days=settings.keep_adapters_days)),
+        settings.reconcile_interval_s,
+    )
+    application = Application(
+        store, runner, artifacts, probes, assets=assets, values=values, registry=registry.registry
+    )
     health = Health((SERVICE_NAME,))
     await health.set_serving(False)
     server, port = await start_server(
@@ -127,8 +141,10 @@ async def serve(settings: OrchestratorSettings) -> None:
     )
     serving = asyncio.create_task(http.serve(sockets=[listener]))
     stopped = asyncio.create_task(stopping.wait())
+    leading: list[asyncio.Task[None]] = []
     try:
         await runner.launch()
+        leading += [asyncio.create_task(lead(1)) for lead in registry.leader_tasks]
         serve_metrics(settings.host, settings.metrics_port)
         await health.set_serving(True)
         http_port = listener.getsockname()[1]
@@ -142,6 +158,9 @@ async def serve(settings: OrchestratorSettings) -> None:
         await health.set_serving(False)
         application.close()
         http.should_exit = True
+        for task in leading:
+            task.cancel()
+        await asyncio.gather(*leading, return_exceptions=True)
         await values.aclose()
         # Runs stop where they are and go on at the next start; callers get their time.
         await runner.shutdown()
@@ -150,6 +169,7 @@ async def serve(settings: OrchestratorSettings) -> None:
         stopped.cancel()
         for channel in channels.values():
             await channel.close()
+        await registry.aclose()
         store.close()
         log.info("service.stopped", name="orchestrator")
 

@@ -41,6 +41,7 @@ from services.orchestrator.ports import (
     RunStore,
     ServiceFacts,
 )
+from services.orchestrator.registry.service import Registry
 from services.orchestrator.schemas import PromptSetDocument, ReferenceSetDocument
 from services.orchestrator.study import Study, resolve
 from services.orchestrator.values_training import ValuesTraining
@@ -82,6 +83,7 @@ class Application:
         *,
         assets: AssetLibrary,
         values: ValuesTraining,
+        registry: Registry,
         probe_timeout_s: float = 3.0,
     ) -> None:
         """Nothing is opened here; the store's schema must be in place before the first call."""
@@ -91,6 +93,7 @@ class Application:
         self._probes = tuple(probes)
         self.assets = assets
         self.values = values
+        self.registry = registry
         self._probe_timeout_s = probe_timeout_s
         self._closing = asyncio.Event()
         self.governance = Governance(store)

@@ -6,7 +6,7 @@ Every call may be repeated, like the steps that make it. A run that only measure
 from collections.abc import Mapping
 from typing import Any
 
-from services.orchestrator.loop.appraise import read_analysis
+from services.orchestrator.analysis.results import Analysis
 from services.orchestrator.loop.context import RunContext
 from services.orchestrator.ports import AdapterRef, SwapProof
 from services.orchestrator.registry.records import AdapterState, NewAdapter
@@ -49,17 +49,16 @@ async def refused(ctx: RunContext, adapter: AdapterRef, why: str) -> None:
     await ctx.stored(ctx.store.registry.note, adapter.name, _short(f"the generator refused it: {why}"))
 
 
-async def decided(ctx: RunContext, facts: Mapping[str, Any], verdict: Mapping[str, Any]) -> None:
+async def decided(ctx: RunContext, facts: Mapping[str, Any], analysis: Analysis | None) -> None:
     """The gate's word on the best adapter: promote makes it a candidate, reject ends it, hold leaves it."""
     best = facts.get("best_iteration")
     if not best:
         return
     name = facts["iterations"][best]["adapter"]["name"]
     registry = ctx.store.registry
-    analysis = await read_analysis(ctx, verdict)
     said = analysis.verdict if analysis is not None else None
     if said is None:
-        await ctx.stored(registry.note, name, _short(f"no verdict: {verdict['why_not'] or 'only measured'}"))
+        await ctx.stored(registry.note, name, "the run ended without a verdict")
         return
     reasons = "; ".join(reason.text for reason in said.reasons if reason.outcome == said.decision)
     why = _short(f"{said.headline} {reasons}".strip())
