@@ -64,7 +64,7 @@ class Loader:
             try:
                 proof = await replica.load(reference)
             except OverloadedError:
-                if not await self.make_room(replica, facts, keep={adapter.name}):
+                if not await self.make_room(replica, keep={adapter.name}):
                     raise
                 proof = await replica.load(reference)
         except ValignError as error:
@@ -85,13 +85,14 @@ class Loader:
         )
         log.info("replica.proven", target=target, adapter=adapter.name)
 
-    async def make_room(self, replica: Replica, facts: ReplicaFacts, keep: Collection[str]) -> bool:
+    async def make_room(self, replica: Replica, keep: Collection[str]) -> bool:
         """Unload one adapter that nobody needs there; False if there is none.
 
         That is one of the registry's that no route names and whose run has ended: first those that were
         rejected or retired, the oldest of them first.
         """
-        known = await asyncio.to_thread(self._registry.named, list(facts.adapters))
+        held = (await replica.look()).adapters
+        known = await asyncio.to_thread(self._registry.named, list(held))
         routed = await asyncio.to_thread(self._registry.routed)
         open_runs = await asyncio.to_thread(self._registry.open_runs)
         free = [
