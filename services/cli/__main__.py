@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from services.cli.commands import (
+    adapters,
     assets,
     audit,
     catalogue,
@@ -50,7 +51,21 @@ def _root(
     pass
 
 
-for module in (machine, init, runs, measure, compare, rulers, reports, audit, catalogue, assets, values):
+_MODULES = (
+    machine,
+    init,
+    runs,
+    measure,
+    compare,
+    rulers,
+    reports,
+    audit,
+    catalogue,
+    assets,
+    values,
+    adapters,
+)
+for module in _MODULES:
     module.register(app)
 
 
