@@ -1,5 +1,7 @@
 """One generator replica over gRPC. Calls are made once: whoever asks looks again in a few seconds."""
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import grpc
@@ -17,6 +19,12 @@ LOAD_S = 300.0
 # Waits for the requests in flight to end.
 UNLOAD_S = 60.0
 
+Metadata = Callable[[], Sequence[tuple[str, str]]]
+
+
+def _no_metadata() -> Sequence[tuple[str, str]]:
+    return ()
+
 
 class GrpcReplica:
     """The ``Replica`` port.
@@ -25,13 +33,17 @@ class GrpcReplica:
         target: host:port, for people.
         channel: a channel to it, closed by ``aclose``.
         call_s: deadline of a short call in seconds.
+        metadata: gives what each call that changes something carries, when it is made.
     """
 
-    def __init__(self, target: str, channel: grpc.aio.Channel, call_s: float = 5.0) -> None:
+    def __init__(
+        self, target: str, channel: grpc.aio.Channel, call_s: float = 5.0, metadata: Metadata = _no_metadata
+    ) -> None:
         self.target = target
         self._channel = channel
         self._stub = pb_grpc.GeneratorServiceStub(channel)
         self._call_s = call_s
+        self._metadata = metadata
 
     async def look(self) -> ReplicaFacts:
         """Its base model, and what its engine holds."""
@@ -42,7 +54,7 @@ class GrpcReplica:
     async def load(self, adapter: AdapterRef) -> SwapProof:
         """Load and prove."""
         request = pb.LoadAdapterRequest(name=adapter.name, uri=adapter.uri, sha256=adapter.sha256)
-        reply = await call(self._stub.LoadAdapter, request, timeout_s=LOAD_S)
+        reply = await self._order(self._stub.LoadAdapter, request, LOAD_S)
         return SwapProof(
             canaries=reply.proof.canaries,
             max_relative_error=reply.proof.max_relative_error,
@@ -55,7 +67,7 @@ class GrpcReplica:
     async def unload(self, name: str) -> None:
         """Remove; one that is not there is no error."""
         try:
-            await call(self._stub.UnloadAdapter, pb.UnloadAdapterRequest(name=name), timeout_s=UNLOAD_S)
+            await self._order(self._stub.UnloadAdapter, pb.UnloadAdapterRequest(name=name), UNLOAD_S)
         except ValignError as error:
             if error.code is not ErrorCode.NOT_FOUND:
                 raise
@@ -80,11 +92,14 @@ class GrpcReplica:
             canary_share=route.canary_share,
             version=route.version,
         )
-        await self._ask(self._stub.SetRoute, pb.SetRouteRequest(route=message))
+        await self._order(self._stub.SetRoute, pb.SetRouteRequest(route=message), self._call_s)
 
     async def aclose(self) -> None:
         """Close the channel."""
         await self._channel.close()
+
+    async def _order(self, rpc: Any, request: Any, timeout_s: float) -> Any:
+        return await call(partial(rpc, metadata=tuple(self._metadata())), request, timeout_s=timeout_s)
 
     async def _ask(self, rpc: Any, request: Any) -> Any:
         return await call(rpc, request, timeout_s=self._call_s)

@@ -68,6 +68,9 @@ class Loader:
                     raise
                 proof = await replica.load(reference)
         except ValignError as error:
+            if "known_epoch" in error.details:
+                # Another orchestrator leads: what it finds is what counts.
+                raise
             metrics.ADAPTER_LOADS.labels(error.code.value.lower()).inc()
             over = error.code in TERMINAL or attempt >= MAX_ATTEMPTS
             state = ReplicaState.FAILED if over else ReplicaState.LOADING
