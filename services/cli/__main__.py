@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from services.cli.commands import (
+    adapters,
     assets,
     audit,
     catalogue,
@@ -51,7 +52,7 @@ def _root(
     pass
 
 
-for module in (
+_MODULES = (
     machine,
     init,
     runs,
@@ -64,7 +65,9 @@ for module in (
     catalogue,
     assets,
     values,
-):
+    adapters,
+)
+for module in _MODULES:
     module.register(app)
 
 

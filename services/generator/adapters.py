@@ -194,6 +194,11 @@ class Adapters:
             if not entry.leases:
                 entry.idle.set()
 
+    def serves(self, name: str) -> bool:
+        """Whether an adapter takes calls: loaded, proven and not on its way out."""
+        entry = self._current(name)
+        return entry is not None and entry.unloading is None
+
     def forget_all(self) -> None:
         """The engine is gone and its adapters with it; callers must load them again."""
         for entry in self._loaded.values():

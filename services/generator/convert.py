@@ -2,6 +2,7 @@
 
 from services.common.errors import InvalidInputError, ValignError
 from services.common.pb.generator.v1 import generator_pb2 as pb
+from services.generator.routes import Route
 from services.generator.service import Outcome
 from services.generator.types import (
     AdapterStatus,
@@ -133,4 +134,20 @@ def load_response(result: LoadResult) -> pb.LoadAdapterResponse:
         ),
         already_loaded=result.already_loaded,
         duration_s=result.duration_s,
+    )
+
+
+def route_from(message: pb.Route) -> Route:
+    """A route as it is wanted; ``Routes.set`` checks it."""
+    return Route(message.name, message.adapter, message.canary_adapter, message.canary_share, message.version)
+
+
+def route_message(route: Route) -> pb.Route:
+    """A route as it is."""
+    return pb.Route(
+        name=route.name,
+        adapter=route.adapter,
+        canary_adapter=route.canary_adapter,
+        canary_share=route.canary_share,
+        version=route.version,
     )

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import AbstractContextManager, aclosing, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -10,9 +10,12 @@ from services.common.errors import ErrorCode, InvalidInputError, OverloadedError
 from services.generator.adapters import Adapters, Lease
 from services.generator.batch import run_batch
 from services.generator.metrics import IN_FLIGHT, TOKENS
+from services.generator.routes import Routes
 from services.generator.types import Asked, Completion, Engine, GenerateItem, ItemT, Score, ScoreItem
 
 ResultT = TypeVar("ResultT", Completion, Score)
+LeaseOf = Callable[[str], AbstractContextManager[Lease]]
+"""Holds the adapter that an item, by its id, is answered by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +41,24 @@ class Generator:
     def __init__(self, engine: Engine, adapters: Adapters, *, max_in_flight: int, max_calls: int) -> None:
         self.engine = engine
         self.adapters = adapters
+        self.routes = Routes(engine, adapters)
         self._slots = asyncio.Semaphore(max_in_flight)
         self._max_unread = 2 * max_in_flight
         self._max_calls = max_calls
         self._calls = 0
 
     async def generate(
-        self, adapter: str, items: AsyncIterator[Asked[GenerateItem]]
+        self, adapter: str, items: AsyncIterator[Asked[GenerateItem]], route: str = ""
     ) -> AsyncGenerator[Outcome[Completion], None]:
         """Complete items as they arrive; outcomes come in the order in which they end.
+
+        With a route, each item goes where the route leads when its work begins, and ends there.
 
         Raises:
             NotFoundError: no such adapter.
             OverloadedError: too many calls.
-            NotReadyError: no engine, or it died under the call.
-            InvalidInputError: an id came twice.
+            NotReadyError: no engine, it died under the call, or the route is not set.
+            InvalidInputError: an id came twice, or both an adapter and a route are named.
         """
 
         async def work(item: GenerateItem, lease: Lease) -> Completion:
@@ -61,7 +67,7 @@ class Generator:
             TOKENS.labels("generated").inc(result.completion_tokens)
             return result
 
-        async with aclosing(self._run("generate", adapter, items, work)) as outcomes:
+        async with aclosing(self._run("generate", adapter, items, work, route)) as outcomes:
             async for outcome in outcomes:
                 yield outcome
 
@@ -79,34 +85,60 @@ class Generator:
             async for outcome in outcomes:
                 yield outcome
 
+    async def unload(self, name: str) -> int:
+        """Remove an adapter once its requests have ended; returns how many there were.
+
+        Raises:
+            PreconditionError: a route names it.
+            NotFoundError: no such adapter.
+        """
+        self.routes.check_unnamed(name)
+        return await self.adapters.unload(name)
+
+    @contextmanager
+    def _leases(self, adapter: str, route: str) -> Iterator[LeaseOf]:
+        """Of an adapter one lease for the whole call; of a route one for each item."""
+        if route and adapter:
+            raise InvalidInputError(f"the call names adapter {adapter} and route {route}; name one of them")
+        if route:
+            # NotReadyError now, before the caller sends a whole batch.
+            self.routes.resolve(route, "")
+            yield lambda item_id: self.adapters.lease(self.routes.resolve(route, item_id))
+            return
+        with self.adapters.lease(adapter) as lease:
+            yield lambda item_id: nullcontext(lease)
+
     async def _run(
         self,
         kind: str,
         adapter: str,
         items: AsyncIterator[Asked[ItemT]],
         work: Callable[[ItemT, Lease], Awaitable[ResultT]],
+        route: str = "",
     ) -> AsyncGenerator[Outcome[ResultT], None]:
         gauge = IN_FLIGHT.labels(kind)
         # NotReadyError now, before the caller sends a whole batch to no engine.
         _ = self.engine.info
-        with self._one_call(), self.adapters.lease(adapter) as lease:
+        with self._one_call(), self._leases(adapter, route) as lease_of:
 
             async def one(asked: Asked[ItemT]) -> Outcome[ResultT]:
-                result: ResultT | ValignError
-                if isinstance(asked.item, InvalidInputError):
-                    return Outcome(asked.id, asked.item, lease.name, lease.sha256)
+                with lease_of(asked.id) as lease:
+                    return Outcome(asked.id, await answer(asked.item, lease), lease.name, lease.sha256)
+
+            async def answer(item: ItemT | InvalidInputError, lease: Lease) -> ResultT | ValignError:
+                if isinstance(item, InvalidInputError):
+                    return item
                 lease.in_flight += 1
                 gauge.inc()
                 try:
-                    result = await work(asked.item, lease)
+                    return await work(item, lease)
                 except ValignError as error:
                     if error.code is not ErrorCode.INVALID_INPUT:
                         raise
-                    result = error
+                    return error
                 finally:
                     lease.in_flight -= 1
                     gauge.dec()
-                return Outcome(asked.id, result, lease.name, lease.sha256)
 
             batch = run_batch(_unique(items), one, self._slots, max_unread=self._max_unread)
             # Closed here and not by the garbage collector: the lease must outlive the work.

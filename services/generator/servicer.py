@@ -36,7 +36,7 @@ class GeneratorServicer(rpc.GeneratorServiceServicer):
                 for item in request.items:
                     yield convert.generate_item_from(item)
 
-        async with aclosing(self._generator.generate(first.adapter, items())) as outcomes:
+        async with aclosing(self._generator.generate(first.adapter, items(), first.route)) as outcomes:
             async for outcome in outcomes:
                 yield convert.generate_response(outcome)
 
@@ -63,8 +63,15 @@ class GeneratorServicer(rpc.GeneratorServiceServicer):
         return convert.load_response(result)
 
     async def UnloadAdapter(self, request: pb.UnloadAdapterRequest, context: Any) -> pb.UnloadAdapterResponse:
-        return pb.UnloadAdapterResponse(drained=await self._generator.adapters.unload(request.name))
+        return pb.UnloadAdapterResponse(drained=await self._generator.unload(request.name))
 
     async def ListAdapters(self, request: pb.ListAdaptersRequest, context: Any) -> pb.ListAdaptersResponse:
         adapters = await self._generator.adapters.loaded()
         return pb.ListAdaptersResponse(adapters=[convert.adapter_message(a) for a in adapters])
+
+    async def SetRoute(self, request: pb.SetRouteRequest, context: Any) -> pb.SetRouteResponse:
+        route = self._generator.routes.set(convert.route_from(request.route))
+        return pb.SetRouteResponse(route=convert.route_message(route))
+
+    async def GetRoute(self, request: pb.GetRouteRequest, context: Any) -> pb.GetRouteResponse:
+        return pb.GetRouteResponse(route=convert.route_message(self._generator.routes.get(request.name)))

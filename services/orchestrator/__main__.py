@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import structlog
@@ -16,6 +17,7 @@ from services.common.logs import configure_logging
 from services.common.metrics import serve_metrics
 from services.common.pb.orchestrator.v1 import orchestrator_pb2_grpc as pb_grpc
 from services.common.rpc.client import open_channel
+from services.common.rpc.fence import epoch_metadata
 from services.common.rpc.server import Health
 from services.common.settings import load_settings
 from services.orchestrator.api.http import build_http_app
@@ -27,11 +29,14 @@ from services.orchestrator.clients.generator import GrpcGenerator
 from services.orchestrator.clients.openai import OpenAIGenerator, key_for
 from services.orchestrator.clients.patience import Patience
 from services.orchestrator.clients.probe import GrpcProbe, describe_embedder, describe_generator
+from services.orchestrator.clients.replica import GrpcReplica
 from services.orchestrator.clients.trainer import GrpcTrainer
 from services.orchestrator.loop.context import Services
-from services.orchestrator.loop.leadership import Doorbell, Leadership, LeaderTask
+from services.orchestrator.loop.leadership import Doorbell, Leadership
 from services.orchestrator.loop.runner import LoopConfig, LoopRunner
 from services.orchestrator.loop.workflows import WorkflowSteps
+from services.orchestrator.registry.leading import RegistryTasks
+from services.orchestrator.registry.retention import Retention
 from services.orchestrator.settings import OrchestratorSettings
 from services.orchestrator.store.sql import SqlRunStore
 from services.orchestrator.study import Study
@@ -96,10 +101,6 @@ async def serve(settings: OrchestratorSettings) -> None:
     runner = LoopRunner(store, artifacts, connect, config)
     campaigns = settings.role == "all"
     doorbell = Doorbell(runner.nudge if campaigns else None)
-    # Work of whoever leads, beside the loop itself.
-    leader_tasks: list[LeaderTask] = []
-    leadership = Leadership(store.leases, runner, timeout_s=settings.lease_timeout_s, tasks=leader_tasks)
-    steps = WorkflowSteps(settings.system_database)
     probes = [
         GrpcProbe("generator", settings.generator_target, channels["generator"], describe_generator),
         GrpcProbe("embedder", settings.embedder_target, channels["embedder"], describe_embedder),
@@ -112,7 +113,31 @@ async def serve(settings: OrchestratorSettings) -> None:
     values = ValuesTraining(
         GrpcEmbedder(channels["embedder"], patience), GrpcGenerator(channels["generator"], patience), assets
     )
-    application = Application(store, doorbell, artifacts, probes, assets=assets, values=values, steps=steps)
+    registry = RegistryTasks(
+        store.registry,
+        store,
+        artifacts,
+        [
+            GrpcReplica(target, open_channel(target), metadata=epoch_metadata)
+            for target in settings.replica_targets
+        ],
+        Retention(settings.keep_adapters, timedelta(days=settings.keep_adapters_days)),
+        settings.reconcile_interval_s,
+    )
+    leadership = Leadership(
+        store.leases, runner, timeout_s=settings.lease_timeout_s, tasks=registry.leader_tasks
+    )
+    steps = WorkflowSteps(settings.system_database)
+    application = Application(
+        store,
+        doorbell,
+        artifacts,
+        probes,
+        assets=assets,
+        values=values,
+        steps=steps,
+        registry=registry.registry,
+    )
     health = Health((SERVICE_NAME,))
     await health.set_serving(False)
     server, port = await start_server(
@@ -166,6 +191,7 @@ async def serve(settings: OrchestratorSettings) -> None:
         stopped.cancel()
         for channel in channels.values():
             await channel.close()
+        await registry.aclose()
         store.close()
         log.info("service.stopped", name="orchestrator")
 

@@ -43,6 +43,7 @@ from services.orchestrator.ports import (
     StepReader,
     StepRecord,
 )
+from services.orchestrator.registry.service import Registry
 from services.orchestrator.schemas import PromptSetDocument, ReferenceSetDocument
 from services.orchestrator.steering import Steering
 from services.orchestrator.study import Study, resolve
@@ -85,6 +86,7 @@ class Application:
         assets: AssetLibrary,
         values: ValuesTraining,
         steps: StepReader,
+        registry: Registry,
         probe_timeout_s: float = 3.0,
     ) -> None:
         """Nothing is opened here; the store's schema must be in place before the first call."""
@@ -94,6 +96,7 @@ class Application:
         self._probes = tuple(probes)
         self.assets = assets
         self.values = values
+        self.registry = registry
         self._probe_timeout_s = probe_timeout_s
         self._closing = asyncio.Event()
         self.governance = Governance(store)

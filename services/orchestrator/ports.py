@@ -33,6 +33,7 @@ from services.orchestrator.records import (
 from services.orchestrator.records import (
     StepRecord as StepRecord,
 )
+from services.orchestrator.registry.book import AdapterBook
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +246,11 @@ class Trainer(Protocol):
 
 class RunStore(Protocol):
     """Durable state. Synchronous: transactions are short; async callers use a thread."""
+
+    @property
+    def registry(self) -> AdapterBook:
+        """Where the adapters are registered."""
+        ...
 
     def create_run(
         self, run_id: str, name: str, study: Mapping[str, Any], idempotency_key: str = ""

@@ -38,6 +38,20 @@ class OrchestratorSettings(ServiceSettings):
         default_factory=dict,
         description='API keys of OpenAI-compatible endpoints by host, as JSON: {"api.example.org": "…"}.',
     )
+    generator_replicas: tuple[str, ...] = Field(
+        (),
+        description='host:port of every generator replica, as JSON: ["10.0.0.1:50051", …]. Routes and'
+        " adapters are set on each of them, never through a load balancer. Empty: generator_target alone.",
+    )
+    reconcile_interval_s: float = Field(
+        5.0, description="Seconds between two looks at the replicas, at most.", gt=0, le=3600
+    )
+    keep_adapters: int = Field(
+        20, description="Adapters that are never pruned: the newest, by their last change.", ge=0
+    )
+    keep_adapters_days: float = Field(
+        30.0, description="Days after its last change in which an adapter is never pruned.", ge=0
+    )
     wait_for_services_s: float = Field(
         600.0, description="Seconds that a run waits for a service that is away, without progress.", ge=0
     )
@@ -69,6 +83,11 @@ class OrchestratorSettings(ServiceSettings):
         sqlite = self.database.partition("sqlite:///")[2]
         folder = Path(sqlite).absolute().parent if sqlite else self._home()
         return f"sqlite:///{folder / 'workflows.db'}"
+
+    @property
+    def replica_targets(self) -> tuple[str, ...]:
+        """host:port of each generator replica, each once."""
+        return tuple(dict.fromkeys(self.generator_replicas)) or (self.generator_target,)
 
     @property
     def artifact_root(self) -> str:

@@ -31,6 +31,7 @@ from services.orchestrator.study_sections import (
     GuardSettings,
     LoraSettings,
     MeasurementSettings,
+    PromotionSettings,
     Section,
     SplitSettings,
     StopSettings,
@@ -69,6 +70,7 @@ class Study(Section):
     guards: GuardSettings = GuardSettings()
     gate: GateSettings = GateSettings()
     values: ValueSpaceSettings = ValueSpaceSettings()
+    promotion: PromotionSettings = PromotionSettings()
 
     @model_validator(mode="after")
     def _tunable(self) -> "Study":
@@ -155,9 +157,11 @@ def _other_reference_set(
 
 
 def study_digest(resolved: ResolvedStudy) -> str:
-    """Sha256 (hex) of everything that determines the run's results; name and description left out."""
+    """Sha256 (hex) of everything that determines the run's results; name, description and what becomes of
+    the adapter afterwards left out."""
     data = resolved.as_json()
-    return digest({key: value for key, value in data.items() if key not in ("name", "description")})
+    left_out = ("name", "description", "promotion")
+    return digest({key: value for key, value in data.items() if key not in left_out})
 
 
 def digest(data: Any) -> str:

@@ -260,3 +260,24 @@ class StopSettings(Section):
 
     max_iterations: Annotated[int, Field(ge=1, le=100)] = 5
     min_relative_improvement: Annotated[float, Field(ge=-1e9, le=1)] = 0.01
+
+
+class PromotionSettings(Section):
+    """What becomes of the best adapter once the gate says promote. It changes nothing of what is measured.
+
+    ``approval``: a second person must approve it first. ``automatic``: it is promoted without anybody's word,
+    or, with ``canary_share``, becomes the route's canary with that share of the requests.
+    """
+
+    approval: bool = False
+    automatic: bool = False
+    route: Annotated[str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = "valign"
+    canary_share: Annotated[float, Field(gt=0, lt=1)] | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> "PromotionSettings":
+        if self.approval and self.automatic:
+            raise ValueError("approval asks for a person, and automatic for none; set one of them to false")
+        if self.canary_share is not None and not self.automatic:
+            raise ValueError("canary_share is what an automatic promotion begins with: set automatic: true")
+        return self

@@ -18,9 +18,9 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.postgres import PostgresServer
 
 from tests.fakes.studies import study_json
+from tests.postgres import PostgresServer
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = (ROOT / "docs" / "guides" / "operations.md").read_text(encoding="utf-8")

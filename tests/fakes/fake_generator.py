@@ -17,7 +17,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from services.common.errors import NotFoundError, NotReadyError, OverloadedError
+from services.common.errors import (
+    InvalidInputError,
+    NotFoundError,
+    NotReadyError,
+    OverloadedError,
+    PreconditionError,
+    ValignError,
+)
 from services.common.pb.generator.v1 import generator_pb2 as pb
 from services.common.pb.generator.v1 import generator_pb2_grpc as pb_grpc
 
@@ -85,12 +92,23 @@ class FakeGenerator(pb_grpc.GeneratorServiceServicer):
     seeds: defaultdict[tuple[str, str], set[int]] = field(default_factory=lambda: defaultdict(set))
     """Seeds that each (item, stage) was asked with, by whatever arm."""
     loads: list[str] = field(default_factory=list)
+    fingerprint: str = ""
+    """Of the base model; empty for FINGERPRINT."""
+    refuse_loads: dict[str, ValignError] = field(default_factory=dict)
+    """What loading an adapter (or, under "", any) fails with."""
+    routes: dict[str, pb.Route] = field(default_factory=dict)
+    route_orders: list[pb.Route] = field(default_factory=list)
+
+    def restart(self) -> None:
+        """Like a new process: no adapters, no routes."""
+        self.adapters.clear()
+        self.routes.clear()
 
     async def Describe(self, request: Any, context: Any) -> pb.DescribeResponse:
         self._require_serving()
         return pb.DescribeResponse(
             model="fake/model",
-            fingerprint=FINGERPRINT,
+            fingerprint=self.fingerprint or FINGERPRINT,
             max_model_len=2048,
             max_lora_rank=64,
             max_loras=self.slots,
@@ -105,7 +123,8 @@ class FakeGenerator(pb_grpc.GeneratorServiceServicer):
         adapter: str | None = None
         items: list[pb.GenerateItem] = []
         async for request in requests:
-            adapter = request.adapter if adapter is None else adapter
+            if adapter is None:
+                adapter = self._routed(request.route) if request.route else request.adapter
             items += request.items
         if adapter and adapter not in self.adapters:
             raise NotFoundError(f"adapter {adapter} is not loaded")
@@ -159,6 +178,9 @@ class FakeGenerator(pb_grpc.GeneratorServiceServicer):
 
     async def LoadAdapter(self, request: pb.LoadAdapterRequest, context: Any) -> pb.LoadAdapterResponse:
         self._require_serving()
+        refused = self.refuse_loads.get(request.name) or self.refuse_loads.get("")
+        if refused is not None:
+            raise refused
         known = request.name in self.adapters
         if not known and len(self.adapters) >= self.slots:
             raise OverloadedError("no adapter slot is free")
@@ -172,6 +194,9 @@ class FakeGenerator(pb_grpc.GeneratorServiceServicer):
         )
 
     async def UnloadAdapter(self, request: pb.UnloadAdapterRequest, context: Any) -> pb.UnloadAdapterResponse:
+        for route in self.routes.values():
+            if request.name in (route.adapter, route.canary_adapter):
+                raise PreconditionError(f"route {route.name} serves adapter {request.name}")
         if self.adapters.pop(request.name, None) is None:
             raise NotFoundError(f"adapter {request.name} is not loaded")
         return pb.UnloadAdapterResponse()
@@ -181,6 +206,32 @@ class FakeGenerator(pb_grpc.GeneratorServiceServicer):
         return pb.ListAdaptersResponse(
             adapters=[pb.Adapter(name=name, sha256=sha) for name, sha in sorted(self.adapters.items())]
         )
+
+    async def SetRoute(self, request: pb.SetRouteRequest, context: Any) -> pb.SetRouteResponse:
+        self._require_serving()
+        route = request.route
+        if not 0 <= route.canary_share <= 1:
+            raise InvalidInputError("the share is not in [0, 1]")
+        for name in {route.adapter, route.canary_adapter} - {""}:
+            if name not in self.adapters:
+                raise PreconditionError(f"adapter {name} is not loaded")
+        known = self.routes.get(route.name)
+        if known is not None and known != route and known.version >= route.version:
+            raise PreconditionError(f"route {route.name} has version {known.version}")
+        self.routes[route.name] = route
+        self.route_orders.append(route)
+        return pb.SetRouteResponse(route=route)
+
+    async def GetRoute(self, request: pb.GetRouteRequest, context: Any) -> pb.GetRouteResponse:
+        self._require_serving()
+        if request.name not in self.routes:
+            raise NotFoundError(f"no route {request.name}")
+        return pb.GetRouteResponse(route=self.routes[request.name])
+
+    def _routed(self, name: str) -> str:
+        if name not in self.routes:
+            raise NotReadyError(f"route {name} is not set")
+        return self.routes[name].adapter
 
     def _require_serving(self) -> None:
         if not self.serving:

@@ -11,6 +11,10 @@ from services.common.artifacts import ArtifactStore
 from services.orchestrator.application import Application
 from services.orchestrator.assets import AssetLibrary
 from services.orchestrator.ports import Probe
+from services.orchestrator.registry.ports import Replica
+from services.orchestrator.registry.pruning import Pruner
+from services.orchestrator.registry.retention import Retention
+from services.orchestrator.registry.service import Registry
 from services.orchestrator.store import SqlRunStore
 from services.orchestrator.values_training import ValuesTraining
 from tests.fakes.fake_queue import FakeQueue, FakeSteps
@@ -47,13 +51,20 @@ def migrated_store(folder: Path) -> tuple[SqlRunStore, str]:
 
 
 @contextmanager
-def world(folder: Path, probes: Sequence[Probe] = (), probe_timeout_s: float = 3.0) -> Iterator[World]:
-    """A new, empty world in a folder."""
+def world(
+    folder: Path,
+    probes: Sequence[Probe] = (),
+    probe_timeout_s: float = 3.0,
+    replicas: Sequence[Replica] = (),
+    retention: Retention | None = None,
+) -> Iterator[World]:
+    """A new, empty world in a folder; without replicas no generator holds a promotion back."""
     store, database_url = migrated_store(folder)
     queue, steps = FakeQueue(store), FakeSteps()
     artifacts = ArtifactStore(str(folder / "artifacts"))
     assets = AssetLibrary(store.assets, artifacts)
     values = ValuesTraining(WordEmbedder(), WordJudge(), assets)
+    registry = Registry(store.registry, replicas, Pruner(store.registry, artifacts, retention or Retention()))
     application = Application(
         store,
         queue,
@@ -62,6 +73,7 @@ def world(folder: Path, probes: Sequence[Probe] = (), probe_timeout_s: float = 3
         assets=assets,
         values=values,
         steps=steps,
+        registry=registry,
         probe_timeout_s=probe_timeout_s,
     )
     yield World(application, store, queue, steps, artifacts, database_url)

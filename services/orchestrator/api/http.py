@@ -13,6 +13,7 @@ from pydantic.json_schema import models_json_schema
 from services.common.errors import ErrorCode, NotReadyError
 from services.orchestrator.api import (
     problems,
+    routes_adapters,
     routes_assets,
     routes_audit,
     routes_compare,
@@ -67,6 +68,7 @@ def build_http_app(application: Application, is_serving: Callable[[], bool] = _a
             {"name": "results", "description": "What a run found."},
             {"name": "studies", "description": "Check studies, and those that are shipped."},
             {"name": "data", "description": "Packaged reference sets and prompt sets."},
+            {"name": "adapters", "description": "What was trained, and which of it speaks to the public."},
             {"name": "assets", "description": "Files that studies name by their sha256."},
             {"name": "values", "description": "The ten basic values, and evaluators of them."},
             {"name": "system", "description": "The services, probes and metrics."},
@@ -88,6 +90,7 @@ def build_http_app(application: Application, is_serving: Callable[[], bool] = _a
     app.include_router(routes_compare.router(application), prefix="/v1")
     app.include_router(routes_rulers.router(application), prefix="/v1")
     app.include_router(routes_values.router(application), prefix="/v1")
+    app.include_router(routes_adapters.router(application), prefix="/v1")
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 

@@ -14,6 +14,7 @@ from services.orchestrator.domain.difference import topic_means
 from services.orchestrator.domain.pairing import shuffled
 from services.orchestrator.domain.reference import ReferenceSet
 from services.orchestrator.domain.weights import topic_weights
+from services.orchestrator.loop import registering
 from services.orchestrator.loop.arms import ALIGNED_OTHER, BASE_REFERENCE, Control, controls
 from services.orchestrator.loop.context import RunContext
 from services.orchestrator.loop.draws import Settled, Slot
@@ -175,7 +176,9 @@ async def train_control(
             arm=control.name,
             replicate=control.replicate,
         )
-        return await train(ctx, request, iteration, control.name)
+        result = await train(ctx, request, iteration, control.name)
+        await registering.trained(ctx, plan, result["adapter"], iteration, control.name)
+        return result
     except ValignError as error:
         if error.code not in _TOLD:
             raise

@@ -6,7 +6,7 @@ from typing import Any
 import structlog
 
 from services.common.errors import ErrorCode, ValignError
-from services.orchestrator.loop import metrics
+from services.orchestrator.loop import metrics, registering
 from services.orchestrator.loop.context import RunContext
 from services.orchestrator.loop.swap import tidy
 from services.orchestrator.ports import RunStatus, RunStore
@@ -21,6 +21,7 @@ async def succeeded(ctx: RunContext, result: dict[str, Any]) -> None:
     """The best adapter stays loaded; the run's others go."""
     adapter = result.get("adapter")
     if adapter:
+        await registering.ended(ctx, adapter["name"])
         await tidy(ctx, keep=adapter["name"])
     await ctx.journal.flush()
     await asyncio.to_thread(end_run, ctx.store, ctx.run_id, RunStatus.SUCCEEDED, "run.succeeded", result)

@@ -10,8 +10,8 @@ from typing import Any
 
 from services.orchestrator.analysis.evidence import ArmKind
 from services.orchestrator.domain.reference import ReferenceSet
-from services.orchestrator.loop import controls
-from services.orchestrator.loop.appraise import appraise
+from services.orchestrator.loop import controls, registering
+from services.orchestrator.loop.appraise import appraise, read_analysis
 from services.orchestrator.loop.arms import ALIGNED_OTHER, BASE_REFERENCE, Control, weights_of
 from services.orchestrator.loop.arms import controls as controls_of
 from services.orchestrator.loop.collect import collect, tuned_adapters
@@ -139,6 +139,8 @@ async def run_verdict(ctx: RunContext, steps: Steps, facts: dict[str, Any]) -> N
     async def verdict() -> dict[str, Any]:
         place = facts["probes"]
         data = await asyncio.to_thread(ctx.artifacts.get_bytes, place["uri"], place["sha256"])
-        return await appraise(ctx, facts, json.loads(data), place["not_run"])
+        result = await appraise(ctx, facts, json.loads(data), place["not_run"])
+        await registering.decided(ctx, facts, await read_analysis(ctx, result))
+        return result
 
     facts["verdict"] = await steps.run("verdict", "verdict", verdict, opens=True, closes=_always)

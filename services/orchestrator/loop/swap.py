@@ -5,7 +5,8 @@ import re
 
 import structlog
 
-from services.common.errors import NotFoundError, OverloadedError, ValignError
+from services.common.errors import NotFoundError, OverloadedError, PreconditionError, ValignError
+from services.orchestrator.loop import registering
 from services.orchestrator.loop.context import RunContext
 from services.orchestrator.ports import AdapterRef, SwapProof
 
@@ -37,6 +38,10 @@ async def load(ctx: RunContext, adapter: AdapterRef) -> SwapProof:
             if not await unload_others(ctx, keep=adapter.name) and not await _unload_of_an_ended_run(ctx):
                 raise
             proof = await ctx.services.generator.load_adapter(adapter)
+        except PreconditionError as error:
+            await registering.refused(ctx, adapter, error.message)
+            raise
+    await registering.proven(ctx, adapter, proof)
     if not proof.already_loaded:
         ctx.journal.emit(
             "adapter.loaded",
@@ -67,7 +72,8 @@ async def unload_others(ctx: RunContext, keep: str = "") -> int:
 
 async def _others(ctx: RunContext, keep: str) -> list[str]:
     loaded = await ctx.services.generator.list_adapters()
-    names = [name for name, _ in loaded if name != keep]
+    kept = {keep} | await registering.kept_loaded(ctx)
+    names = [name for name, _ in loaded if name not in kept]
     return [name for name in names if (ours := _NAME.fullmatch(name)) and ours["run"] == ctx.run_id]
 
 
@@ -76,10 +82,11 @@ async def _unload_of_an_ended_run(ctx: RunContext) -> bool:
 
     A run leaves its best adapter loaded, so that without this the runs would fill the generator.
     """
+    kept = await registering.kept_loaded(ctx)
     # A run's id begins with its date: by name the oldest comes first.
     for name, _ in sorted(await ctx.services.generator.list_adapters()):
         ours = _NAME.fullmatch(name)
-        if ours is None:
+        if ours is None or name in kept:
             continue
         try:
             run = await ctx.stored(ctx.store.get_run, ours["run"])

@@ -11,7 +11,7 @@ from typing import Any
 
 from services.orchestrator.domain.convergence import best_iteration
 from services.orchestrator.domain.difference import overall_mean
-from services.orchestrator.loop import judge, proving, realign, reporting, uncover
+from services.orchestrator.loop import judge, proving, realign, registering, reporting, uncover
 from services.orchestrator.loop.context import RunContext
 from services.orchestrator.loop.prepare import prepare
 from services.orchestrator.loop.quantify import Tables, analyse, quantify
@@ -84,7 +84,9 @@ async def _iteration(
         pairs = [table.pairs[place] for place in table.places("train")]
         examples = realign.training_examples(ctx, pairs, [pair.aligned for pair in pairs])
         request = realign.training_request(ctx, facts["plan"], examples, number, weights, init)
-        return await realign.train(ctx, request, number)
+        result = await realign.train(ctx, request, number)
+        await registering.trained(ctx, facts["plan"], result["adapter"], number)
+        return result
 
     trained = await steps.run(f"train_{number}", "realign", train, opens=True, iteration=number)
     adapter = AdapterRef(**trained["adapter"])

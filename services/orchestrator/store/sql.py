@@ -33,6 +33,7 @@ from services.orchestrator.store.control import RunControl
 from services.orchestrator.store.engine import insert_or_ignore, open_engine, upsert
 from services.orchestrator.store.jsontext import canonical, finite
 from services.orchestrator.store.leases import SqlLeases, holds
+from services.orchestrator.store.registry import SqlRegistry
 from services.orchestrator.store.rows import ENDED, RUN_COLUMNS, append_event, read_run, run_of
 from services.orchestrator.store.tables import completions, idempotency_keys, run_events, run_values, runs
 
@@ -52,6 +53,7 @@ class SqlRunStore(RunControl):
         self.audit_log = SqlAuditLog(self._engine)
         self.leases = SqlLeases(self._engine)
         self._epoch: int | None = None
+        self.registry = SqlRegistry(self._engine)
         self._listeners: set[Callable[[str], None]] = set()
         self._listeners_lock = threading.Lock()
 

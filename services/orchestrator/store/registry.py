@@ -1,0 +1,248 @@
+"""``SqlRegistry``: adapters, their histories and the routes, on SQLAlchemy Core.
+
+A change of state, the entry of the history that tells it and the audit log's entry are one transaction. A
+change names what it expects to find (an adapter's state, a route's version): of two that change the same
+thing at the same time one does, and the other gets ConflictError.
+"""
+
+from collections.abc import Collection
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+
+from services.common.errors import ConflictError, InvalidInputError, PreconditionError
+from services.orchestrator.identity import current_principal
+from services.orchestrator.records import RunStatus
+from services.orchestrator.registry.lifecycle import check_move, check_servable
+from services.orchestrator.registry.records import (
+    AdapterApproval,
+    AdapterChange,
+    AdapterRecord,
+    AdapterState,
+    NewAdapter,
+)
+from services.orchestrator.registry.retention import PRUNABLE
+from services.orchestrator.store import tokens
+from services.orchestrator.store.audit import append_audit
+from services.orchestrator.store.engine import insert_or_ignore
+from services.orchestrator.store.registry_rows import (
+    adapter_of,
+    append_history,
+    lock,
+    read,
+    referred,
+    serving,
+    set_state,
+    unknown,
+)
+from services.orchestrator.store.replicas import SqlReplicas
+from services.orchestrator.store.routes import SqlRoutes
+from services.orchestrator.store.tables import runs
+from services.orchestrator.store.tables_operations import (
+    adapter_approvals,
+    adapter_history,
+    adapters,
+)
+
+MAX_PAGE_SIZE = 200
+_ACTIONS = {
+    AdapterState.TRAINED: "adapter.register",
+    AdapterState.PROVEN: "adapter.prove",
+    AdapterState.CANDIDATE: "adapter.nominate",
+    AdapterState.RETIRED: "adapter.retire",
+    AdapterState.REJECTED: "adapter.reject",
+}
+
+
+class SqlRegistry:
+    """The registry in the database of the runs. Every method is one short transaction, from any thread."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self.replicas = SqlReplicas(engine)
+        self.routes = SqlRoutes(engine)
+
+    def register(self, new: NewAdapter) -> AdapterRecord:
+        """Insert as trained; what is registered already stays as it is, and is returned.
+
+        ConflictError: the name stands for another content.
+        """
+        now = datetime.now(UTC)
+        reason = f"iteration {new.iteration}" + (f" of arm {new.arm}" if new.arm else "")
+        row = {
+            **asdict(new),
+            "state": AdapterState.TRAINED.value,
+            "reason": reason,
+            "create_time": now,
+            "update_time": now,
+        }
+        with self._engine.begin() as connection:
+            if insert_or_ignore(connection, adapters, [row]):
+                append_history(connection, new.name, AdapterState.TRAINED, reason, now)
+                details = {"sha256": new.sha256, "run_id": new.run_id, "arm": new.arm}
+                append_audit(connection, "adapter.register", "adapter", new.name, details)
+            record = read(connection, new.name)
+        if record.sha256 != new.sha256:
+            raise ConflictError(
+                f"adapter name {new.name} stands for sha256 {record.sha256[:12]}…, not {new.sha256[:12]}…"
+            )
+        return record
+
+    def get(self, name: str) -> AdapterRecord:
+        """NotFoundError if there is none."""
+        with self._engine.connect() as connection:
+            return read(connection, name)
+
+    def page(
+        self, state: AdapterState | None = None, run_id: str = "", page_size: int = 50, page_token: str = ""
+    ) -> tuple[list[AdapterRecord], str]:
+        """Newest first, ``page_size`` (1 to 200) of them, and the next page's token ("" on the last)."""
+        if not 1 <= page_size <= MAX_PAGE_SIZE:
+            raise InvalidInputError(f"page_size must be from 1 to {MAX_PAGE_SIZE}, not {page_size}")
+        query = sa.select(adapters).order_by(adapters.c.create_time.desc(), adapters.c.name.desc())
+        if state is not None:
+            query = query.where(adapters.c.state == state.value)
+        if run_id:
+            query = query.where(adapters.c.run_id == run_id)
+        if page_token:
+            time, name = tokens.decode(page_token)
+            older = sa.and_(adapters.c.create_time == time, adapters.c.name < name)
+            query = query.where(sa.or_(adapters.c.create_time < time, older))
+        with self._engine.connect() as connection:
+            found = [adapter_of(row) for row in connection.execute(query.limit(page_size + 1))]
+        page = found[:page_size]
+        more = len(found) > page_size
+        return page, tokens.encode(page[-1].create_time, page[-1].name) if more else ""
+
+    def named(self, names: Collection[str]) -> dict[str, AdapterRecord]:
+        """Those of these adapters that are known, by name."""
+        query = sa.select(adapters).where(adapters.c.name.in_(list(names)))
+        with self._engine.connect() as connection:
+            return {row.name: adapter_of(row) for row in connection.execute(query)}
+
+    def of_run(self, run_id: str) -> list[AdapterRecord]:
+        """The adapters of a run, by name."""
+        query = sa.select(adapters).where(adapters.c.run_id == run_id).order_by(adapters.c.name)
+        with self._engine.connect() as connection:
+            return [adapter_of(row) for row in connection.execute(query)]
+
+    def routed(self) -> frozenset[str]:
+        """Every adapter that a route names."""
+        return self.routes.routed()
+
+    def history(self, name: str) -> list[AdapterChange]:
+        """Oldest first."""
+        table = adapter_history.c
+        columns = (table.number, table.time, table.state, table.actor, table.reason)
+        query = sa.select(*columns).where(table.name == name).order_by(table.number)
+        with self._engine.connect() as connection:
+            return [
+                AdapterChange(number, time, AdapterState(state), actor, reason)
+                for number, time, state, actor, reason in connection.execute(query)
+            ]
+
+    def approvals(self, name: str) -> list[AdapterApproval]:
+        """Oldest first."""
+        table = adapter_approvals.c
+        query = sa.select(table.actor, table.time, table.comment).where(table.name == name)
+        with self._engine.connect() as connection:
+            return [AdapterApproval(*row) for row in connection.execute(query.order_by(table.time))]
+
+    def move(
+        self, name: str, to: AdapterState, reason: str, *, only_from: Collection[AdapterState] | None = None
+    ) -> bool:
+        """Change the state; False, and nothing is written, if it has that state, is none of ``only_from``, or
+        is not registered.
+
+        PreconditionError if there is no way from its state to that one and ``only_from`` is not given; then
+        also NotFoundError.
+        """
+        with self._engine.begin() as connection:
+            if not lock(connection, name) and only_from is not None:
+                return False
+            record = read(connection, name)
+            if record.state is to or (only_from is not None and record.state not in only_from):
+                return False
+            check_move(name, record.state, to)
+            set_state(connection, record, to, reason)
+            append_audit(
+                connection, _ACTIONS[to], "adapter", name, {"reason": reason, "run_id": record.run_id}
+            )
+            return True
+
+    def note(self, name: str, reason: str) -> bool:
+        """A new reason for the state that it has; False if that is its reason already, or it is unknown."""
+        with self._engine.begin() as connection:
+            if not lock(connection, name):
+                return False
+            record = read(connection, name)
+            if record.reason == reason:
+                return False
+            set_state(connection, record, record.state, reason)
+            append_audit(connection, "adapter.note", "adapter", name, {"reason": reason})
+            return True
+
+    def approve(self, name: str, comment: str) -> bool:
+        """Record the caller's approval; False if it is recorded already."""
+        row = {"name": name, "actor": current_principal().name, "comment": comment}
+        with self._engine.begin() as connection:
+            if not lock(connection, name):
+                raise unknown(name)
+            check_servable(read(connection, name))
+            made = insert_or_ignore(connection, adapter_approvals, [{**row, "time": datetime.now(UTC)}])
+            if made:
+                append_audit(connection, "adapter.approve", "adapter", name, {"comment": comment})
+            return bool(made)
+
+    def reject(self, name: str, reason: str) -> None:
+        """PreconditionError if a route serves it, in whole or as its canary."""
+        with self._engine.begin() as connection:
+            if not lock(connection, name):
+                raise unknown(name)
+            record = read(connection, name)
+            if routes := serving(connection, name):
+                raise PreconditionError(
+                    f"adapter {name} is what route {', '.join(routes)} serves, and cannot be rejected; roll"
+                    " the route back, or end its canary, first"
+                )
+            if record.state is AdapterState.REJECTED:
+                return
+            check_move(name, record.state, AdapterState.REJECTED)
+            set_state(connection, record, AdapterState.REJECTED, reason)
+            append_audit(connection, "adapter.reject", "adapter", name, {"reason": reason})
+
+    def unpruned(self) -> list[AdapterRecord]:
+        """Every adapter whose files are there."""
+        with self._engine.connect() as connection:
+            return [adapter_of(row) for row in connection.execute(sa.select(adapters).where(_UNPRUNED))]
+
+    def pruned_since(self, time: datetime) -> list[AdapterRecord]:
+        """Adapters that were pruned after a moment."""
+        with self._engine.connect() as connection:
+            query = sa.select(adapters).where(adapters.c.prune_time > time)
+            return [adapter_of(row) for row in connection.execute(query)]
+
+    def open_runs(self) -> frozenset[str]:
+        """Ids of the runs that have not ended."""
+        ended = [status.value for status in RunStatus if status.ended]
+        with self._engine.connect() as connection:
+            query = sa.select(runs.c.run_id).where(runs.c.status.not_in(ended))
+            return frozenset(connection.execute(query).scalars())
+
+    def claim_pruning(self, name: str, reason: str, history_kept: int) -> bool:
+        """Mark an adapter as pruned, before its files go; False if something speaks against it by now."""
+        with self._engine.begin() as connection:
+            if not lock(connection, name):
+                return False
+            record = read(connection, name)
+            if record.prune_time is not None or record.state not in PRUNABLE:
+                return False
+            if name in referred(connection, history_kept):
+                return False
+            set_state(connection, record, record.state, reason, prune_time=datetime.now(UTC))
+            append_audit(connection, "adapter.prune", "adapter", name, {"uri": record.uri, "reason": reason})
+            return True
+
+
+_UNPRUNED = adapters.c.prune_time.is_(None)
