@@ -14,6 +14,7 @@ from services.cli.commands import (
     catalogue,
     compare,
     init,
+    keys,
     machine,
     measure,
     reports,
@@ -50,7 +51,20 @@ def _root(
     pass
 
 
-for module in (machine, init, runs, measure, compare, rulers, reports, audit, catalogue, assets, values):
+for module in (
+    machine,
+    init,
+    runs,
+    measure,
+    compare,
+    rulers,
+    reports,
+    audit,
+    catalogue,
+    assets,
+    values,
+    keys,
+):
     module.register(app)
 
 

@@ -6,8 +6,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from services.common.artifacts import ArtifactStore
+from services.orchestrator.access.keys import ApiKeys
 from services.orchestrator.application import Application
 from services.orchestrator.assets import AssetLibrary
 from services.orchestrator.ports import Probe
@@ -46,15 +48,25 @@ def migrated_store(folder: Path) -> tuple[SqlRunStore, str]:
 
 
 @contextmanager
-def world(folder: Path, probes: Sequence[Probe] = (), probe_timeout_s: float = 3.0) -> Iterator[World]:
-    """A new, empty world in a folder."""
+def world(
+    folder: Path, probes: Sequence[Probe] = (), probe_timeout_s: float = 3.0, **options: Any
+) -> Iterator[World]:
+    """A new, empty world in a folder; ``options`` are the application's."""
     store, database_url = migrated_store(folder)
     queue = FakeQueue(store)
     artifacts = ArtifactStore(str(folder / "artifacts"))
     assets = AssetLibrary(store.assets, artifacts)
     values = ValuesTraining(WordEmbedder(), WordJudge(), assets)
     application = Application(
-        store, queue, artifacts, probes, assets=assets, values=values, probe_timeout_s=probe_timeout_s
+        store,
+        queue,
+        artifacts,
+        probes,
+        assets=assets,
+        values=values,
+        api_keys=ApiKeys(store.api_keys),
+        probe_timeout_s=probe_timeout_s,
+        **options,
     )
     yield World(application, store, queue, artifacts, database_url)
     application.close()

@@ -11,8 +11,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic.json_schema import models_json_schema
 
 from services.common.errors import ErrorCode, NotReadyError
+from services.orchestrator.access.authenticate import OPEN, Access
 from services.orchestrator.api import (
     problems,
+    routes_access,
     routes_assets,
     routes_audit,
     routes_compare,
@@ -21,6 +23,7 @@ from services.orchestrator.api import (
     routes_runs,
     routes_values,
 )
+from services.orchestrator.api.access_http import AccessMiddleware
 from services.orchestrator.api.middleware import RequestMiddleware
 from services.orchestrator.api.models import Status
 from services.orchestrator.application import Application
@@ -49,12 +52,15 @@ def _always() -> bool:
     return True
 
 
-def build_http_app(application: Application, is_serving: Callable[[], bool] = _always) -> FastAPI:
+def build_http_app(
+    application: Application, is_serving: Callable[[], bool] = _always, access: Access = OPEN
+) -> FastAPI:
     """The ASGI application.
 
     Args:
         application: what the routes call.
         is_serving: False while starting and draining; ``/readyz`` then answers 503.
+        access: asked before each request; by default every caller on this machine may do everything.
     """
     app = FastAPI(
         title="valign",
@@ -68,6 +74,7 @@ def build_http_app(application: Application, is_serving: Callable[[], bool] = _a
             {"name": "data", "description": "Packaged reference sets and prompt sets."},
             {"name": "assets", "description": "Files that studies name by their sha256."},
             {"name": "values", "description": "The ten basic values, and evaluators of them."},
+            {"name": "access", "description": "API keys, and who the caller is."},
             {"name": "system", "description": "The services, probes and metrics."},
         ],
         redirect_slashes=False,
@@ -76,6 +83,8 @@ def build_http_app(application: Application, is_serving: Callable[[], bool] = _a
         redoc_url=None,
     )
     problems.install(app)
+    # The last that is added is the first that is called.
+    app.add_middleware(AccessMiddleware, access=access, routes=app.router.routes)
     app.add_middleware(RequestMiddleware, larger_bodies=_LARGER_BODIES)
     app.include_router(_probes(application, is_serving))
     # Packaged studies first: their paths are more exact than the ones with an id in them.
@@ -86,6 +95,7 @@ def build_http_app(application: Application, is_serving: Callable[[], bool] = _a
     app.include_router(routes_compare.router(application), prefix="/v1")
     app.include_router(routes_rulers.router(application), prefix="/v1")
     app.include_router(routes_values.router(application), prefix="/v1")
+    app.include_router(routes_access.router(application), prefix="/v1")
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 

@@ -14,10 +14,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from services.common.errors import ConflictError, InvalidInputError, NotFoundError
-from services.orchestrator.identity import current_principal
+from services.common.errors import ConflictError, InvalidInputError, NotFoundError, OverloadedError
+from services.orchestrator.identity import LOCAL, VALIGN, current_principal
 from services.orchestrator.ports import CompletionRecord, EventRecord, RunRecord, RunStatus
 from services.orchestrator.store import migrate, tokens
+from services.orchestrator.store.api_keys import SqlApiKeyStore
 from services.orchestrator.store.assets import SqlAssetStore
 from services.orchestrator.store.audit import SqlAuditLog, append_audit
 from services.orchestrator.store.engine import insert_or_ignore, open_engine, upsert
@@ -39,6 +40,7 @@ class SqlRunStore:
         """Open ``sqlite:///path`` or ``postgresql+psycopg://…``; call ``migrate`` before anything else."""
         self._engine = open_engine(database_url)
         self.assets = SqlAssetStore(self._engine)
+        self.api_keys = SqlApiKeyStore(self._engine)
         self.audit_log = SqlAuditLog(self._engine)
         self._listeners: set[Callable[[str], None]] = set()
         self._listeners_lock = threading.Lock()
@@ -69,14 +71,22 @@ class SqlRunStore:
         return unsubscribe
 
     def create_run(
-        self, run_id: str, name: str, study: Mapping[str, Any], idempotency_key: str = ""
+        self,
+        run_id: str,
+        name: str,
+        study: Mapping[str, Any],
+        idempotency_key: str = "",
+        *,
+        max_queued: int = 0,
     ) -> tuple[RunRecord, bool]:
-        """Insert a queued run and its first event, or find the run that the key made.
+        """Insert a queued run and its first event, or find the run that the key made for this principal.
 
         ConflictError: the key made a run of another study, or the run id is taken
-        (``details["run_id"]`` tells which run is in the way).
+        (``details["run_id"]`` tells which run is in the way). OverloadedError: ``max_queued`` runs wait
+        already (0: no limit).
         """
         digest = hashlib.sha256(canonical(study)).hexdigest()
+        stored_key = _stored_key(idempotency_key)
         now = datetime.now(UTC)
         row = {
             "run_id": run_id,
@@ -103,8 +113,9 @@ class SqlRunStore:
             with connection.begin() as transaction:
                 if insert_or_ignore(connection, runs, [row]) == 0:
                     raise ConflictError(f"run id {run_id} is taken", details={"run_id": run_id})
-                key = {"idempotency_key": idempotency_key, "run_id": run_id, "study_sha256": digest}
+                key = {"idempotency_key": stored_key, "run_id": run_id, "study_sha256": digest}
                 if not idempotency_key or insert_or_ignore(connection, idempotency_keys, [key]):
+                    _refuse_full_queue(connection, max_queued)
                     _append_event(connection, run_id, "run.queued", {"name": name}, now)
                     append_audit(
                         connection, "run.create", "run", run_id, {"name": name, "study_sha256": digest}
@@ -116,7 +127,7 @@ class SqlRunStore:
                     transaction.rollback()
                     created = False
             if not created:
-                record = _run_of_key(connection, idempotency_key, digest)
+                record = _run_of_key(connection, stored_key, idempotency_key, digest)
         if created:
             self._notify(run_id)
         return record, created
@@ -290,9 +301,30 @@ def _run(row: sa.Row[Any]) -> RunRecord:
     return RunRecord(**{**columns, "status": RunStatus(columns["status"])})
 
 
-def _run_of_key(connection: sa.Connection, key: str, digest: str) -> RunRecord:
+def _stored_key(key: str) -> str:
+    """A principal's own key: what one sends must not find another's run. Hashed, as names are long."""
+    principal = current_principal()
+    if not key or principal in (LOCAL, VALIGN):
+        return key
+    return "p:" + hashlib.sha256(f"{principal.name}\0{key}".encode()).hexdigest()
+
+
+def _refuse_full_queue(connection: sa.Connection, max_queued: int) -> None:
+    """Called once the new run is in the table; what it raises takes it out again."""
+    if not max_queued:
+        return
+    queued = sa.select(sa.func.count()).where(runs.c.status == RunStatus.QUEUED.value)
+    if connection.execute(queued).scalar_one() > max_queued:
+        raise OverloadedError(
+            f"{max_queued} runs wait already, which is the most (VALIGN_ORCHESTRATOR_MAX_QUEUED_RUNS);"
+            " try again when some have begun, or cancel some",
+            details={"retry_after_s": 60},
+        )
+
+
+def _run_of_key(connection: sa.Connection, stored_key: str, key: str, digest: str) -> RunRecord:
     query = sa.select(idempotency_keys.c.run_id, idempotency_keys.c.study_sha256).where(
-        idempotency_keys.c.idempotency_key == key
+        idempotency_keys.c.idempotency_key == stored_key
     )
     run_id, stored_digest = connection.execute(query).one()
     if stored_digest != digest:
