@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from services.cli.errors import ApiError, CliError, UnreachableError
 from services.cli.sse import read_events, split_lines
@@ -26,7 +26,7 @@ class Api:
     """
 
     def __init__(self, url: str, timeout_s: float, *, api_key: str = "", ca_file: Path | None = None) -> None:
-        """``api_key`` goes with every request; ``ca_file`` (PEM) is trusted instead of the public authorities.
+        """``api_key`` goes with every request; ``ca_file`` (PEM) is trusted, and no public authority.
 
         CliError: a key or file that cannot be used.
         """
@@ -34,7 +34,7 @@ class Api:
 
         self.url = url
         # trust_env=False for this machine: a proxy set for the outside must not catch these calls
-        local = any(host in url for host in ("//127.0.0.1", "//localhost", "//[::1]"))
+        local = urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
         if not api_key.isascii() or not api_key.isprintable():
             raise CliError("VALIGN_API_KEY holds characters that no key has.", code="UNAUTHENTICATED")
         if api_key and url.startswith("http://") and not local:

@@ -19,9 +19,10 @@ class CliSettings:
 
     ``url`` is the orchestrator's REST address without ``/v1``; ``timeout_s`` bounds one
     request (event streams have none); ``model`` and ``encoder`` are ids or folders;
-    ``second_encoder`` is "" for none; ``api_key`` is sent as a bearer token, "" for none; ``ca_file`` holds the
-    authorities (PEM) of a private certificate; ``hub_cache`` is where Hugging Face's libraries keep
-    downloads; ``gpu_memory`` is the share that the user has set for the generator, if any.
+    ``second_encoder`` is "" for none; ``api_key`` is sent as a bearer token, "" for none;
+    ``ca_file`` holds the authorities (PEM) of a private certificate; ``hub_cache`` is where Hugging
+    Face's libraries keep downloads; ``gpu_memory`` is the share that the user has set for the generator,
+    if any.
     """
 
     url: str
@@ -37,8 +38,8 @@ class CliSettings:
 
 
 def load_settings() -> CliSettings:
-    """Read ``VALIGN_URL``, ``VALIGN_API_KEY``, ``VALIGN_CA_FILE``, ``VALIGN_TIMEOUT_S``, ``VALIGN_HOME`` and the
-    names of the models.
+    """Read ``VALIGN_URL``, ``VALIGN_API_KEY``, ``VALIGN_CA_FILE``, ``VALIGN_TIMEOUT_S``, ``VALIGN_HOME``
+    and the names of the models.
 
     Raises ``CliError`` if a value can't be read.
     """
