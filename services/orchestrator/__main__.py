@@ -18,12 +18,13 @@ from services.common.pb.orchestrator.v1 import orchestrator_pb2_grpc as pb_grpc
 from services.common.redact import know_secrets
 from services.common.rpc.client import open_channel
 from services.common.rpc.server import Health
-from services.common.rpc.tls import channel_credentials
+from services.common.rpc.tls import channel_credentials, read_pair
 from services.common.settings import load_settings
 from services.orchestrator.access.build import build_access
 from services.orchestrator.access.endpoints import EndpointHosts
 from services.orchestrator.access.keys import ApiKeys
 from services.orchestrator.api.access_grpc import AccessInterceptor
+from services.orchestrator.api.certificates import follow_certificate
 from services.orchestrator.api.http import build_http_app
 from services.orchestrator.api.servicer import OrchestratorServicer
 from services.orchestrator.application import Application
@@ -63,9 +64,22 @@ def _listen(host: str, port: int) -> socket.socket:
         raise PreconditionError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
 
 
+def _follow_certificate(config: uvicorn.Config, settings: OrchestratorSettings) -> asyncio.Task[None] | None:
+    """Keep the REST API's certificate up to date; None if it speaks in the clear."""
+    certificate, key = settings.http_tls_cert_file, settings.http_tls_key_file
+    if certificate is None or key is None:
+        return None
+    config.load()
+    if config.ssl is None:
+        raise InternalError("the REST server has files of a certificate and no TLS")
+    return asyncio.create_task(follow_certificate(config.ssl, certificate, key))
+
+
 async def serve(settings: OrchestratorSettings) -> None:
     """Serve until SIGTERM or SIGINT. The other services may be down: runs wait for them."""
     stopping = stop_event()
+    if settings.http_tls_cert_file and settings.http_tls_key_file:
+        read_pair(settings.http_tls_cert_file, settings.http_tls_key_file)
     listener = _listen(settings.host, settings.http_port)
     settings.home.expanduser().mkdir(parents=True, exist_ok=True)
     if settings.system_database.startswith("sqlite:///"):
@@ -155,6 +169,7 @@ async def serve(settings: OrchestratorSettings) -> None:
             timeout_graceful_shutdown=int(settings.drain_timeout_s),
         )
     )
+    followed = _follow_certificate(http.config, settings)
     serving = asyncio.create_task(http.serve(sockets=[listener]))
     stopped = asyncio.create_task(stopping.wait())
     try:
@@ -172,6 +187,8 @@ async def serve(settings: OrchestratorSettings) -> None:
         await health.set_serving(False)
         application.close()
         http.should_exit = True
+        if followed is not None:
+            followed.cancel()
         await values.aclose()
         # Runs stop where they are and go on at the next start; callers get their time.
         await runner.shutdown()

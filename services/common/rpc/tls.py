@@ -55,7 +55,7 @@ def channel_credentials(files: TlsFiles) -> grpc.ChannelCredentials | None:
     authority = _authority(files.tls_ca_file)
     if files.tls_cert_file is None or files.tls_key_file is None:
         return grpc.ssl_channel_credentials(authority)
-    return grpc.ssl_channel_credentials(authority, *_pair(files.tls_cert_file, files.tls_key_file))
+    return grpc.ssl_channel_credentials(authority, *read_pair(files.tls_cert_file, files.tls_key_file))
 
 
 class _Reader:
@@ -69,7 +69,7 @@ class _Reader:
         """What the server shows and trusts now."""
         self._seen = self._state()
         return grpc.ssl_server_certificate_configuration(
-            [_pair(self._certificate, self._key)],
+            [read_pair(self._certificate, self._key)],
             root_certificates=_authority(self._authority) if self._authority else None,
         )
 
@@ -92,8 +92,8 @@ class _Reader:
         return tuple((state.st_mtime_ns, state.st_size) for state in states)
 
 
-def _pair(certificate: Path, key: Path) -> tuple[bytes, bytes]:
-    """Key and certificate, which belong together."""
+def read_pair(certificate: Path, key: Path) -> tuple[bytes, bytes]:
+    """Key and certificate; PreconditionError unless they can be read and belong together."""
     found = _bytes(key), _bytes(certificate)
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)

@@ -4,11 +4,15 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
-from services.common.errors import UnauthenticatedError
+import structlog
+
+from services.common.errors import UnauthenticatedError, ValignError
 from services.orchestrator.access.keys import PREFIX
 from services.orchestrator.access.limits import CallLimits
 from services.orchestrator.access.scopes import STREAMED, permit
 from services.orchestrator.identity import LOCAL, Principal, Scope
+
+log = structlog.get_logger(__name__)
 
 _REMEDY = "send `Authorization: Bearer <API key>`"
 
@@ -66,10 +70,22 @@ class Access:
         if not self.required:
             permit(LOCAL, call.name, call.scope)
             return LOCAL
-        principal = await self._principal(call)
-        if self._limits is not None:
-            self._limits.count_principal(principal.name)
-        permit(principal, call.name, call.scope)
+        principal: Principal | None = None
+        try:
+            principal = await self._principal(call)
+            if self._limits is not None:
+                self._limits.count_principal(principal.name)
+            permit(principal, call.name, call.scope)
+        except ValignError as error:
+            log.warning(
+                "access.refused",
+                call=call.name,
+                address=call.address,
+                principal=principal.name if principal else None,
+                code=error.code.value,
+                reason=error.message,
+            )
+            raise
         return principal
 
     def stream(self, principal: Principal, name: str) -> AbstractContextManager[None]:
