@@ -1,6 +1,7 @@
 """Who may call, on the REST face: plain ASGI between the request's id and the routes."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,7 +13,7 @@ from services.common.settings import is_loopback
 from services.orchestrator.access.authenticate import Access, Call
 from services.orchestrator.access.scopes import OPEN_ON_LOOPBACK, OPEN_OPERATIONS, SCOPE_OF_OPERATION
 from services.orchestrator.api.problems import problem_response
-from services.orchestrator.identity import LOCAL, acting_as
+from services.orchestrator.identity import LOCAL, Principal, acting_as
 from services.orchestrator.identity import Scope as AccessScope
 
 _CHALLENGE = {"www-authenticate": 'Bearer realm="valign"'}
@@ -39,21 +40,24 @@ class AccessMiddleware:
             await self._app(scope, receive, send)
             return
         headers = {name: value.decode("latin-1") for name, value in reversed(scope["headers"])}
+        with ExitStack() as held:
+            try:
+                principal = await self._admit(operation, scope, headers)
+                held.enter_context(self._access.stream(principal, operation or ""))
+            except ValignError as error:
+                await _answer(error, scope, receive, send)
+                return
+            held.enter_context(acting_as(principal))
+            await self._app(scope, receive, send)
+
+    async def _admit(self, operation: str | None, scope: Scope, headers: dict[bytes, str]) -> Principal:
+        if not self._access.required and self._access.loopback:
+            _refuse_web_pages(headers)
         address = _address(scope)
-        try:
-            if not self._access.required and self._access.loopback:
-                _refuse_web_pages(headers)
-            if operation in OPEN_ON_LOOPBACK and is_loopback(address):
-                principal = LOCAL
-            else:
-                name, needed = _needed(operation, scope)
-                authorization = headers.get(b"authorization", "")
-                principal = await self._access.admit(Call(name, needed, authorization, address))
-            with self._access.stream(principal, operation or ""), acting_as(principal):
-                await self._app(scope, receive, send)
-        except ValignError as error:
-            # What a route raises is answered inside; this is a refusal of ours.
-            await _answer(error, scope, receive, send)
+        if operation in OPEN_ON_LOOPBACK and is_loopback(address):
+            return LOCAL
+        name, needed = _needed(operation, scope)
+        return await self._access.admit(Call(name, needed, headers.get(b"authorization", ""), address))
 
     def _operation(self, scope: Scope) -> str | None:
         """Operation id of the route that will be called; "" for one without, None if there is no route."""

@@ -12,6 +12,7 @@ from pydantic.json_schema import models_json_schema
 
 from services.common.errors import ErrorCode, NotReadyError
 from services.orchestrator.access.authenticate import OPEN, Access
+from services.orchestrator.access.scopes import OPEN_OPERATIONS
 from services.orchestrator.api import (
     problems,
     routes_access,
@@ -159,6 +160,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         for name, definition in extra["$defs"].items():
             schemas.setdefault(name, definition)
         _drop_default_validation_errors(schema)
+        _tell_of_credentials(schema)
         app.openapi_schema = schema
     return app.openapi_schema
 
@@ -171,6 +173,22 @@ def _drop_default_validation_errors(schema: dict[str, Any]) -> None:
                 del operation["responses"]["422"]
     for name in ("HTTPValidationError", "ValidationError"):
         schema["components"]["schemas"].pop(name, None)
+
+
+def _tell_of_credentials(schema: dict[str, Any]) -> None:
+    """Every route but the probes may ask for a bearer token, and answer that it is missing or not enough."""
+    schema["components"]["securitySchemes"] = {
+        "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, or a token of the issuer."}
+    }
+    refusals = problems.problems(ErrorCode.UNAUTHENTICATED, ErrorCode.FORBIDDEN, ErrorCode.OVERLOADED)
+    refusals.pop(ErrorCode.INTERNAL.http_status)
+    for operations in schema["paths"].values():
+        for operation in operations.values():
+            if operation["operationId"] in OPEN_OPERATIONS:
+                continue
+            operation["security"] = [{"bearer": []}]
+            for status, response in refusals.items():
+                operation["responses"].setdefault(str(status), response)
 
 
 def _version() -> str:
