@@ -16,7 +16,7 @@ _SECRET_NAME = re.compile(
     r"(?i)authorization|password|passwd|secret(?!_?(id|sha))|(^|_|-)(api_?key|token|endpoint_keys|cookie)$"
 )
 # Every pattern is linear, or bounded: a hostile text must not make a log line take seconds.
-_OUR_KEY = re.compile(r"valign_[0-9a-zA-Z]{4,}_[A-Za-z0-9_-]{8,}")
+_OUR_KEY = re.compile(r"valign_[0-9a-f]{12}_[A-Za-z0-9_-]{8,}")
 _JSON_WEB_TOKEN = re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?")
 _CREDENTIAL = re.compile(r"(?i)\b(bearer|basic)(\s+|%20)[A-Za-z0-9._~+/=:-]{6,}")
 _HEADER = re.compile(

@@ -80,15 +80,21 @@ def _refuse_web_pages(headers: dict[bytes, str]) -> None:
     """Without credentials a page in a browser of this machine could call us. Its Origin tells, and the Host
     if its name was made to lead here (DNS rebinding)."""
     origin = headers.get(b"origin", "")
-    if origin and not is_loopback(urlsplit(origin).hostname or ""):
-        raise ForbiddenError(
-            f"a page of {origin[:100]!r} may not call this; use an API key on a server of it"
-        )
-    host = urlsplit(f"//{headers.get(b'host', '')}").hostname or ""
+    if origin and not is_loopback(_host_of(origin)):
+        raise ForbiddenError(f"a page of {origin[:100]!r} may not call this")
+    host = headers.get(b"host", "")
     if headers.get(b"sec-fetch-site", "none") == "cross-site":
         raise ForbiddenError("a page of another site may not call this")
-    if host and not is_loopback(host):
+    if host and not is_loopback(_host_of(f"//{host}")):
         raise ForbiddenError(f"this listens for this machine alone and is not {host[:100]!r}; use 127.0.0.1")
+
+
+def _host_of(url: str) -> str:
+    """Its host; "" for what is no URL, which is no loopback name either."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 async def _answer(error: ValignError, scope: Scope, receive: Receive, send: Send) -> None:

@@ -465,6 +465,8 @@ async def test_address_that_guesses_has_to_wait_even_with_a_right_key(here: Worl
     [
         {"origin": "https://evil.example"},
         {"origin": "null"},
+        {"origin": "http://["},
+        {"host": "[::1"},
         {"host": "evil.example"},
         {"host": "127.0.0.1.evil.example:8080"},
         {"sec-fetch-site": "cross-site"},

@@ -123,7 +123,7 @@ def test_what_is_no_secret_stays() -> None:
     for text in (
         "run r-20261121-k3m9qx ended",
         "http://127.0.0.1:8080/v1/runs?page=2",
-        "valign_rpc_server_handled_total",
+        "valign_orchestrator_http_requests_total",
         "prompt_tokens: 12, completion_tokens: 5",
         "secret_sha256 of api_key key_id=5e1d0c2b9a47",
         "sqlite:////home/user/valign.db",
