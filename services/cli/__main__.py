@@ -16,6 +16,7 @@ from services.cli.commands import (
     compare,
     control,
     init,
+    keys,
     machine,
     measure,
     reports,
@@ -66,6 +67,7 @@ _MODULES = (
     assets,
     values,
     adapters,
+    keys,
 )
 for module in _MODULES:
     module.register(app)

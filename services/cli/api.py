@@ -3,13 +3,16 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from services.cli.errors import ApiError, CliError, UnreachableError
 from services.cli.sse import read_events, split_lines
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
 ENDED = ("succeeded", "failed", "cancelled")
@@ -22,13 +25,30 @@ class Api:
     Raises ``ApiError`` for an error answer, ``UnreachableError`` when nothing answers.
     """
 
-    def __init__(self, url: str, timeout_s: float) -> None:
+    def __init__(self, url: str, timeout_s: float, *, api_key: str = "", ca_file: Path | None = None) -> None:
+        """``api_key`` goes with every request; ``ca_file`` (PEM) is trusted, and no public authority.
+
+        CliError: a key or file that cannot be used.
+        """
         import httpx
 
         self.url = url
         # trust_env=False for this machine: a proxy set for the outside must not catch these calls
-        local = any(host in url for host in ("//127.0.0.1", "//localhost", "//[::1]"))
-        self._http = httpx.Client(base_url=url, timeout=timeout_s, trust_env=not local)
+        local = urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
+        if not api_key.isascii() or not api_key.isprintable():
+            raise CliError("VALIGN_API_KEY holds characters that no key has.", code="UNAUTHENTICATED")
+        if api_key and url.startswith("http://") and not local:
+            raise CliError(
+                f"{url} is not https, and VALIGN_API_KEY would be sent where others can read it.",
+                remedy="Use https://; or reach it through a tunnel to this machine; or unset VALIGN_API_KEY.",
+            )
+        self._http = httpx.Client(
+            base_url=url,
+            timeout=timeout_s,
+            trust_env=not local,
+            headers={"authorization": f"Bearer {api_key}"} if api_key else None,
+            verify=_trusting(ca_file) if ca_file else True,
+        )
 
     def __enter__(self) -> "Api":
         return self
@@ -191,6 +211,17 @@ def as_event(kind: str, data: str, number: str) -> Json:
     if isinstance(body, dict) and "kind" in body and "data" in body:
         return {"number": number, **body}
     return {"number": number, "kind": kind, "data": body}
+
+
+def _trusting(ca_file: Path) -> "ssl.SSLContext":
+    import ssl
+
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        raise CliError(
+            f"VALIGN_CA_FILE names {ca_file}, which cannot be read as PEM certificates: {error}"
+        ) from error
 
 
 def _reason(error: Exception) -> str:

@@ -9,6 +9,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+_CREDENTIAL_REMEDY = (
+    "Set VALIGN_API_KEY to a key that allows this; whoever runs the orchestrator makes one with"
+    " `valign keys create`."
+)
+
 
 class CliError(Exception):
     """An error that a person can read: what was wrong, and the remedy."""
@@ -38,7 +43,9 @@ class ApiError(CliError):
         super().__init__(detail, code=str(body.get("code", "INTERNAL")))
         self.status = status
         self.body = dict(body)
-        if status >= 500 and body.get("request_id"):
+        if status in (401, 403):
+            self.remedy = _CREDENTIAL_REMEDY
+        elif status >= 500 and body.get("request_id"):
             self.remedy = f"Look for request id {body['request_id']} in the orchestrator's log."
 
     def problem(self) -> dict[str, Any]:

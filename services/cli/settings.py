@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from services.cli.errors import CliError
@@ -19,8 +19,10 @@ class CliSettings:
 
     ``url`` is the orchestrator's REST address without ``/v1``; ``timeout_s`` bounds one
     request (event streams have none); ``model`` and ``encoder`` are ids or folders;
-    ``second_encoder`` is "" for none; ``hub_cache`` is where Hugging Face's libraries keep
-    downloads; ``gpu_memory`` is the share that the user has set for the generator, if any.
+    ``second_encoder`` is "" for none; ``api_key`` is sent as a bearer token, "" for none;
+    ``ca_file`` holds the authorities (PEM) of a private certificate; ``hub_cache`` is where Hugging
+    Face's libraries keep downloads; ``gpu_memory`` is the share that the user has set for the generator,
+    if any.
     """
 
     url: str
@@ -31,10 +33,13 @@ class CliSettings:
     hub_cache: Path
     gpu_memory: str | None
     second_encoder: str = ""
+    api_key: str = field(default="", repr=False)
+    ca_file: Path | None = None
 
 
 def load_settings() -> CliSettings:
-    """Read ``VALIGN_URL``, ``VALIGN_TIMEOUT_S``, ``VALIGN_HOME`` and the names of the models.
+    """Read ``VALIGN_URL``, ``VALIGN_API_KEY``, ``VALIGN_CA_FILE``, ``VALIGN_TIMEOUT_S``, ``VALIGN_HOME``
+    and the names of the models.
 
     Raises ``CliError`` if a value can't be read.
     """
@@ -56,6 +61,8 @@ def load_settings() -> CliSettings:
         hub_cache=_hub_cache(env),
         gpu_memory=env.get("VALIGN_GENERATOR_GPU_MEMORY_UTILIZATION"),
         second_encoder=env.get("VALIGN_SECOND_EMBEDDER_MODEL", ""),
+        api_key=env.get("VALIGN_API_KEY", ""),
+        ca_file=Path(env["VALIGN_CA_FILE"]) if env.get("VALIGN_CA_FILE") else None,
     )
 
 

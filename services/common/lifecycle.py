@@ -11,7 +11,8 @@ import structlog
 from services.common.errors import PreconditionError, ValignError
 from services.common.metrics import serve_metrics
 from services.common.rpc.fence import Fence
-from services.common.rpc.server import Health, build_server
+from services.common.rpc.server import Health, build_health_server, build_server
+from services.common.rpc.tls import server_credentials
 from services.common.settings import ServiceSettings
 
 log = structlog.get_logger(__name__)
@@ -33,23 +34,54 @@ async def start_server(
     register: Callable[[grpc.aio.Server], None],
     health: Health,
     fence: Fence | None = None,
+    interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
+    client_certificates: bool = True,
 ) -> tuple[grpc.aio.Server, int]:
     """Bind and start; returns the server and its port (the setting, or the one chosen for 0).
+
+    With ``tls_cert_file`` it speaks TLS; with ``tls_ca_file`` too it asks for a certificate of the client,
+    unless ``client_certificates`` is False (a server that asks for other credentials).
+
+    Raises:
+        PreconditionError: the port is taken, or a certificate cannot be read.
+    """
+    server = build_server(
+        service_names=service_names,
+        health=health,
+        reflection_enabled=settings.reflection,
+        fence=fence,
+        interceptors=interceptors,
+        max_concurrent_rpcs=settings.max_concurrent_rpcs,
+    )
+    register(server)
+    credentials = server_credentials(settings, client_certificates=client_certificates)
+    port = _bind(server, settings.host, settings.port, credentials)
+    await server.start()
+    return server, port
+
+
+async def start_health_server(settings: ServiceSettings, health: Health) -> grpc.aio.Server | None:
+    """The server of ``health_port``, which knows health alone and speaks in the clear; None for port 0.
 
     Raises:
         PreconditionError: the port is taken.
     """
-    server = build_server(
-        service_names=service_names, health=health, reflection_enabled=settings.reflection, fence=fence
-    )
-    register(server)
-    address = f"{settings.host}:{settings.port}"
+    if settings.health_port == 0:
+        return None
+    server = build_health_server(health)
+    _bind(server, settings.host, settings.health_port, None)
+    await server.start()
+    return server
+
+
+def _bind(server: grpc.aio.Server, host: str, port: int, credentials: grpc.ServerCredentials | None) -> int:
+    address = f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
     try:
-        port = server.add_insecure_port(address)
+        if credentials is None:
+            return int(server.add_insecure_port(address))
+        return int(server.add_secure_port(address, credentials))
     except RuntimeError as error:
         raise PreconditionError(f"cannot listen on {address}: is another process using it?") from error
-    await server.start()
-    return server, port
 
 
 async def run_service(
@@ -92,6 +124,7 @@ async def _serve(
     server, port = await start_server(
         settings, service_names=service_names, register=register, health=health, fence=fence
     )
+    probed = await start_health_server(settings, health)
     serve_metrics(settings.host, settings.metrics_port)
     log.info("service.listening", name=name, host=settings.host, port=port)
     starting = asyncio.create_task(start(health))
@@ -107,6 +140,8 @@ async def _serve(
         log.info("service.draining", name=name, timeout_s=settings.drain_timeout_s)
         await health.set_serving(False)
         await server.stop(settings.drain_timeout_s)
+        if probed is not None:
+            await probed.stop(None)
         stopped.cancel()
         await stop()
         log.info("service.stopped", name=name)

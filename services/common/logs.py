@@ -1,9 +1,12 @@
-"""Structured logs on stderr: one JSON object a line, or text for people."""
+"""Structured logs on stderr: one JSON object a line, or text for people. No line holds a secret."""
 
 import logging
 import sys
+from typing import Any
 
 import structlog
+
+from services.common.redact import redact, redacted
 
 
 def configure_logging(service: str, level: str = "info", fmt: str = "json") -> None:
@@ -26,7 +29,10 @@ def configure_logging(service: str, level: str = "info", fmt: str = "json") -> N
         shared.append(structlog.processors.format_exc_info)
         renderer = structlog.processors.JSONRenderer()
     else:
-        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        # A plain trace: a rich one shows the locals, and breaks what is in them over lines.
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
 
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -38,7 +44,11 @@ def configure_logging(service: str, level: str = "info", fmt: str = "json") -> N
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                redact_event,
+                _Redacted(renderer),
+            ],
         )
     )
     root = logging.getLogger()
@@ -48,3 +58,20 @@ def configure_logging(service: str, level: str = "info", fmt: str = "json") -> N
     for noisy in ("httpx", "httpcore", "urllib3", "filelock", "fsspec"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
     structlog.contextvars.bind_contextvars(service=service)
+
+
+def redact_event(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Take secrets out of an event's fields, by their names and by their shape."""
+    return {
+        name: value if name == "exc_info" else redacted({name: value})[name] for name, value in event.items()
+    }
+
+
+class _Redacted:
+    """A renderer whose line is looked through once more: traces and odd objects become text only there."""
+
+    def __init__(self, renderer: structlog.typing.Processor) -> None:
+        self._renderer = renderer
+
+    def __call__(self, logger: Any, method: str, event: structlog.typing.EventDict) -> str:
+        return redact(str(self._renderer(logger, method, event)))

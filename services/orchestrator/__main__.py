@@ -12,14 +12,21 @@ import uvicorn
 
 from services.common.artifacts import ArtifactStore
 from services.common.errors import InternalError, PreconditionError
-from services.common.lifecycle import start_server, stop_event
+from services.common.lifecycle import start_health_server, start_server, stop_event
 from services.common.logs import configure_logging
 from services.common.metrics import serve_metrics
 from services.common.pb.orchestrator.v1 import orchestrator_pb2_grpc as pb_grpc
+from services.common.redact import know_secrets
 from services.common.rpc.client import open_channel
 from services.common.rpc.fence import epoch_metadata
 from services.common.rpc.server import Health
+from services.common.rpc.tls import channel_credentials, read_pair
 from services.common.settings import load_settings
+from services.orchestrator.access.build import build_access
+from services.orchestrator.access.endpoints import EndpointHosts
+from services.orchestrator.access.keys import ApiKeys
+from services.orchestrator.api.access_grpc import AccessInterceptor
+from services.orchestrator.api.certificates import follow_certificate
 from services.orchestrator.api.http import build_http_app
 from services.orchestrator.api.servicer import OrchestratorServicer
 from services.orchestrator.application import Application
@@ -64,9 +71,22 @@ def _listen(host: str, port: int) -> socket.socket:
         raise PreconditionError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
 
 
+def _follow_certificate(config: uvicorn.Config, settings: OrchestratorSettings) -> asyncio.Task[None] | None:
+    """Keep the REST API's certificate up to date; None if it speaks in the clear."""
+    certificate, key = settings.http_tls_cert_file, settings.http_tls_key_file
+    if certificate is None or key is None:
+        return None
+    config.load()
+    if config.ssl is None:
+        raise InternalError("the REST server has files of a certificate and no TLS")
+    return asyncio.create_task(follow_certificate(config.ssl, certificate, key))
+
+
 async def serve(settings: OrchestratorSettings) -> None:
     """Serve until SIGTERM or SIGINT. The other services may be down: runs wait for them."""
     stopping = stop_event()
+    if settings.http_tls_cert_file and settings.http_tls_key_file:
+        read_pair(settings.http_tls_cert_file, settings.http_tls_key_file)
     listener = _listen(settings.host, settings.http_port)
     settings.home.expanduser().mkdir(parents=True, exist_ok=True)
     if settings.system_database.startswith("sqlite:///"):
@@ -74,19 +94,23 @@ async def serve(settings: OrchestratorSettings) -> None:
     store = SqlRunStore(settings.database)
     await asyncio.to_thread(store.migrate)
     artifacts = ArtifactStore(settings.artifact_root)
+    shown = channel_credentials(settings)
     channels = {
-        "generator": open_channel(settings.generator_target),
-        "embedder": open_channel(settings.embedder_target),
-        "trainer": open_channel(settings.trainer_target),
+        "generator": open_channel(settings.generator_target, shown),
+        "embedder": open_channel(settings.embedder_target, shown),
+        "trainer": open_channel(settings.trainer_target, shown),
     }
     if settings.second_embedder_target:
-        channels["second_embedder"] = open_channel(settings.second_embedder_target)
+        channels["second_embedder"] = open_channel(settings.second_embedder_target, shown)
+    endpoints = EndpointHosts(settings.allowed_endpoint_hosts)
     patience = Patience(wait_s=settings.wait_for_services_s, call_s=settings.call_timeout_s)
 
     def connect(study: Study, on_waiting: Callable[[str, str], None]) -> Services:
         second = channels.get("second_embedder")
         endpoint = None
         if study.endpoint is not None:
+            # Again: the run may be older than the list.
+            endpoints.check(study.endpoint.url)
             key = key_for(study.endpoint.url, settings.endpoint_keys)
             endpoint = OpenAIGenerator(study.endpoint, key, on_waiting)
         return Services(
@@ -118,7 +142,7 @@ async def serve(settings: OrchestratorSettings) -> None:
         store,
         artifacts,
         [
-            GrpcReplica(target, open_channel(target), metadata=epoch_metadata)
+            GrpcReplica(target, open_channel(target, shown), metadata=epoch_metadata)
             for target in settings.replica_targets
         ],
         Retention(settings.keep_adapters, timedelta(days=settings.keep_adapters_days)),
@@ -128,6 +152,8 @@ async def serve(settings: OrchestratorSettings) -> None:
         store.leases, runner, timeout_s=settings.lease_timeout_s, tasks=registry.leader_tasks
     )
     steps = WorkflowSteps(settings.system_database)
+    api_keys = ApiKeys(store.api_keys)
+    access, close_access = build_access(settings, api_keys)
     application = Application(
         store,
         doorbell,
@@ -137,6 +163,9 @@ async def serve(settings: OrchestratorSettings) -> None:
         values=values,
         steps=steps,
         registry=registry.registry,
+        api_keys=api_keys,
+        endpoints=endpoints,
+        max_queued_runs=settings.max_queued_runs,
     )
     health = Health((SERVICE_NAME,))
     await health.set_serving(False)
@@ -147,17 +176,26 @@ async def serve(settings: OrchestratorSettings) -> None:
             OrchestratorServicer(application), server
         ),
         health=health,
+        interceptors=[AccessInterceptor(access, SERVICE_NAME)],
+        client_certificates=False,
     )
+    probed = await start_health_server(settings, health)
     http = _HttpServer(
         uvicorn.Config(
-            build_http_app(application, lambda: health.serving),
+            build_http_app(application, lambda: health.serving, access),
             host=settings.host,
             port=settings.http_port,
             log_config=None,
             access_log=False,
+            server_header=False,
+            # Who a caller is behind a proxy is believed of a proxy on this machine alone.
+            forwarded_allow_ips="127.0.0.1",
+            ssl_certfile=settings.http_tls_cert_file,
+            ssl_keyfile=settings.http_tls_key_file,
             timeout_graceful_shutdown=int(settings.drain_timeout_s),
         )
     )
+    followed = _follow_certificate(http.config, settings)
     serving = asyncio.create_task(http.serve(sockets=[listener]))
     stopped = asyncio.create_task(stopping.wait())
     leading = asyncio.create_task(leadership.run()) if campaigns else None
@@ -180,6 +218,8 @@ async def serve(settings: OrchestratorSettings) -> None:
         doorbell.open = False
         application.close()
         http.should_exit = True
+        if followed is not None:
+            followed.cancel()
         await values.aclose()
         # Runs stop where they are and go on at the next start; callers get their time.
         if leading is not None:
@@ -187,6 +227,9 @@ async def serve(settings: OrchestratorSettings) -> None:
             await asyncio.gather(leading, return_exceptions=True)
         steps.close()
         await server.stop(settings.drain_timeout_s)
+        if probed is not None:
+            await probed.stop(None)
+        await close_access()
         await asyncio.gather(serving, return_exceptions=True)
         stopped.cancel()
         for channel in channels.values():
@@ -199,6 +242,7 @@ async def serve(settings: OrchestratorSettings) -> None:
 def main() -> None:
     """Read the settings and serve."""
     settings = load_settings(OrchestratorSettings)
+    know_secrets(settings.secrets())
     configure_logging("orchestrator", settings.log_level, settings.log_format)
     try:
         asyncio.run(serve(settings))

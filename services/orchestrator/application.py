@@ -23,6 +23,8 @@ from services.common.errors import (
     ValignError,
 )
 from services.orchestrator import catalogue
+from services.orchestrator.access.endpoints import EndpointHosts
+from services.orchestrator.access.keys import ApiKeys
 from services.orchestrator.assets import AssetLibrary
 from services.orchestrator.audit.publish import Publisher
 from services.orchestrator.benchmarks import Benchmarks
@@ -87,9 +89,15 @@ class Application:
         values: ValuesTraining,
         steps: StepReader,
         registry: Registry,
+        api_keys: ApiKeys,
+        endpoints: EndpointHosts | None = None,
+        max_queued_runs: int = 0,
         probe_timeout_s: float = 3.0,
     ) -> None:
-        """Nothing is opened here; the store's schema must be in place before the first call."""
+        """Nothing is opened here; the store's schema must be in place before the first call.
+
+        ``endpoints`` are the hosts that studies may name (None: any); ``max_queued_runs`` 0 is no limit.
+        """
         self._store = store
         self._queue = queue
         self._artifacts = artifacts
@@ -97,6 +105,9 @@ class Application:
         self.assets = assets
         self.values = values
         self.registry = registry
+        self.api_keys = api_keys
+        self._endpoints = endpoints or EndpointHosts(None)
+        self._max_queued_runs = max_queued_runs
         self._probe_timeout_s = probe_timeout_s
         self._closing = asyncio.Event()
         self.governance = Governance(store)
@@ -120,13 +131,14 @@ class Application:
         InvalidInputError also for an asset that it names and that is not here.
         """
         study = await asyncio.to_thread(lambda: resolve(parse_document(text, Study)).as_json())
+        self._endpoints.check_study(study)
         await self.assets.require(study)
         return study
 
     async def create_run(self, text: str | bytes, idempotency_key: str = "") -> tuple[RunRecord, bool]:
         """Begin a run; (the run that the key made, False) if it was begun before.
 
-        ConflictError: the key made a run of another study.
+        ConflictError: the key made a run of another study. OverloadedError: too many runs wait.
         """
         if len(idempotency_key) > MAX_KEY_CHARACTERS or not idempotency_key.isprintable():
             raise InvalidInputError(
@@ -294,7 +306,9 @@ class Application:
         for _ in range(20):
             run_id = new_run_id(datetime.now(UTC))
             try:
-                return self._store.create_run(run_id, str(study["name"]), study, idempotency_key)
+                return self._store.create_run(
+                    run_id, str(study["name"]), study, idempotency_key, max_queued=self._max_queued_runs
+                )
             except ConflictError as error:
                 if error.details.get("run_id") != run_id:
                     raise

@@ -253,10 +253,17 @@ class RunStore(Protocol):
         ...
 
     def create_run(
-        self, run_id: str, name: str, study: Mapping[str, Any], idempotency_key: str = ""
+        self,
+        run_id: str,
+        name: str,
+        study: Mapping[str, Any],
+        idempotency_key: str = "",
+        *,
+        max_queued: int = 0,
     ) -> tuple[RunRecord, bool]:
         """Insert a queued run and its first event; (existing run, False) for a known key with the same
-        study; ConflictError for a known key with another study."""
+        study; ConflictError for a known key with another study; OverloadedError if ``max_queued`` (0: no
+        limit) others wait. A key is its principal's own."""
         ...
 
     def get_run(self, run_id: str) -> RunRecord:

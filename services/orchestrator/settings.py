@@ -1,12 +1,15 @@
 """Settings of the orchestrator (``VALIGN_ORCHESTRATOR_*``)."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
+from urllib.parse import unquote, urlsplit
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from services.common.settings import ServiceSettings
+from services.common.settings import ServiceSettings, is_loopback
+from services.orchestrator.access.limits import parse_rate
 
 
 class OrchestratorSettings(ServiceSettings):
@@ -67,6 +70,94 @@ class OrchestratorSettings(ServiceSettings):
         le=600.0,
     )
     concurrent_runs: int = Field(1, description="Runs at once; more are queued.", ge=1, le=64)
+    max_queued_runs: int = Field(
+        100, description="Runs that may wait; more are refused as OVERLOADED. 0: no limit.", ge=0
+    )
+    endpoint_hosts: tuple[str, ...] = Field(
+        (),
+        description='Hosts that studies may name as endpoints, as JSON: ["api.example.org", "10.0.0.5:8000"].'
+        " Those of endpoint_keys are allowed too. Empty: any, while no credential is asked for; else none.",
+    )
+    auth: Literal["auto", "required", "off"] = Field(
+        "auto", description="Ask callers for a credential; auto: unless host is a loopback address."
+    )
+    http_tls_cert_file: Path | None = Field(None, description="Certificate chain (PEM) of the REST API.")
+    http_tls_key_file: Path | None = Field(None, description="Private key (PEM) of that certificate.")
+    oidc_issuer: str = Field("", description="URL of the OpenID Connect issuer. Empty: API keys alone.")
+    oidc_audience: str = Field("", description="The audience (aud) that tokens must be for.")
+    oidc_jwks_url: str = Field(
+        "", description="URL of the issuer's keys. Empty: as its discovery document says."
+    )
+    oidc_scope_claim: str = Field(
+        "scope", description="The claim whose words valign:<scope> are scopes.", min_length=1
+    )
+    rate_limit: str = Field(
+        "600/minute", description="Calls of one principal, and of one address without a valid credential."
+    )
+    auth_failure_limit: str = Field(
+        "30/minute", description="Credentials of one address that may be wrong before it has to wait."
+    )
+    max_event_streams: int = Field(20, description="Event streams that one principal may hold open.", ge=1)
+
+    @property
+    def credentials_required(self) -> bool:
+        """Whether callers must show a credential."""
+        return self.auth == "required" or (self.auth == "auto" and self.beyond_loopback)
+
+    @property
+    def allowed_endpoint_hosts(self) -> frozenset[str] | None:
+        """The hosts that a study may name; None for any."""
+        if not self.endpoint_hosts and not self.credentials_required:
+            return None
+        return frozenset({*self.endpoint_hosts, *self.endpoint_keys})
+
+    @field_validator("rate_limit", "auth_failure_limit")
+    @classmethod
+    def _is_a_rate(cls, value: str) -> str:
+        try:
+            parse_rate(value)
+        except ValueError:
+            raise ValueError("is no rate; write it as 600/minute or 20/second") from None
+        return value
+
+    @field_validator("oidc_issuer", "oidc_jwks_url")
+    @classmethod
+    def _is_safe_url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        local = parts.scheme == "http" and is_loopback(parts.hostname or "")
+        if value and parts.scheme != "https" and not local:
+            raise ValueError("must be an https:// URL: whoever can change what it answers can make tokens")
+        return value
+
+    @model_validator(mode="after")
+    def _access_is_whole(self) -> "OrchestratorSettings":
+        prefix = self.variable_prefix
+        if (self.http_tls_cert_file is None) != (self.http_tls_key_file is None):
+            raise ValueError(f"{prefix}HTTP_TLS_CERT_FILE and {prefix}HTTP_TLS_KEY_FILE belong together")
+        if bool(self.oidc_issuer) != bool(self.oidc_audience):
+            raise ValueError(f"{prefix}OIDC_ISSUER and {prefix}OIDC_AUDIENCE belong together")
+        if self.oidc_jwks_url and not self.oidc_issuer:
+            raise ValueError(f"{prefix}OIDC_JWKS_URL needs {prefix}OIDC_ISSUER")
+        return self
+
+    def _missing_guards(self) -> Iterator[str]:
+        """Credentials and TLS on both faces; client certificates are not asked for."""
+        prefix = self.variable_prefix
+        if not self.credentials_required:
+            yield f"callers need no credential: leave {prefix}AUTH at auto, or set it to required"
+        if self.tls_cert_file is None:
+            yield f"gRPC has no TLS: set {prefix}TLS_CERT_FILE and {prefix}TLS_KEY_FILE"
+        if self.http_tls_cert_file is None:
+            yield f"REST has no TLS: set {prefix}HTTP_TLS_CERT_FILE and {prefix}HTTP_TLS_KEY_FILE"
+
+    def secrets(self) -> Iterator[str]:
+        """What no log line may hold: keys of endpoints, passwords of databases."""
+        for key in self.endpoint_keys.values():
+            yield key.get_secret_value()
+        for url in (self.database_url, self.system_database_url):
+            if "://" in url and (password := urlsplit(url).password):
+                yield password
+                yield unquote(password)
 
     @property
     def database(self) -> str:

@@ -6,8 +6,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from services.common.artifacts import ArtifactStore
+from services.orchestrator.access.keys import ApiKeys
 from services.orchestrator.application import Application
 from services.orchestrator.assets import AssetLibrary
 from services.orchestrator.ports import Probe
@@ -57,8 +59,12 @@ def world(
     probe_timeout_s: float = 3.0,
     replicas: Sequence[Replica] = (),
     retention: Retention | None = None,
+    **options: Any,
 ) -> Iterator[World]:
-    """A new, empty world in a folder; without replicas no generator holds a promotion back."""
+    """A new, empty world in a folder; without replicas no generator holds a promotion back.
+
+    ``options`` are the application's.
+    """
     store, database_url = migrated_store(folder)
     queue, steps = FakeQueue(store), FakeSteps()
     artifacts = ArtifactStore(str(folder / "artifacts"))
@@ -74,7 +80,9 @@ def world(
         values=values,
         steps=steps,
         registry=registry,
+        api_keys=ApiKeys(store.api_keys),
         probe_timeout_s=probe_timeout_s,
+        **options,
     )
     yield World(application, store, queue, steps, artifacts, database_url)
     application.close()

@@ -1,7 +1,7 @@
 """Real servers on free ports, for tests: uvicorn and gRPC."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -40,9 +40,13 @@ async def http_server(app: Any) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def grpc_channel(register: Any, service_name: str) -> AsyncIterator[grpc.aio.Channel]:
+async def grpc_channel(
+    register: Any, service_name: str, interceptors: Sequence[grpc.aio.ServerInterceptor] = ()
+) -> AsyncIterator[grpc.aio.Channel]:
     """Serve what ``register(server)`` adds; yields a channel to it."""
-    server = build_server(service_names=[service_name], health=Health([service_name]))
+    server = build_server(
+        service_names=[service_name], health=Health([service_name]), interceptors=interceptors
+    )
     register(server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

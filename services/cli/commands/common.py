@@ -17,4 +17,9 @@ RunArgument = Annotated[str, typer.Argument(help="A run's id, or `latest`.")]
 def connect(url: str) -> Api:
     """Return a connection to the orchestrator at ``url``, or where the settings say."""
     settings = load_settings()
-    return Api(url.rstrip("/") or settings.url, settings.timeout_s)
+    return Api(
+        url.rstrip("/") or settings.url,
+        settings.timeout_s,
+        api_key=settings.api_key,
+        ca_file=settings.ca_file,
+    )

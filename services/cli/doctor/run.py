@@ -38,14 +38,14 @@ def run_checks(
         model_check("model", model, settings.hub_cache),
         model_check("encoder", encoder, settings.hub_cache),
         *([model_check("second encoder", second_encoder, settings.hub_cache)] if second_encoder else []),
-        *service_checks(url, settings.timeout_s, home, second=bool(second_encoder)),
+        *service_checks(url, settings, home, second=bool(second_encoder)),
     ]
 
 
-def service_checks(url: str, timeout_s: float, home: Home, *, second: bool = False) -> Iterator[Check]:
+def service_checks(url: str, settings: CliSettings, home: Home, *, second: bool = False) -> Iterator[Check]:
     """Check the services if an orchestrator answers, else that their ports are free to start them."""
     try:
-        with Api(url, timeout_s) as api:
+        with Api(url, settings.timeout_s, api_key=settings.api_key, ca_file=settings.ca_file) as api:
             body = api.get("/system")
     except UnreachableError:
         remedy = "Start it with `valign up`, or set VALIGN_URL."
@@ -53,7 +53,8 @@ def service_checks(url: str, timeout_s: float, home: Home, *, second: bool = Fal
         yield from port_checks(home, second=second)
         return
     except CliError as error:
-        yield Check("orchestrator", "fail", error.message, f"Is that valign's orchestrator at {url}?")
+        remedy = error.remedy or f"Is that valign's orchestrator at {url}?"
+        yield Check("orchestrator", "fail", error.message, remedy)
         return
     yield Check("orchestrator", "ok", url)
     for one in body["services"]:

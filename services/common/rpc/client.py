@@ -21,22 +21,25 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 
-def open_channel(target: str) -> grpc.aio.Channel:
-    """A channel to ``host:port``; connections are made when the first call needs one."""
-    return grpc.aio.insecure_channel(
-        target,
-        options=[
-            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-            ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-            ("grpc.keepalive_time_ms", 30_000),
-            ("grpc.keepalive_timeout_ms", 10_000),
-            # A service that restarts should be found again within a second or two.
-            ("grpc.initial_reconnect_backoff_ms", 200),
-            ("grpc.max_reconnect_backoff_ms", 2_000),
-            # Loopback and cluster addresses must not be sent through a proxy.
-            ("grpc.enable_http_proxy", 0),
-        ],
-    )
+def open_channel(target: str, credentials: grpc.ChannelCredentials | None = None) -> grpc.aio.Channel:
+    """A channel to ``host:port``; connections are made when the first call needs one.
+
+    ``credentials`` are those of ``tls.channel_credentials``; None speaks in the clear.
+    """
+    options = [
+        ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+        ("grpc.keepalive_time_ms", 30_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        # A service that restarts should be found again within a second or two.
+        ("grpc.initial_reconnect_backoff_ms", 200),
+        ("grpc.max_reconnect_backoff_ms", 2_000),
+        # Loopback and cluster addresses must not be sent through a proxy.
+        ("grpc.enable_http_proxy", 0),
+    ]
+    if credentials is not None:
+        return grpc.aio.secure_channel(target, credentials, options=options)
+    return grpc.aio.insecure_channel(target, options=options)
 
 
 async def call(rpc: Callable[..., Awaitable[T]], request: Any, *, timeout_s: float) -> T:

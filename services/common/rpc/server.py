@@ -38,6 +38,8 @@ def build_server(
     health: Health,
     reflection_enabled: bool = True,
     fence: Fence | None = None,
+    interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
+    max_concurrent_rpcs: int | None = None,
 ) -> grpc.aio.Server:
     """A server without our servicers; the caller adds them and a port.
 
@@ -46,9 +48,12 @@ def build_server(
         health: its state.
         reflection_enabled: serve gRPC reflection.
         fence: refuses calls of an orchestrator that no longer leads.
+        interceptors: called inside ours, which maps what they raise.
+        max_concurrent_rpcs: more at once are refused as RESOURCE_EXHAUSTED; None for no limit.
     """
     server = grpc.aio.server(
-        interceptors=[ServerInterceptor(fence)],
+        interceptors=[ServerInterceptor(fence), *interceptors],
+        maximum_concurrent_rpcs=max_concurrent_rpcs,
         options=[
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
@@ -62,4 +67,11 @@ def build_server(
     if reflection_enabled:
         names = (*service_names, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)
         reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), server)
+    return server
+
+
+def build_health_server(health: Health) -> grpc.aio.Server:
+    """A server of ``grpc.health.v1`` alone, for probes that speak no TLS. The caller adds its port."""
+    server = grpc.aio.server(maximum_concurrent_rpcs=64, options=[("grpc.so_reuseport", 0)])
+    health_pb2_grpc.add_HealthServicer_to_server(health.servicer, server)
     return server

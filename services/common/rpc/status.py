@@ -10,6 +10,7 @@ from collections.abc import Iterable
 import grpc
 
 from services.common.errors import ErrorCode, ValignError, error_for
+from services.common.redact import redact_keys
 
 CODE_TRAILER = "valign-error-code"
 DETAILS_TRAILER = "valign-error-details-bin"
@@ -32,11 +33,12 @@ def status_of(error: ValignError) -> grpc.StatusCode:
 def message_of(error: ValignError) -> str:
     """The error's message, cut where it would be too long on the wire (percent-encoded UTF-8)."""
     size_bytes = 0
-    for position, character in enumerate(error.message):
+    message = redact_keys(error.message)
+    for position, character in enumerate(message):
         size_bytes += 1 if " " <= character <= "~" and character != "%" else 3 * len(character.encode())
         if size_bytes > _MAX_MESSAGE_BYTES:
-            return error.message[:position] + " ... (cut)"
-    return error.message
+            return message[:position] + " ... (cut)"
+    return message
 
 
 def trailers_of(error: ValignError, request_id: str) -> tuple[tuple[str, str | bytes], ...]:

@@ -11,8 +11,11 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic.json_schema import models_json_schema
 
 from services.common.errors import ErrorCode, NotReadyError
+from services.orchestrator.access.authenticate import OPEN, Access
+from services.orchestrator.access.scopes import OPEN_OPERATIONS
 from services.orchestrator.api import (
     problems,
+    routes_access,
     routes_adapters,
     routes_assets,
     routes_audit,
@@ -23,6 +26,7 @@ from services.orchestrator.api import (
     routes_runs,
     routes_values,
 )
+from services.orchestrator.api.access_http import AccessMiddleware
 from services.orchestrator.api.middleware import RequestMiddleware
 from services.orchestrator.api.models import Status
 from services.orchestrator.application import Application
@@ -51,12 +55,15 @@ def _always() -> bool:
     return True
 
 
-def build_http_app(application: Application, is_serving: Callable[[], bool] = _always) -> FastAPI:
+def build_http_app(
+    application: Application, is_serving: Callable[[], bool] = _always, access: Access = OPEN
+) -> FastAPI:
     """The ASGI application.
 
     Args:
         application: what the routes call.
         is_serving: False while starting and draining; ``/readyz`` then answers 503.
+        access: asked before each request; by default every caller on this machine may do everything.
     """
     app = FastAPI(
         title="valign",
@@ -71,6 +78,7 @@ def build_http_app(application: Application, is_serving: Callable[[], bool] = _a
             {"name": "adapters", "description": "What was trained, and which of it speaks to the public."},
             {"name": "assets", "description": "Files that studies name by their sha256."},
             {"name": "values", "description": "The ten basic values, and evaluators of them."},
+            {"name": "access", "description": "API keys, and who the caller is."},
             {"name": "system", "description": "The services, probes and metrics."},
         ],
         redirect_slashes=False,
@@ -79,6 +87,8 @@ def build_http_app(application: Application, is_serving: Callable[[], bool] = _a
         redoc_url=None,
     )
     problems.install(app)
+    # The last that is added is the first that is called.
+    app.add_middleware(AccessMiddleware, access=access, routes=app.router.routes)
     app.add_middleware(RequestMiddleware, larger_bodies=_LARGER_BODIES)
     app.include_router(_probes(application, is_serving))
     # Packaged studies first: their paths are more exact than the ones with an id in them.
@@ -91,6 +101,7 @@ def build_http_app(application: Application, is_serving: Callable[[], bool] = _a
     app.include_router(routes_rulers.router(application), prefix="/v1")
     app.include_router(routes_values.router(application), prefix="/v1")
     app.include_router(routes_adapters.router(application), prefix="/v1")
+    app.include_router(routes_access.router(application), prefix="/v1")
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 
@@ -154,6 +165,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         for name, definition in extra["$defs"].items():
             schemas.setdefault(name, definition)
         _drop_default_validation_errors(schema)
+        _tell_of_credentials(schema)
         app.openapi_schema = schema
     return app.openapi_schema
 
@@ -166,6 +178,22 @@ def _drop_default_validation_errors(schema: dict[str, Any]) -> None:
                 del operation["responses"]["422"]
     for name in ("HTTPValidationError", "ValidationError"):
         schema["components"]["schemas"].pop(name, None)
+
+
+def _tell_of_credentials(schema: dict[str, Any]) -> None:
+    """Every route but the probes may ask for a bearer token, and answer that it is missing or not enough."""
+    schema["components"]["securitySchemes"] = {
+        "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, or a token of the issuer."}
+    }
+    refusals = problems.problems(ErrorCode.UNAUTHENTICATED, ErrorCode.FORBIDDEN, ErrorCode.OVERLOADED)
+    refusals.pop(ErrorCode.INTERNAL.http_status)
+    for operations in schema["paths"].values():
+        for operation in operations.values():
+            if operation["operationId"] in OPEN_OPERATIONS:
+                continue
+            operation["security"] = [{"bearer": []}]
+            for status, response in refusals.items():
+                operation["responses"].setdefault(str(status), response)
 
 
 def _version() -> str:

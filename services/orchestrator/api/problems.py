@@ -19,6 +19,7 @@ from services.common.errors import (
     NotFoundError,
     ValignError,
 )
+from services.common.redact import redact_keys
 from services.orchestrator.documents import fault
 from services.orchestrator.store.jsontext import finite
 
@@ -92,7 +93,7 @@ def problem_response(
 ) -> Response:
     """The answer for an error. InternalError's own text stays in the log."""
     status = error.status if isinstance(error, RefusedRequestError) else error.code.http_status
-    detail = error.message
+    detail = redact_keys(error.message)
     if error.code is ErrorCode.INTERNAL:
         detail = f"internal error; the log has the trace under request id {request_id}"
     body = {
@@ -106,7 +107,7 @@ def problem_response(
     }
     sent = dict(headers or {})
     if error.code in (ErrorCode.OVERLOADED, ErrorCode.NOT_READY):
-        sent["retry-after"] = "1"
+        sent["retry-after"] = str(error.details.get("retry_after_s", 1))
     # ASCII only: a text with a lone surrogate in it must not make the error fail too.
     content = json.dumps(finite(body), allow_nan=False)
     return Response(content, status_code=status, headers=sent, media_type=MEDIA_TYPE)

@@ -9,6 +9,7 @@ from services.common.pb.orchestrator.v1 import orchestrator_pb2_grpc as pb_grpc
 from services.orchestrator.api import convert
 from services.orchestrator.api.bodies import json_or_yaml
 from services.orchestrator.api.routes_values import values_data
+from services.orchestrator.api.servicer_access import AccessServicer
 from services.orchestrator.api.servicer_adapters import AdapterMethods
 from services.orchestrator.api.servicer_control import ControlServicer
 from services.orchestrator.application import Application
@@ -28,7 +29,9 @@ _PART_BYTES = 1 << 20
 _HIGHEST_NUMBER = 2**63 - 1
 
 
-class OrchestratorServicer(ControlServicer, AdapterMethods, pb_grpc.OrchestratorServiceServicer):
+class OrchestratorServicer(
+    AccessServicer, AdapterMethods, ControlServicer, pb_grpc.OrchestratorServiceServicer
+):
     """Errors leave as ValignError; the interceptor maps them."""
 
     def __init__(self, application: Application) -> None:

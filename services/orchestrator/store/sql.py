@@ -17,8 +17,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
 
-from services.common.errors import ConflictError, InvalidInputError, NotFoundError
-from services.orchestrator.identity import current_principal
+from services.common.errors import ConflictError, InvalidInputError, NotFoundError, OverloadedError
+from services.orchestrator.identity import LOCAL, VALIGN, current_principal
 from services.orchestrator.ports import (
     CompletionRecord,
     EventRecord,
@@ -27,6 +27,7 @@ from services.orchestrator.ports import (
     RunStatus,
 )
 from services.orchestrator.store import migrate, tokens
+from services.orchestrator.store.api_keys import SqlApiKeyStore
 from services.orchestrator.store.assets import SqlAssetStore
 from services.orchestrator.store.audit import SqlAuditLog, append_audit
 from services.orchestrator.store.control import RunControl
@@ -50,6 +51,7 @@ class SqlRunStore(RunControl):
         """Open ``sqlite:///path`` or ``postgresql+psycopg://…``; call ``migrate`` before anything else."""
         self._engine = open_engine(database_url)
         self.assets = SqlAssetStore(self._engine)
+        self.api_keys = SqlApiKeyStore(self._engine)
         self.audit_log = SqlAuditLog(self._engine)
         self.leases = SqlLeases(self._engine)
         self._epoch: int | None = None
@@ -95,14 +97,22 @@ class SqlRunStore(RunControl):
         return unsubscribe
 
     def create_run(
-        self, run_id: str, name: str, study: Mapping[str, Any], idempotency_key: str = ""
+        self,
+        run_id: str,
+        name: str,
+        study: Mapping[str, Any],
+        idempotency_key: str = "",
+        *,
+        max_queued: int = 0,
     ) -> tuple[RunRecord, bool]:
-        """Insert a queued run and its first event, or find the run that the key made.
+        """Insert a queued run and its first event, or find the run that the key made for this principal.
 
         ConflictError: the key made a run of another study, or the run id is taken
-        (``details["run_id"]`` tells which run is in the way).
+        (``details["run_id"]`` tells which run is in the way). OverloadedError: ``max_queued`` runs wait
+        already (0: no limit).
         """
         digest = hashlib.sha256(canonical(study)).hexdigest()
+        stored_key = _stored_key(idempotency_key)
         now = datetime.now(UTC)
         row = {
             "run_id": run_id,
@@ -129,8 +139,9 @@ class SqlRunStore(RunControl):
             with connection.begin() as transaction:
                 if insert_or_ignore(connection, runs, [row]) == 0:
                     raise ConflictError(f"run id {run_id} is taken", details={"run_id": run_id})
-                key = {"idempotency_key": idempotency_key, "run_id": run_id, "study_sha256": digest}
+                key = {"idempotency_key": stored_key, "run_id": run_id, "study_sha256": digest}
                 if not idempotency_key or insert_or_ignore(connection, idempotency_keys, [key]):
+                    _refuse_full_queue(connection, max_queued)
                     append_event(connection, run_id, "run.queued", {"name": name}, now)
                     append_audit(
                         connection, "run.create", "run", run_id, {"name": name, "study_sha256": digest}
@@ -142,7 +153,7 @@ class SqlRunStore(RunControl):
                     transaction.rollback()
                     created = False
             if not created:
-                record = _run_of_key(connection, idempotency_key, digest)
+                record = _run_of_key(connection, stored_key, idempotency_key, digest)
         if created:
             self._notify(run_id)
         return record, created
@@ -328,9 +339,30 @@ def _answering() -> Iterator[None]:
         raise LeadershipLost(f"the connection to the database was cut: {error}") from error
 
 
-def _run_of_key(connection: sa.Connection, key: str, digest: str) -> RunRecord:
+def _stored_key(key: str) -> str:
+    """A principal's own key: what one sends must not find another's run. Hashed, as names are long."""
+    principal = current_principal()
+    if not key or principal in (LOCAL, VALIGN):
+        return key
+    return "p:" + hashlib.sha256(f"{principal.name}\0{key}".encode()).hexdigest()
+
+
+def _refuse_full_queue(connection: sa.Connection, max_queued: int) -> None:
+    """Called once the new run is in the table; what it raises takes it out again."""
+    if not max_queued:
+        return
+    queued = sa.select(sa.func.count()).where(runs.c.status == RunStatus.QUEUED.value)
+    if connection.execute(queued).scalar_one() > max_queued:
+        raise OverloadedError(
+            f"{max_queued} runs wait already, which is the most (VALIGN_ORCHESTRATOR_MAX_QUEUED_RUNS);"
+            " try again when some have begun, or cancel some",
+            details={"retry_after_s": 60},
+        )
+
+
+def _run_of_key(connection: sa.Connection, stored_key: str, key: str, digest: str) -> RunRecord:
     query = sa.select(idempotency_keys.c.run_id, idempotency_keys.c.study_sha256).where(
-        idempotency_keys.c.idempotency_key == key
+        idempotency_keys.c.idempotency_key == stored_key
     )
     run_id, stored_digest = connection.execute(query).one()
     if stored_digest != digest:

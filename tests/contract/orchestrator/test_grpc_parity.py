@@ -71,6 +71,10 @@ RPC_OF_ROUTE = {
     "POST /v1/routes/{name}/canary": "SetCanary",
     "POST /v1/routes/{name}/rollback": "RollBackRoute",
     "GET /v1/system": "GetSystem",
+    "POST /v1/api-keys": "CreateApiKey",
+    "GET /v1/api-keys": "ListApiKeys",
+    "POST /v1/api-keys/{key_id}/revoke": "RevokeApiKey",
+    "GET /v1/caller": "GetCaller",
 }
 WHY_NO_RPC = {
     "GET /healthz": "the process that answers grpc.health.v1 is alive",
