@@ -172,7 +172,7 @@ def list_routes(url: UrlOption = "", as_json: JsonOption = False) -> None:
             _served(one["adapter"]),
             _canary(one),
             one["state"],
-            f"{sum(replica['version'] == one['version'] for replica in one['replicas'])}"
+            f"{sum(it['serving'] and it['version'] == one['version'] for it in one['replicas'])}"
             f" of {len(one['replicas'])}",
             str(one["version"]),
         ]

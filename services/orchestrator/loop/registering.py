@@ -60,8 +60,9 @@ async def decided(ctx: RunContext, facts: Mapping[str, Any], analysis: Analysis 
     if said is None:
         await ctx.stored(registry.note, name, "the run ended without a verdict")
         return
-    reasons = "; ".join(reason.text for reason in said.reasons if reason.outcome == said.decision)
-    why = _short(f"{said.headline} {reasons}".strip())
+    # A promotion is every rule's word, and the headline sums them up.
+    deciding = [reason.text for reason in said.reasons if reason.outcome == said.decision != "promote"]
+    why = _short(f"{said.decision}: {' '.join(deciding)}" if deciding else said.headline)
     match said.decision:
         case "promote":
             await ctx.stored(registry.move, name, AdapterState.CANDIDATE, why, only_from=_UNDECIDED)

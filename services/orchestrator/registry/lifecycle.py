@@ -34,6 +34,8 @@ ALLOWED: Mapping[AdapterState, frozenset[AdapterState]] = {
 ROLLED_BACK = "rolled back"
 """What the reason of a route's change begins with if the change undid another."""
 
+_QUOTED_CHARACTERS = 300
+
 
 def check_move(name: str, now: AdapterState, to: AdapterState) -> None:
     """PreconditionError if an adapter cannot go from one state to the other."""
@@ -82,7 +84,7 @@ def check_promotion(
     check_servable(adapter)
     if needs_override(adapter, history) and not override:
         raise PreconditionError(
-            f"adapter {adapter.name} is {adapter.state.value}, not a candidate ({adapter.reason})."
+            f"adapter {adapter.name} is {adapter.state.value}, not a candidate ({_brief(adapter.reason)})."
             " Promote a candidate, or give an override_reason (needs the scope admin)"
         )
     if adapter.approval_required and not [a for a in approvals if a.actor != adapter.created_by]:
@@ -90,6 +92,10 @@ def check_promotion(
             f"adapter {adapter.name} needs the approval of somebody other than {adapter.created_by},"
             " who began its run; approve it first"
         )
+
+
+def _brief(reason: str) -> str:
+    return reason if len(reason) <= _QUOTED_CHARACTERS else f"{reason[:_QUOTED_CHARACTERS]}…"
 
 
 def check_approver(adapter: AdapterRecord, actor: str) -> None:

@@ -40,7 +40,8 @@ async def test_run_registers_each_adapter_and_passes_over_all_but_the_best(world
     # The fake model learns as much from shuffled targets: the gate sees through it, and gives the reason.
     verdict = world.report().analysis.verdict
     assert verdict.decision == "reject"
-    assert record.reason.startswith(verdict.headline)
+    assert record.reason.startswith("reject: ")
+    assert next(reason.text for reason in verdict.reasons if reason.outcome == "reject") in record.reason
     states = [change.state for change in world.store.registry.history(best.name)]
     assert states == [S.TRAINED, S.PROVEN, S.REJECTED]
     other = next(name for name, entry in found.items() if entry == ("", 1, "retired"))
@@ -92,7 +93,8 @@ async def test_decided_the_gates_word_becomes_the_adapters_state(world, decision
     for _ in range(2):
         await registering.decided(ctx, facts, Found())
     record = world.store.registry.get("best")
-    assert (record.state, record.reason) == (state, "The word. because of this")
+    said = "The word." if decision == "promote" else f"{decision}: because of this"
+    assert (record.state, record.reason) == (state, said)
     assert len(world.store.registry.history("best")) == 3
 
 
