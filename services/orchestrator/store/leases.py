@@ -49,6 +49,7 @@ class SqlLeases:
                 row = {"name": self._name, "holder": holder, "epoch": 1, "beat": 0}
                 return 1 if insert_or_ignore(connection, leases, [row]) == 1 else None
             epoch = seen.epoch + 1
+            self._wait_for_writes(connection)
             changed = connection.execute(
                 sa.update(leases)
                 .where(
@@ -80,7 +81,15 @@ class SqlLeases:
     def _change(self, holder: str, epoch: int, values: Mapping[str, Any]) -> bool:
         mine = (leases.c.name == self._name, leases.c.holder == holder, leases.c.epoch == epoch)
         with self._engine.begin() as connection:
+            if "holder" in values:
+                self._wait_for_writes(connection)
             return connection.execute(sa.update(leases).where(*mine).values(**values)).rowcount == 1
+
+    def _wait_for_writes(self, connection: sa.Connection) -> None:
+        """Lock the row against every write of the loop that is under way. SQLite has one lock for all."""
+        if connection.dialect.name == "postgresql":
+            query = sa.select(leases.c.epoch).where(leases.c.name == self._name).with_for_update()
+            connection.execute(query).first()
 
 
 def holds(connection: sa.Connection, epoch: int) -> bool:
@@ -88,7 +97,9 @@ def holds(connection: sa.Connection, epoch: int) -> bool:
     lease before that. Call it first."""
     current = (leases.c.name == LOOP, leases.c.epoch == epoch, leases.c.holder != "")
     if connection.dialect.name == "postgresql":
-        query = sa.select(leases.c.epoch).where(*current).with_for_update(read=True)
+        # FOR KEY SHARE: many may have it at once, a renewal does not wait for them (writes that overlap could
+        # starve it), and whoever changes the holder does: see ``_wait_for_writes``.
+        query = sa.select(leases.c.epoch).where(*current).with_for_update(read=True, key_share=True)
         return connection.execute(query).first() is not None
     # SQLite has one lock: a transaction that begins with a write has it from here on.
     return connection.execute(sa.update(leases).where(*current).values(epoch=leases.c.epoch)).rowcount == 1

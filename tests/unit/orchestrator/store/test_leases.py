@@ -1,8 +1,10 @@
 """The lease and the fence of writes, on both databases."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import sqlalchemy as sa
 
 from services.orchestrator.ports import CompletionRecord, LeadershipLost, RunStatus
 from services.orchestrator.store import SqlRunStore
@@ -84,3 +86,42 @@ def test_bound_store_after_release_is_refused(store: SqlRunStore) -> None:
     store.leases.release("a", epoch)
     with pytest.raises(LeadershipLost):
         bound.check_leads()
+
+
+def test_renew_while_the_loop_writes_without_a_pause_is_not_starved(store: SqlRunStore) -> None:
+    epoch = _lead(store)
+    bound = store.bound(epoch)
+    bound.create_run("r-1", "demo", {"name": "demo"})
+    stop = threading.Event()
+
+    def write(number: int) -> None:
+        while not stop.is_set():
+            bound.put_value("r-1", f"x{number}", 1)
+
+    with ThreadPoolExecutor(3) as pool:
+        writing = [pool.submit(write, number) for number in range(3)]
+        try:
+            assert all(store.leases.renew("a", epoch) for _ in range(20))
+        finally:
+            stop.set()
+        for one in writing:
+            one.result()
+
+
+def test_takeover_waits_for_a_write_under_way_and_no_write_follows_it(store: SqlRunStore) -> None:
+    bound = store.bound(_lead(store))
+    seen = store.leases.read()
+    order: list[str] = []
+
+    def take() -> None:
+        assert store.leases.acquire("b", seen) == 2
+        order.append("taken")
+
+    taking = threading.Thread(target=take)
+    with bound._writing() as connection:
+        taking.start()
+        taking.join(0.5)
+        connection.execute(sa.text("SELECT 1"))
+        order.append("written")
+    taking.join()
+    assert order == ["written", "taken"]
