@@ -11,6 +11,7 @@ import typer
 from services.cli.commands import (
     assets,
     audit,
+    audit_log,
     catalogue,
     compare,
     init,
@@ -50,7 +51,20 @@ def _root(
     pass
 
 
-for module in (machine, init, runs, measure, compare, rulers, reports, audit, catalogue, assets, values):
+for module in (
+    machine,
+    init,
+    runs,
+    measure,
+    compare,
+    rulers,
+    reports,
+    audit,
+    audit_log,
+    catalogue,
+    assets,
+    values,
+):
     module.register(app)
 
 

@@ -28,6 +28,7 @@ from services.orchestrator.clients.openai import OpenAIGenerator, key_for
 from services.orchestrator.clients.patience import Patience
 from services.orchestrator.clients.probe import GrpcProbe, describe_embedder, describe_generator
 from services.orchestrator.clients.trainer import GrpcTrainer
+from services.orchestrator.housekeeping import keep_house
 from services.orchestrator.loop.context import Services
 from services.orchestrator.loop.runner import LoopConfig, LoopRunner
 from services.orchestrator.settings import OrchestratorSettings
@@ -126,6 +127,7 @@ async def serve(settings: OrchestratorSettings) -> None:
         )
     )
     serving = asyncio.create_task(http.serve(sockets=[listener]))
+    caring = asyncio.create_task(keep_house(application.audit_log, artifacts))
     stopped = asyncio.create_task(stopping.wait())
     try:
         await runner.launch()
@@ -148,6 +150,8 @@ async def serve(settings: OrchestratorSettings) -> None:
         await server.stop(settings.drain_timeout_s)
         await asyncio.gather(serving, return_exceptions=True)
         stopped.cancel()
+        caring.cancel()
+        await asyncio.gather(caring, return_exceptions=True)
         for channel in channels.values():
             await channel.close()
         store.close()

@@ -25,6 +25,7 @@ from services.common.errors import (
 from services.orchestrator import catalogue
 from services.orchestrator.assets import AssetLibrary
 from services.orchestrator.audit.publish import Publisher
+from services.orchestrator.auditlog import AuditLog
 from services.orchestrator.benchmarks import Benchmarks
 from services.orchestrator.catalogue import ShippedStudy
 from services.orchestrator.documents import parse_document
@@ -41,6 +42,7 @@ from services.orchestrator.ports import (
     RunStore,
     ServiceFacts,
 )
+from services.orchestrator.report_files import read_report_file
 from services.orchestrator.schemas import PromptSetDocument, ReferenceSetDocument
 from services.orchestrator.study import Study, resolve
 from services.orchestrator.values_training import ValuesTraining
@@ -95,6 +97,7 @@ class Application:
         self._closing = asyncio.Event()
         self.governance = Governance(store)
         self.audit = Publisher(store, artifacts)
+        self.audit_log = AuditLog(store.audit_log)
         self.benchmarks = Benchmarks(self.report, artifacts, assets)
 
     def close(self) -> None:
@@ -293,7 +296,7 @@ class Application:
             raise NotFoundError(
                 f"run {run_id} is {run.status.value} and has no report; a run that succeeds writes one"
             )
-        return await asyncio.to_thread(self._artifacts.get_bytes, uri)
+        return await asyncio.to_thread(read_report_file, self._store, self._artifacts, run, uri)
 
     async def _look(self, probe: Probe) -> ServiceState:
         started = time.perf_counter()

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from services.orchestrator.auditlog import AuditEntries
 from services.orchestrator.domain.prompts import Prompt
 from services.orchestrator.records import (
     CompletionRecord as CompletionRecord,
@@ -235,6 +236,11 @@ class Trainer(Protocol):
 
 class RunStore(Protocol):
     """Durable state. Synchronous: transactions are short; async callers use a thread."""
+
+    @property
+    def audit_log(self) -> AuditEntries:
+        """What was done by whom."""
+        ...
 
     def create_run(
         self, run_id: str, name: str, study: Mapping[str, Any], idempotency_key: str = ""

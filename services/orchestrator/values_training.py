@@ -274,7 +274,8 @@ class ValuesTraining:
 
         job.tell("fit", 0, len(VALUES))
         head, data = await asyncio.to_thread(fit)
-        record = await self._assets.put(AssetKind.VALUES_HEAD, job.name, data)
+        told = {"data_sha256": data_sha256, "encoder": job.evaluator}
+        record = await self._assets.put(AssetKind.VALUES_HEAD, job.name, data, "values.train_head", told)
         _finished(job, record.sha256, head)
 
     async def _embed(self, job: ValuesJob, texts: Sequence[str]) -> tuple[NDArray[np.float32], int]:
@@ -316,7 +317,10 @@ class ValuesTraining:
             seed=options.seed,
             agreement=found,
         )
-        asset = await self._assets.put(AssetKind.VALUES_AGREEMENT, job.name, pack_judge(record))
+        told = {"data_sha256": data_sha256, "model": job.evaluator}
+        asset = await self._assets.put(
+            AssetKind.VALUES_AGREEMENT, job.name, pack_judge(record), "values.evaluate_judge", told
+        )
         job.agreement, job.sha256 = found, asset.sha256
         job.facts = {
             "judged": record.judged,

@@ -1,8 +1,8 @@
 """Artifacts in an object store, through fsspec (``s3://`` by s3fs).
 
 One put is one request, or one multipart upload: the object is there whole or not at all, and nothing is
-moved, since a move would be a copy and a deletion. Endpoint, region and credentials are read by botocore where
-it always reads them (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID …, a profile, the instance's role).
+moved, since a move would be a copy and a deletion. Endpoint, region and credentials are read by botocore
+where it always reads them (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID …, a profile, the instance's role).
 """
 
 from collections.abc import Iterator, Mapping

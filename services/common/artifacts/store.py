@@ -89,8 +89,8 @@ class ArtifactStore:
     def read_parts(self, uri: str, sha256: str) -> Iterator[bytes]:
         """Read one file in parts of at most 1 MiB. The last comes only if all have the right sha256.
 
-        NotFoundError before the first part if there is none; PreconditionError instead of the last part if the
-        content is another.
+        NotFoundError before the first part if there is none; PreconditionError instead of the last part if
+        the content is another.
         """
         name = self._inside(uri)
         digest = hashlib.sha256()
@@ -202,7 +202,7 @@ class ArtifactStore:
     def sweep(self, older_than_s: float) -> list[str]:
         """Remove what writers left that were killed: temporary files, folders without a manifest, uploads.
 
-        Only what is older than ``older_than_s``, which must be longer than any write takes. Returns the names.
+        Only what is older than ``older_than_s``, which must be longer than any write takes. Returns names.
         """
         removed = []
         with writing(self.root_uri):
@@ -280,7 +280,7 @@ class ArtifactStore:
         name = given.removeprefix(f"{self.root_uri}/")
         if name == given or not is_safe(name):
             raise InvalidInputError(
-                f"{ascii(uri)[:300]} is not inside the artifact store {self.root_uri}, or no name of an artifact"
+                f"{ascii(uri)[:300]} is not inside the artifact store {self.root_uri}, or no artifact's name"
             )
         return name
 
@@ -300,6 +300,6 @@ def _checked(uri: str, data: bytes, sha256: str) -> bytes:
 def _check(uri: str, found: str, expected: str) -> None:
     if found != expected:
         raise PreconditionError(
-            f"{uri} is damaged: its sha256 is {found}, expected {expected}; restore it from a backup, or make it"
-            " anew"
+            f"{uri} is damaged: its sha256 is {found}, expected {expected}; restore it from a backup, or make"
+            " it anew"
         )

@@ -15,6 +15,7 @@ from services.orchestrator.api import (
     problems,
     routes_assets,
     routes_audit,
+    routes_auditlog,
     routes_compare,
     routes_data,
     routes_rulers,
@@ -68,6 +69,7 @@ def build_http_app(application: Application, is_serving: Callable[[], bool] = _a
             {"name": "data", "description": "Packaged reference sets and prompt sets."},
             {"name": "assets", "description": "Files that studies name by their sha256."},
             {"name": "values", "description": "The ten basic values, and evaluators of them."},
+            {"name": "audit log", "description": "Who did what, and whether that was changed since."},
             {"name": "system", "description": "The services, probes and metrics."},
         ],
         redirect_slashes=False,
@@ -82,6 +84,7 @@ def build_http_app(application: Application, is_serving: Callable[[], bool] = _a
     app.include_router(routes_data.router(application), prefix="/v1")
     app.include_router(routes_runs.router(application), prefix="/v1")
     app.include_router(routes_audit.router(application), prefix="/v1")
+    app.include_router(routes_auditlog.router(application), prefix="/v1")
     app.include_router(routes_assets.router(application), prefix="/v1")
     app.include_router(routes_compare.router(application), prefix="/v1")
     app.include_router(routes_rulers.router(application), prefix="/v1")

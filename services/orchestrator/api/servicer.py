@@ -9,6 +9,7 @@ from services.common.pb.orchestrator.v1 import orchestrator_pb2_grpc as pb_grpc
 from services.orchestrator.api import convert
 from services.orchestrator.api.bodies import json_or_yaml
 from services.orchestrator.api.routes_values import values_data
+from services.orchestrator.api.servicer_auditlog import AuditLogServicer
 from services.orchestrator.application import Application
 from services.orchestrator.assets import MAX_ASSET_BYTES
 from services.orchestrator.values_training import (
@@ -26,7 +27,7 @@ _PART_BYTES = 1 << 20
 _HIGHEST_NUMBER = 2**63 - 1
 
 
-class OrchestratorServicer(pb_grpc.OrchestratorServiceServicer):
+class OrchestratorServicer(AuditLogServicer, pb_grpc.OrchestratorServiceServicer):
     """Errors leave as ValignError; the interceptor maps them."""
 
     def __init__(self, application: Application) -> None:

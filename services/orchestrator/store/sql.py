@@ -195,8 +195,10 @@ class SqlRunStore:
         """Mark a run as one to be stopped; a run that has ended stays as it is."""
         with self._engine.begin() as connection:
             open_run = sa.and_(runs.c.run_id == run_id, runs.c.status.not_in(_ENDED))
-            connection.execute(sa.update(runs).where(open_run).values(cancel_requested=True))
+            asked = connection.execute(sa.update(runs).where(open_run).values(cancel_requested=True))
             record = _read_run(connection, run_id)
+            if asked.rowcount:
+                append_audit(connection, "run.cancel", "run", run_id)
         self._notify(run_id)
         return record
 
