@@ -1,4 +1,4 @@
-"""The sha256 of a run's report files, kept in the database apart from the files: what is read is checked by it."""
+"""The sha256 of a run's report files: in the database, apart from the files, which are checked by it."""
 
 from typing import Final, Protocol
 

@@ -166,7 +166,7 @@ class ArtifactStore:
         for name in manifest.files:
             total_bytes += self._size(f"{base}/{name}")
             if total_bytes > max_bytes:
-                raise InvalidInputError(f"{uri} holds more bytes than the limit of {max_bytes}")
+                raise InvalidInputError(f"{uri} holds more than the limit of {max_bytes} bytes")
         with writing(str(dest)):
             if dest.exists():
                 if all(
