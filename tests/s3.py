@@ -48,6 +48,11 @@ def s3_server(monkeypatch: pytest.MonkeyPatch, name: str = "root") -> Iterator[S
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
+    # Its buckets live in this process, and outlive each server.
+    reset = HTTPConnection(host, port)
+    reset.request("POST", "/moto-api/reset")
+    reset.getresponse().read()
+    reset.close()
     proxy = ThreadingHTTPServer(("127.0.0.1", 0), _Proxy)
     proxy.daemon_threads = True
     endpoint = f"http://127.0.0.1:{proxy.server_address[1]}"
