@@ -115,8 +115,8 @@ class LocalFiles:
         return []
 
     def uri(self, name: str) -> str:
-        """``file://`` URI."""
-        return (self._root / name).as_uri()
+        """``file://`` URI, as fsspec writes it: nothing is percent-encoded."""
+        return f"file://{self._root / name}"
 
     def _refuse_link(self, part: str, held: int, name: str) -> None:
         if stat.S_ISLNK(os.stat(part, dir_fd=held, follow_symlinks=False).st_mode):

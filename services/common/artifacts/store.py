@@ -61,7 +61,7 @@ class ArtifactStore:
         if local:
             root = Path(root_uri.removeprefix("file://")).absolute()
             self._files = LocalFiles(root)
-            self.root_uri = root.as_uri()
+            self.root_uri = f"file://{root}"
         else:
             self._files = RemoteFiles(root_uri)
             self.root_uri = self._files.uri("").rstrip("/")

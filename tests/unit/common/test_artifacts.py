@@ -210,3 +210,11 @@ def test_read_parts_of_nothing_is_not_found_and_outside_is_refused(tmp_path: Pat
         list(store.read_parts(store.uri("runs/none"), "0" * 64))
     with pytest.raises(InvalidInputError):
         list(store.read_parts((tmp_path / "outside").as_uri(), "0" * 64))
+
+
+def test_root_with_spaces_and_signs_is_one_store_however_it_is_named(tmp_path: Path) -> None:
+    root = tmp_path / "my artifacts %20 #1"
+    artifact = ArtifactStore(str(root)).put_bytes("x", b"1")
+    other = ArtifactStore(f"file://{root}")
+    assert other.get_bytes(artifact.uri, artifact.sha256) == b"1"
+    assert other.root_uri == ArtifactStore(str(root)).root_uri

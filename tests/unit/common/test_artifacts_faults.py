@@ -14,6 +14,7 @@ from services.common.errors import (
     OverloadedError,
     PreconditionError,
 )
+from tests.disks import small_disk
 from tests.s3 import S3, Fault, s3_server
 
 SMALL_BYTES = 1024 * 1024
@@ -22,20 +23,8 @@ SMALL_BYTES = 1024 * 1024
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 1 MiB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={SMALL_BYTES}", "tmpfs", str(place)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if made.returncode:
-        pytest.skip(f"a disk that can be filled needs the right to mount a tmpfs: {made.stderr.strip()}")
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", str(place)], check=True)
+    with small_disk(tmp_path / "disk", SMALL_BYTES) as made:
+        yield made
 
 
 @pytest.fixture
