@@ -102,6 +102,18 @@ class Api:
             raise UnreachableError(self.url, _reason(error)) from error
         return size_bytes, digest.hexdigest(), told
 
+    def lines(self, path: str, **params: int) -> Iterator[str]:
+        """Yield the lines of a text document under ``/v1`` as they come."""
+        import httpx
+
+        timeout = httpx.Timeout(10.0, read=60.0)
+        try:
+            with self._http.stream("GET", f"/v1{path}", params=params, timeout=timeout) as response:
+                self._raise_for(response, response.read)
+                yield from response.iter_lines()
+        except httpx.TransportError as error:
+            raise UnreachableError(self.url, _reason(error)) from error
+
     def post_document(self, path: str, document: str, headers: Mapping[str, str] | None = None) -> Json:
         """POST a YAML document."""
         sent = {"content-type": "application/yaml", **(headers or {})}

@@ -1,34 +1,36 @@
 """Checks of a fetched adapter, before the engine sees it. An adapter is data from a stranger.
 
-Nothing is unpickled: the tensors' names, types and shapes come from the safetensors header
-(https://github.com/huggingface/safetensors#format), and their bytes are read as plain numbers.
+Nothing is unpickled: the tensors' names, types and shapes come from the safetensors header, and their bytes
+are read as plain numbers. What is checked is this process's own copy, which is what the engine then loads.
 """
 
-import json
 import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from services.common.errors import PreconditionError
+from services.common.safetensors_files import EXPONENTS, check_finite
+from services.common.safetensors_files import read_header as read_header
+from services.common.strict_json import loads
 from services.generator.types import AdapterMeta, Canary, EngineInfo, Prompt
 
 FORMAT = "peft-lora"
 _CONFIG = "adapter_config.json"
 _WEIGHTS = "adapter_model.safetensors"
-_SAFE_SUFFIXES = (".json", ".safetensors", ".md", ".txt", ".jinja")
-_MAX_HEADER_BYTES = 32 * 1024 * 1024
+# Notes for people. Whatever else lies there some version of the engine might read.
+_SAFE_SUFFIXES = (".md", ".txt")
+_MAX_HEADER_BYTES = 16 * 1024 * 1024
+_MAX_CONFIG_BYTES = 1024 * 1024
+_MAX_CONFIG_PARTS = 10_000
+# Brackets and commas of 60,000 tensors: more than any adapter has.
+_MAX_HEADER_PARTS = 600_000
+_MAX_ALPHA = 1e6
+_MAX_SHOWN_CHARACTERS = 1000
 _MAX_CANARIES = 256
 _TENSOR = re.compile(r"base_model\.model\.(?P<module>[A-Za-z0-9_.]+)\.lora_(?P<side>[AB])\.weight")
-# A float is not finite if all bits of its exponent are set.
-_EXPONENTS: Mapping[str, tuple[type[np.generic], int]] = {
-    "F32": (np.uint32, 0x7F80_0000),
-    "F16": (np.uint16, 0x7C00),
-    "BF16": (np.uint16, 0x7F80),
-}
+_LAYER = re.compile(r"\.[0-9]+\.")
 _REFUSED_FEATURES = (
     "modules_to_save",
     "use_dora",
@@ -57,6 +59,16 @@ def check_adapter(
     Raises:
         PreconditionError: with what is wrong, the value, and the remedy.
     """
+    try:
+        return _check(name, folder, files, meta, engine)
+    except PreconditionError as error:
+        # What a stranger wrote goes into it: of any length, and of signs that no wire takes.
+        raise PreconditionError(_plain(error.message)) from error
+
+
+def _check(
+    name: str, folder: Path, files: Mapping[str, str], meta: Mapping[str, Any], engine: EngineInfo
+) -> AdapterMeta:
     _check_files(name, files)
     manifest = _read_meta(name, meta)
     if manifest.base_fingerprint != engine.fingerprint:
@@ -71,24 +83,6 @@ def check_adapter(
     return manifest
 
 
-def read_header(path: Path) -> tuple[dict[str, dict[str, Any]], int]:
-    """The tensors of a safetensors file by name, and where their bytes begin.
-
-    Raises:
-        ValueError: no safetensors file.
-    """
-    size_bytes = path.stat().st_size
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if size_bytes < 8 or length > min(_MAX_HEADER_BYTES, size_bytes - 8):
-            raise ValueError(f"header of {length} bytes in a file of {size_bytes} bytes")
-        header = json.loads(file.read(length))
-    if not isinstance(header, dict):
-        raise ValueError("header is no object")
-    header.pop("__metadata__", None)
-    return header, 8 + length
-
-
 def _check_files(name: str, files: Mapping[str, str]) -> None:
     for needed in (_CONFIG, _WEIGHTS):
         if needed not in files:
@@ -99,8 +93,11 @@ def _check_files(name: str, files: Mapping[str, str]) -> None:
                 f"adapter {name} has no {needed} (it has {', '.join(sorted(files))}){hint}"
             )
     for file in files:
-        if not file.endswith(_SAFE_SUFFIXES):
-            raise PreconditionError(f"adapter {name} holds {file}; only safetensors and text files are taken")
+        if file not in (_CONFIG, _WEIGHTS) and not file.endswith(_SAFE_SUFFIXES):
+            raise PreconditionError(
+                f"adapter {name} holds {file}; beside {_CONFIG} and {_WEIGHTS} only notes"
+                f" ({', '.join(_SAFE_SUFFIXES)}) are taken: leave it out"
+            )
 
 
 def _read_meta(name: str, meta: Mapping[str, Any]) -> AdapterMeta:
@@ -123,7 +120,7 @@ def _read_meta(name: str, meta: Mapping[str, Any]) -> AdapterMeta:
             for raw in meta["canaries"]
         )
         read = AdapterMeta(int(meta["rank"]), str(meta["base_fingerprint"]), canaries)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise PreconditionError(f"adapter {name}: manifest metadata is incomplete: {error!r}") from error
     if not 1 <= len(canaries) <= _MAX_CANARIES:
         raise PreconditionError(
@@ -145,11 +142,14 @@ def _read_meta(name: str, meta: Mapping[str, Any]) -> AdapterMeta:
 
 def _check_config(name: str, path: Path, engine: EngineInfo) -> tuple[int, frozenset[str]]:
     try:
-        config = json.loads(path.read_bytes())
+        if path.stat().st_size > _MAX_CONFIG_BYTES:
+            raise ValueError(f"{path.stat().st_size} bytes; at most {_MAX_CONFIG_BYTES} are read")
+        config = loads(path.read_bytes(), max_parts=_MAX_CONFIG_PARTS)
         rank = config["r"]
         modules = config["target_modules"]
         kind = config["peft_type"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        alpha = config["lora_alpha"]
+    except (ValueError, KeyError, TypeError, IndexError) as error:
         raise PreconditionError(f"adapter {name}: {_CONFIG} is not PEFT's: {error!r}") from error
     if kind != "LORA":
         raise PreconditionError(f"adapter {name} is of type {kind!r}; only plain LoRA is served")
@@ -159,6 +159,10 @@ def _check_config(name: str, path: Path, engine: EngineInfo) -> tuple[int, froze
         raise PreconditionError(
             f"adapter {name} has rank {rank}, the engine takes at most {engine.max_lora_rank};"
             " raise VALIGN_GENERATOR_MAX_LORA_RANK or train with a smaller rank"
+        )
+    if not isinstance(alpha, int | float) or isinstance(alpha, bool) or not 0 < alpha <= _MAX_ALPHA:
+        raise PreconditionError(
+            f"adapter {name}: lora_alpha {alpha!r} is not above 0, at most {_MAX_ALPHA:g}"
         )
     if config.get("bias", "none") != "none":
         raise PreconditionError(
@@ -180,23 +184,25 @@ def _check_config(name: str, path: Path, engine: EngineInfo) -> tuple[int, froze
 
 def _check_tensors(name: str, path: Path, rank: int, modules: frozenset[str], engine: EngineInfo) -> None:
     try:
-        header, start = read_header(path)
+        header, start = read_header(path, max_header_bytes=_MAX_HEADER_BYTES, max_parts=_MAX_HEADER_PARTS)
+        known = {_LAYER.sub(".#.", weight) for weight in engine.weight_shapes}
         sides: dict[str, set[str]] = {}
         for tensor, entry in header.items():
             match = _TENSOR.fullmatch(tensor)
             if match is None or match["module"].rpartition(".")[2] not in modules:
                 raise ValueError(f"tensor {tensor} belongs to none of the target modules")
             sides.setdefault(match["module"], set()).add(match["side"])
-            _check_shape(
-                tensor, entry, rank, match["side"], engine.weight_shapes.get(f"{match['module']}.weight")
-            )
-            _check_finite(tensor, entry, path, start)
+            base = engine.weight_shapes.get(f"{match['module']}.weight")
+            if base is None and _LAYER.sub(".#.", f"{match['module']}.weight") in known:
+                raise ValueError(f"tensor {tensor} belongs to a layer that the base model does not have")
+            _check_shape(tensor, entry, rank, match["side"], base)
+            check_finite(tensor, entry, path, start)
         if not sides:
             raise ValueError("no tensors")
         for module, found in sides.items():
             if found != {"A", "B"}:
                 raise ValueError(f"{module} has only lora_{found.pop()}")
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise PreconditionError(f"adapter {name}: {_WEIGHTS} is refused: {error}") from error
 
 
@@ -204,8 +210,8 @@ def _check_shape(
     tensor: str, entry: Mapping[str, Any], rank: int, side: str, base: tuple[int, ...] | None
 ) -> None:
     shape = tuple(entry["shape"])
-    if entry["dtype"] not in _EXPONENTS:
-        raise ValueError(f"tensor {tensor} is of type {entry['dtype']}; {', '.join(_EXPONENTS)} are taken")
+    if entry["dtype"] not in EXPONENTS:
+        raise ValueError(f"tensor {tensor} is of type {entry['dtype']}; {', '.join(EXPONENTS)} are taken")
     if len(shape) != 2 or shape[0 if side == "A" else 1] != rank:
         raise ValueError(f"tensor {tensor} has shape {shape}, which does not fit rank {rank}")
     if base is not None:
@@ -214,12 +220,6 @@ def _check_shape(
             raise ValueError(f"tensor {tensor} has shape {shape}; the base model needs {wanted}")
 
 
-def _check_finite(tensor: str, entry: Mapping[str, Any], path: Path, start: int) -> None:
-    dtype, exponent = _EXPONENTS[entry["dtype"]]
-    begin, end = entry["data_offsets"]
-    count = math.prod(entry["shape"])
-    if end - begin != count * np.dtype(dtype).itemsize or begin < 0 or start + end > path.stat().st_size:
-        raise ValueError(f"tensor {tensor}: its bytes do not fit its shape")
-    bits = np.fromfile(path, dtype=dtype, count=count, offset=start + begin)
-    if np.any((bits & exponent) == exponent):
-        raise ValueError(f"tensor {tensor} holds NaN or infinity")
+def _plain(message: str) -> str:
+    text = message.encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(sign if sign.isprintable() else "?" for sign in text)[:_MAX_SHOWN_CHARACTERS]

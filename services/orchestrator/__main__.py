@@ -38,6 +38,7 @@ from services.orchestrator.clients.patience import Patience
 from services.orchestrator.clients.probe import GrpcProbe, describe_embedder, describe_generator
 from services.orchestrator.clients.replica import GrpcReplica
 from services.orchestrator.clients.trainer import GrpcTrainer
+from services.orchestrator.housekeeping import keep_house
 from services.orchestrator.loop.context import Services
 from services.orchestrator.loop.leadership import Doorbell, Leadership
 from services.orchestrator.loop.runner import LoopConfig, LoopRunner
@@ -197,6 +198,7 @@ async def serve(settings: OrchestratorSettings) -> None:
     )
     followed = _follow_certificate(http.config, settings)
     serving = asyncio.create_task(http.serve(sockets=[listener]))
+    caring = asyncio.create_task(keep_house(application.audit_log, artifacts))
     stopped = asyncio.create_task(stopping.wait())
     leading = asyncio.create_task(leadership.run()) if campaigns else None
     try:
@@ -232,6 +234,8 @@ async def serve(settings: OrchestratorSettings) -> None:
         await close_access()
         await asyncio.gather(serving, return_exceptions=True)
         stopped.cancel()
+        caring.cancel()
+        await asyncio.gather(caring, return_exceptions=True)
         for channel in channels.values():
             await channel.close()
         await registry.aclose()

@@ -27,6 +27,7 @@ from services.orchestrator.access.endpoints import EndpointHosts
 from services.orchestrator.access.keys import ApiKeys
 from services.orchestrator.assets import AssetLibrary
 from services.orchestrator.audit.publish import Publisher
+from services.orchestrator.auditlog import AuditLog
 from services.orchestrator.benchmarks import Benchmarks
 from services.orchestrator.catalogue import ShippedStudy
 from services.orchestrator.documents import parse_document
@@ -46,6 +47,7 @@ from services.orchestrator.ports import (
     StepRecord,
 )
 from services.orchestrator.registry.service import Registry
+from services.orchestrator.report_files import read_report_file
 from services.orchestrator.schemas import PromptSetDocument, ReferenceSetDocument
 from services.orchestrator.steering import Steering
 from services.orchestrator.study import Study, resolve
@@ -113,6 +115,7 @@ class Application:
         self.governance = Governance(store)
         self.audit = Publisher(store, artifacts)
         self.steering = Steering(store, queue, steps)
+        self.audit_log = AuditLog(store.audit_log)
         self.benchmarks = Benchmarks(self.report, artifacts, assets)
 
     def close(self) -> None:
@@ -329,7 +332,7 @@ class Application:
             raise NotFoundError(
                 f"run {run_id} is {run.status.value} and has no report; a run that succeeds writes one"
             )
-        return await asyncio.to_thread(self._artifacts.get_bytes, uri)
+        return await asyncio.to_thread(read_report_file, self._store, self._artifacts, run, uri)
 
     async def _look(self, probe: Probe) -> ServiceState:
         started = time.perf_counter()

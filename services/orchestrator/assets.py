@@ -48,8 +48,10 @@ class AssetRecord:
 class AssetStore(Protocol):
     """Which assets there are. Synchronous, like ``RunStore``."""
 
-    def add_asset(self, record: AssetRecord) -> AssetRecord:
-        """Insert; what is stored already under the sha256 stays, and is returned."""
+    def add_asset(
+        self, record: AssetRecord, action: str = "asset.add", details: Mapping[str, Any] | None = None
+    ) -> AssetRecord:
+        """Insert, and tell the audit log; what is stored already under the sha256 stays, and is returned."""
         ...
 
     def get_asset(self, sha256: str) -> AssetRecord:
@@ -81,16 +83,24 @@ class AssetLibrary:
         self._store = store
         self._files = files
 
-    async def put(self, kind: AssetKind | str, name: str, data: bytes) -> AssetRecord:
+    async def put(
+        self,
+        kind: AssetKind | str,
+        name: str,
+        data: bytes,
+        action: str = "asset.add",
+        details: Mapping[str, Any] | None = None,
+    ) -> AssetRecord:
         """Check and keep an asset. One that is there already stays, with the name it has.
 
+        ``action`` and ``details`` tell the audit log where a new one comes from.
         InvalidInputError, with line numbers where the kind has lines, if the bytes are no asset of this kind.
         """
         wanted = asset_kind(kind)
         check_asset_name(name)
         if len(data) > MAX_ASSET_BYTES:
             raise InvalidInputError(f"the asset has {len(data)} bytes; at most {MAX_ASSET_BYTES} are kept")
-        return await asyncio.to_thread(self._put, wanted, name, data)
+        return await asyncio.to_thread(self._put, wanted, name, data, action, details)
 
     async def get(self, sha256: str) -> AssetRecord:
         """One asset's record. NotFoundError if there is none."""
@@ -109,12 +119,15 @@ class AssetLibrary:
         """InvalidInputError that names each asset of a resolved study that is not here, and the remedy."""
         await asyncio.to_thread(self._require, study)
 
-    def _put(self, kind: AssetKind, name: str, data: bytes) -> AssetRecord:
+    def _put(
+        self, kind: AssetKind, name: str, data: bytes, action: str, details: Mapping[str, Any] | None
+    ) -> AssetRecord:
         _CHECKS[kind](data)
         digest = sha256_bytes(data)
         # The bytes first: a record always has its content.
         self._files.put_bytes(_key(digest), data)
-        return self._store.add_asset(AssetRecord(digest, kind, name, len(data), datetime.now(UTC)))
+        record = AssetRecord(digest, kind, name, len(data), datetime.now(UTC))
+        return self._store.add_asset(record, action, details)
 
     def _require(self, study: Mapping[str, Any]) -> None:
         faults = []

@@ -65,7 +65,8 @@ class Benchmarks:
         check_asset_name(name)
         report = await self._read(run_id)
         data, facts = await asyncio.to_thread(self._freeze, report, name)
-        return RulerRecord(await self._assets.put(AssetKind.RULER, name, data), facts)
+        kept = await self._assets.put(AssetKind.RULER, name, data, "ruler.freeze", {"run_id": run_id})
+        return RulerRecord(kept, facts)
 
     async def rulers(self) -> list[RulerRecord]:
         """All rulers, newest first."""

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from services.orchestrator.auditlog import AuditEntries
 from services.orchestrator.domain.prompts import Prompt
 from services.orchestrator.records import (
     CompletionRecord as CompletionRecord,
@@ -250,6 +251,11 @@ class RunStore(Protocol):
     @property
     def registry(self) -> AdapterBook:
         """Where the adapters are registered."""
+        ...
+
+    @property
+    def audit_log(self) -> AuditEntries:
+        """What was done by whom."""
         ...
 
     def create_run(

@@ -55,8 +55,6 @@ MAX_WAITING_JOBS = 20
 _ASK_S = 10.0
 _TEXTS_A_CALL = 256
 _REPLIES_A_CALL = 20
-
-
 DEFAULT_HELD_OUT = 0.25
 DEFAULT_LIMIT = 300
 
@@ -274,7 +272,8 @@ class ValuesTraining:
 
         job.tell("fit", 0, len(VALUES))
         head, data = await asyncio.to_thread(fit)
-        record = await self._assets.put(AssetKind.VALUES_HEAD, job.name, data)
+        told = {"data_sha256": data_sha256}
+        record = await self._assets.put(AssetKind.VALUES_HEAD, job.name, data, "values.train_head", told)
         _finished(job, record.sha256, head)
 
     async def _embed(self, job: ValuesJob, texts: Sequence[str]) -> tuple[NDArray[np.float32], int]:
@@ -316,7 +315,9 @@ class ValuesTraining:
             seed=options.seed,
             agreement=found,
         )
-        asset = await self._assets.put(AssetKind.VALUES_AGREEMENT, job.name, pack_judge(record))
+        told, packed = {"data_sha256": data_sha256}, pack_judge(record)
+        kind = AssetKind.VALUES_AGREEMENT
+        asset = await self._assets.put(kind, job.name, packed, "values.evaluate_judge", told)
         job.agreement, job.sha256 = found, asset.sha256
         job.facts = {
             "judged": record.judged,

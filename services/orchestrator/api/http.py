@@ -19,6 +19,7 @@ from services.orchestrator.api import (
     routes_adapters,
     routes_assets,
     routes_audit,
+    routes_auditlog,
     routes_compare,
     routes_control,
     routes_data,
@@ -79,6 +80,7 @@ def build_http_app(
             {"name": "assets", "description": "Files that studies name by their sha256."},
             {"name": "values", "description": "The ten basic values, and evaluators of them."},
             {"name": "access", "description": "API keys, and who the caller is."},
+            {"name": "audit log", "description": "Who did what, and whether that was changed since."},
             {"name": "system", "description": "The services, probes and metrics."},
         ],
         redirect_slashes=False,
@@ -96,6 +98,7 @@ def build_http_app(
     app.include_router(routes_runs.router(application), prefix="/v1")
     app.include_router(routes_control.router(application), prefix="/v1")
     app.include_router(routes_audit.router(application), prefix="/v1")
+    app.include_router(routes_auditlog.router(application), prefix="/v1")
     app.include_router(routes_assets.router(application), prefix="/v1")
     app.include_router(routes_compare.router(application), prefix="/v1")
     app.include_router(routes_rulers.router(application), prefix="/v1")

@@ -65,13 +65,15 @@ class AssetList(BaseModel):
 def router(application: Application) -> APIRouter:
     """The routes under /v1/assets."""
     routes = APIRouter(tags=["assets"])
-    not_found = problems(ErrorCode.NOT_FOUND)
+    not_found = problems(ErrorCode.NOT_FOUND, ErrorCode.PRECONDITION, ErrorCode.NOT_READY)
 
     @routes.post(
         PATH,
         summary="Add an asset",
         operation_id="addAsset",
-        responses=problems(ErrorCode.INVALID_INPUT),
+        responses=problems(
+            ErrorCode.INVALID_INPUT, ErrorCode.PRECONDITION, ErrorCode.NOT_READY, ErrorCode.OVERLOADED
+        ),
         openapi_extra=_BODY,
     )
     async def add_asset(

@@ -11,7 +11,9 @@ from services.orchestrator.application import Application
 def router(application: Application) -> APIRouter:
     """The routes under /v1/runs/{run_id} that an auditor needs."""
     routes = APIRouter(tags=["results"])
-    not_found = problems(ErrorCode.NOT_FOUND, ErrorCode.PRECONDITION)
+    not_found = problems(
+        ErrorCode.NOT_FOUND, ErrorCode.PRECONDITION, ErrorCode.NOT_READY, ErrorCode.OVERLOADED
+    )
 
     @routes.get(
         "/runs/{run_id}/bundle",

@@ -143,7 +143,7 @@ def router(application: Application) -> APIRouter:
         operation_id="getReport",
         responses={
             200: {"description": "report.json; its `schema_version` tells its shape."},
-            **problems(ErrorCode.NOT_FOUND),
+            **problems(ErrorCode.NOT_FOUND, ErrorCode.PRECONDITION, ErrorCode.NOT_READY),
         },
     )
     async def get_report(run_id: str) -> dict[str, Any]:
@@ -162,7 +162,7 @@ def router(application: Application) -> APIRouter:
                 "description": "One page that opens offline.",
                 "content": {"text/html": {"schema": {"type": "string"}}},
             },
-            **problems(ErrorCode.NOT_FOUND),
+            **problems(ErrorCode.NOT_FOUND, ErrorCode.PRECONDITION, ErrorCode.NOT_READY),
         },
     )
     async def get_report_html(run_id: str) -> Response:

@@ -11,6 +11,7 @@ from services.orchestrator.api.bodies import json_or_yaml
 from services.orchestrator.api.routes_values import values_data
 from services.orchestrator.api.servicer_access import AccessServicer
 from services.orchestrator.api.servicer_adapters import AdapterMethods
+from services.orchestrator.api.servicer_auditlog import AuditLogServicer
 from services.orchestrator.api.servicer_control import ControlServicer
 from services.orchestrator.application import Application
 from services.orchestrator.assets import MAX_ASSET_BYTES
@@ -30,7 +31,7 @@ _HIGHEST_NUMBER = 2**63 - 1
 
 
 class OrchestratorServicer(
-    AccessServicer, AdapterMethods, ControlServicer, pb_grpc.OrchestratorServiceServicer
+    AccessServicer, AdapterMethods, AuditLogServicer, ControlServicer, pb_grpc.OrchestratorServiceServicer
 ):
     """Errors leave as ValignError; the interceptor maps them."""
 

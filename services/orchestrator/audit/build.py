@@ -33,6 +33,7 @@ from services.orchestrator.audit.sources import LIBRARIES, source_files
 from services.orchestrator.ports import RunRecord, RunStore
 from services.orchestrator.report.html import render_html
 from services.orchestrator.report.schema import Report
+from services.orchestrator.report_files import read_report_file
 
 _CHUNK_BYTES: Final = 1 << 20
 _REQUIREMENT = re.compile(r"[A-Za-z0-9._-]+")
@@ -60,7 +61,7 @@ def write_bundle(
         raise NotFoundError(
             f"run {run.run_id} has no report yet; a bundle is made of a run that has succeeded"
         )
-    report_json = artifacts.get_bytes(run.report_uri)
+    report_json = read_report_file(store, artifacts, run, run.report_uri)
     report = read_report(run.run_id, report_json)
     evidence = _evidence(run, report, artifacts)
     completions = [Completion(**asdict(record)) for record in store.completions(run.run_id)]
@@ -125,11 +126,7 @@ def _evidence(run: RunRecord, report: Report, artifacts: ArtifactStore) -> bytes
             f"run {run.run_id} has no evidence: it ran with a version of valign that kept none;"
             " run its study anew"
         )
-    data = artifacts.get_bytes(uri)
-    digest = hashlib.sha256(data).hexdigest()
-    if told and told.sha256 != digest:
-        raise PreconditionError(f"{uri} is damaged: sha256 is {digest}, the report names {told.sha256}")
-    return data
+    return artifacts.get_bytes(uri, told.sha256 if told else None)
 
 
 def _facts(run: RunRecord, report: Report, evidence_sha256: str) -> dict[str, Any]:

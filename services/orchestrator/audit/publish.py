@@ -15,6 +15,7 @@ from services.orchestrator.ports import RunStatus, RunStore
 from services.orchestrator.report.html import render_html
 from services.orchestrator.report.model_card import model_card
 from services.orchestrator.report.schema import Report
+from services.orchestrator.report_files import read_report_file
 
 _VALUE: Final = "audit_bundle"
 log = structlog.get_logger(__name__)
@@ -35,6 +36,7 @@ class Publisher:
         """The bundle of a run that has succeeded.
 
         NotFoundError: no such run, it has not succeeded, or it kept no evidence.
+        PreconditionError: the bundle, or what it is made of, is damaged.
         """
         run = self._store.get_run(run_id)
         if run.status is not RunStatus.SUCCEEDED:
@@ -45,6 +47,8 @@ class Publisher:
         with self._lock:
             kept = self._store.get_value(run_id, _VALUE)
             if kept is not None and self._artifacts.exists(kept["uri"]):
+                # Before its first byte is sent: a caller must be told, not be given half.
+                self._artifacts.check(kept["uri"], kept["sha256"])
                 return Artifact(**kept)
             with tempfile.TemporaryDirectory(prefix="valign-bundle-") as folder:
                 path = Path(folder) / "bundle.zip"
@@ -56,8 +60,8 @@ class Publisher:
             return made
 
     def parts(self, bundle: Artifact) -> Iterator[bytes]:
-        """Its bytes in parts of at most 1 MiB."""
-        return self._artifacts.read_parts(bundle.uri)
+        """Its bytes in parts of at most 1 MiB; PreconditionError instead of the last if it is damaged."""
+        return self._artifacts.read_parts(bundle.uri, bundle.sha256)
 
     def model_card(self, run_id: str) -> str:
         """The adapter's model card, Markdown with metadata; also written next to the report.
@@ -66,7 +70,7 @@ class Publisher:
         """
         bundle = self.bundle(run_id)
         run = self._store.get_run(run_id)
-        report = read_report(run_id, self._artifacts.get_bytes(run.report_uri))
+        report = read_report(run_id, read_report_file(self._store, self._artifacts, run, run.report_uri))
         if report.adapter is None:
             raise NotFoundError(
                 f"run {run_id} trained no adapter ({report.stop_reason}): there is no model to describe"

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from services.common.artifacts import Artifact, sha256_bytes
 from services.orchestrator.analysis.results import Analysis, RulerResult
 from services.orchestrator.domain.difference import most_moved, overall_mean, reduction
 from services.orchestrator.domain.reference import ReferenceSet
@@ -37,6 +38,7 @@ from services.orchestrator.report.schema import (
     Topic,
     TrainingSummary,
 )
+from services.orchestrator.report_files import note_report_files
 from services.orchestrator.study import ResolvedStudy
 
 Facts = Mapping[str, Any]
@@ -65,10 +67,9 @@ async def write_report(ctx: RunContext, facts: Facts, table: PairTable, ledger: 
     # Rendering takes time too: the numbers in report.json have it, those on the page do not.
     report = report.model_copy(update=_times(ctx, ledger))
     folder = f"runs/{ctx.run_id}"
-    stored = await asyncio.to_thread(
-        ctx.artifacts.put_bytes, f"{folder}/report.json", report.to_json().encode("utf-8")
-    )
-    html = await asyncio.to_thread(ctx.artifacts.put_bytes, f"{folder}/report.html", page.encode("utf-8"))
+    stored = await _keep(ctx, f"{folder}/report", "json", report.to_json().encode("utf-8"))
+    html = await _keep(ctx, f"{folder}/report", "html", page.encode("utf-8"))
+    await ctx.stored(note_report_files, ctx.store, ctx.run_id, stored, html)
     if report.adapter is not None:
         card = await asyncio.to_thread(model_card, report)
         await asyncio.to_thread(ctx.artifacts.put_bytes, f"{folder}/model-card.md", card.encode("utf-8"))
@@ -82,6 +83,12 @@ async def write_report(ctx: RunContext, facts: Facts, table: PairTable, ledger: 
         "adapter": report.adapter.model_dump(mode="json") if report.adapter else None,
         "decision": facts["verdict"]["decision"],
     }
+
+
+async def _keep(ctx: RunContext, name: str, kind: str, data: bytes) -> Artifact:
+    # Under its hash: what the run's row names stays while a repeated step writes another (its times differ).
+    key = f"{name}-{sha256_bytes(data)[:16]}.{kind}"
+    return await asyncio.to_thread(ctx.artifacts.put_bytes, key, data)
 
 
 async def assemble(ctx: RunContext, facts: Facts, table: PairTable, analysis: Analysis | None) -> Report:

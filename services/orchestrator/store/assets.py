@@ -1,5 +1,6 @@
 """``SqlAssetStore``: the ``AssetStore`` port on SQLAlchemy Core."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -7,6 +8,7 @@ import sqlalchemy as sa
 
 from services.common.errors import NotFoundError
 from services.orchestrator.assets import AssetKind, AssetRecord
+from services.orchestrator.store.audit import append_audit
 from services.orchestrator.store.engine import insert_or_ignore
 from services.orchestrator.store.tables import assets
 
@@ -17,11 +19,18 @@ class SqlAssetStore:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
 
-    def add_asset(self, record: AssetRecord) -> AssetRecord:
-        """Insert; what is stored already under the sha256 stays, and is returned."""
+    def add_asset(
+        self, record: AssetRecord, action: str = "asset.add", details: Mapping[str, Any] | None = None
+    ) -> AssetRecord:
+        """Insert, with an entry of the audit log; what is stored already under the sha256 stays."""
+        row = {**asdict(record), "kind": record.kind.value}
         with self._engine.begin() as connection:
-            insert_or_ignore(connection, assets, [{**asdict(record), "kind": record.kind.value}])
-            return _read(connection, record.sha256)
+            added = insert_or_ignore(connection, assets, [row])
+            stored = _read(connection, record.sha256)
+            if added:
+                told = {"kind": record.kind.value, "name": record.name, "size_bytes": record.size_bytes}
+                append_audit(connection, action, "asset", record.sha256, {**told, **(details or {})})
+            return stored
 
     def get_asset(self, sha256: str) -> AssetRecord:
         """NotFoundError if there is none."""

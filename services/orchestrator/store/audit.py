@@ -4,7 +4,6 @@ Each entry holds the sha256 of the one before, so that one that is altered, miss
 chain. Entries are written in the transaction of what they tell: both happen, or neither.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,12 +11,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from services.common.hash_chain import FIRST_PREVIOUS as FIRST_PREVIOUS
+from services.common.hash_chain import entry_sha256
 from services.orchestrator.identity import current_principal
 from services.orchestrator.store.jsontext import canonical
 from services.orchestrator.store.tables_operations import audit_head, audit_log
-
-FIRST_PREVIOUS = "0" * 64
-"""What stands for the entry before the first."""
 
 _ENTRIES_A_READ = 1000
 
@@ -38,17 +36,11 @@ class AuditEntry:
 
     def expected_sha256(self) -> str:
         """sha256 (hex) over every other field, in canonical JSON."""
-        fields = {
-            "sequence": self.sequence,
-            "time": self.time,
-            "actor": self.actor,
-            "action": self.action,
-            "target_kind": self.target_kind,
-            "target": self.target,
-            "details": self.details,
-            "previous_sha256": self.previous_sha256,
-        }
-        return hashlib.sha256(canonical(fields)).hexdigest()
+        return entry_sha256(self.as_dict())
+
+    def as_dict(self) -> dict[str, Any]:
+        """Its fields by name: a line of an export."""
+        return {name: getattr(self, name) for name in AuditEntry.__slots__}
 
 
 def append_audit(
@@ -78,8 +70,7 @@ def append_audit(
         previous_sha256=previous,
         sha256="",
     )
-    row = {name: getattr(unsigned, name) for name in AuditEntry.__slots__}
-    row["sha256"] = unsigned.expected_sha256()
+    row = {**unsigned.as_dict(), "sha256": unsigned.expected_sha256()}
     connection.execute(sa.insert(audit_log).values(**row))
     connection.execute(sa.update(audit_head).values(sha256=row["sha256"]))
 

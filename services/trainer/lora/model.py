@@ -4,7 +4,6 @@ No architecture is assumed: a model is what AutoModelForCausalLM loads, with an 
 embedding that the forward hook of ``AnswerLogits`` can narrow.
 """
 
-import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -19,6 +18,7 @@ from torch.nn import functional
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from services.common.errors import InvalidInputError, PreconditionError
+from services.trainer.init_adapter import check_init_adapter
 from services.trainer.lora.dataset import EncodedExample
 from services.trainer.types import LoraSpec
 
@@ -118,8 +118,8 @@ def load_adapter_weights(model: PeftModel, folder: Path, lora: LoraSpec) -> None
         InvalidInputError: it is no plain LoRA, or its shape is not the one that was asked for.
         PreconditionError: its files are not what they should be.
     """
+    config = check_init_adapter(folder)
     try:
-        config: dict[str, Any] = json.loads((folder / "adapter_config.json").read_bytes())
         tensors = load_file(folder / "adapter_model.safetensors")
     except (OSError, ValueError) as error:
         raise PreconditionError(f"the adapter to continue from cannot be read: {error}") from error

@@ -12,6 +12,7 @@ import grpc
 import httpx
 import pytest
 
+from services.common.artifacts import Artifact, sha256_bytes
 from services.common.errors import NotFoundError, PreconditionError
 from services.common.pb.orchestrator.v1 import orchestrator_pb2 as pb
 from services.orchestrator.api import build_http_app
@@ -19,6 +20,7 @@ from services.orchestrator.audit import publish
 from services.orchestrator.audit.checking import check_bundle
 from services.orchestrator.audit.files import ZipFiles
 from services.orchestrator.ports import RunStatus
+from services.orchestrator.report_files import note_report_files
 from tests.bundles import RunWorld, store_run
 from tests.evidence import make_evidence
 from tests.fakes.orchestrator import World, world
@@ -175,3 +177,29 @@ async def test_command_line_fetches_verifies_and_writes_the_card(
     status, _ = await call("report", "r-1", "--model-card", str(card), "--url", url)
     assert status == 0
     assert card.read_text().startswith("---\nbase_model: test-model\n")
+
+
+async def test_damaged_report_and_bundle_are_refused_on_both_faces(
+    here: World, rest: httpx.AsyncClient, stub: Any
+) -> None:
+    store_run(here.store, here.artifacts, make_evidence(1, 12, 1))
+    run = here.store.get_run("r-1")
+    page = Artifact(run.report_html_uri, sha256_bytes(b"<!doctype html>"), 15)
+    report = Artifact(run.report_uri, sha256_bytes(here.artifacts.get_bytes(run.report_uri)), 0)
+    note_report_files(here.store, "r-1", report, page)
+    bundle = await here.application.bundle("r-1")
+    for made in (report, page, bundle):
+        path = Path(made.uri.removeprefix("file://"))
+        data = path.read_bytes()
+        path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    for path, call in (
+        ("report", stub.GetReport(pb.GetReportRequest(run_id="r-1"))),
+        ("report.html", stub.GetReportHtml(pb.GetReportHtmlRequest(run_id="r-1"))),
+        ("bundle", stub.GetBundle(pb.GetBundleRequest(run_id="r-1")).read()),
+    ):
+        answer = await rest.get(f"/v1/runs/r-1/{path}")
+        assert (answer.status_code, answer.json()["code"]) == (412, "PRECONDITION"), path
+        assert "is damaged: its sha256 is" in answer.json()["detail"]
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call
+        assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION

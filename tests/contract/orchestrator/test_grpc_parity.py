@@ -70,6 +70,8 @@ RPC_OF_ROUTE = {
     "GET /v1/routes/{name}": "GetRoute",
     "POST /v1/routes/{name}/canary": "SetCanary",
     "POST /v1/routes/{name}/rollback": "RollBackRoute",
+    "GET /v1/audit-log": "ListAuditEntries",
+    "GET /v1/audit-log/verify": "VerifyAuditLog",
     "GET /v1/system": "GetSystem",
     "POST /v1/api-keys": "CreateApiKey",
     "GET /v1/api-keys": "ListApiKeys",

@@ -197,7 +197,7 @@ def test_put_file_and_read_parts_give_the_bytes_back(tmp_path: Path) -> None:
     source = tmp_path / "big.bin"
     source.write_bytes(bytes(range(256)) * 10_000)
     artifact = store.put_file("runs/r-1/big.bin", source)
-    parts = list(store.read_parts(artifact.uri))
+    parts = list(store.read_parts(artifact.uri, artifact.sha256))
     assert b"".join(parts) == source.read_bytes()
     assert max(len(part) for part in parts) <= 1 << 20
     assert (artifact.size_bytes, artifact.sha256) == (source.stat().st_size, sha256_file(source))
@@ -207,6 +207,14 @@ def test_put_file_and_read_parts_give_the_bytes_back(tmp_path: Path) -> None:
 def test_read_parts_of_nothing_is_not_found_and_outside_is_refused(tmp_path: Path) -> None:
     store = ArtifactStore(str(tmp_path / "store"))
     with pytest.raises(NotFoundError):
-        list(store.read_parts(store.uri("runs/none")))
+        list(store.read_parts(store.uri("runs/none"), "0" * 64))
     with pytest.raises(InvalidInputError):
-        list(store.read_parts((tmp_path / "outside").as_uri()))
+        list(store.read_parts((tmp_path / "outside").as_uri(), "0" * 64))
+
+
+def test_root_with_spaces_and_signs_is_one_store_however_it_is_named(tmp_path: Path) -> None:
+    root = tmp_path / "my artifacts %20 #1"
+    artifact = ArtifactStore(str(root)).put_bytes("x", b"1")
+    other = ArtifactStore(f"file://{root}")
+    assert other.get_bytes(artifact.uri, artifact.sha256) == b"1"
+    assert other.root_uri == ArtifactStore(str(root)).root_uri
