@@ -65,7 +65,7 @@ async def serve(settings: OrchestratorSettings) -> None:
     if settings.system_database.startswith("sqlite:///"):
         Path(settings.system_database.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
     store = SqlRunStore(settings.database)
-    await asyncio.to_thread(store.migrate)
+    await asyncio.to_thread(store.waiting(settings.wait_for_services_s).migrate)
     artifacts = ArtifactStore(settings.artifact_root)
     channels = {
         "generator": open_channel(settings.generator_target),
@@ -91,7 +91,8 @@ async def serve(settings: OrchestratorSettings) -> None:
         )
 
     config = LoopConfig(settings.system_database, settings.concurrent_runs)
-    runner = LoopRunner(store, artifacts, connect, config)
+    # A run outlives a database that restarts; who waits for an answer is told.
+    runner = LoopRunner(store.waiting(settings.wait_for_services_s), artifacts, connect, config)
     probes = [
         GrpcProbe("generator", settings.generator_target, channels["generator"], describe_generator),
         GrpcProbe("embedder", settings.embedder_target, channels["embedder"], describe_embedder),

@@ -1,9 +1,11 @@
 """``SqlRunStore``: the ``RunStore`` port on SQLAlchemy Core.
 
 Every method is one short transaction and may be called from any thread. A transaction that
-writes begins with a write, so that two of them queue on a lock instead of failing.
+writes begins with a write, so that two of them queue on a lock instead of failing. A database that is
+away is waited for (``outage``); then every method raises NotReadyError.
 """
 
+import copy
 import hashlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -22,9 +24,12 @@ from services.orchestrator.store.assets import SqlAssetStore
 from services.orchestrator.store.audit import SqlAuditLog, append_audit
 from services.orchestrator.store.engine import insert_or_ignore, open_engine, upsert
 from services.orchestrator.store.jsontext import canonical, finite
+from services.orchestrator.store.outage import Patience, through_outages
 from services.orchestrator.store.tables import completions, idempotency_keys, run_events, run_values, runs
 
 MAX_PAGE_SIZE = 200
+# Long enough for a database that restarts, short enough for a caller that waits for an answer.
+_WAIT_S = 5.0
 _ENDED = [status.value for status in RunStatus if status.ended]
 # What tells how a run ended: written once, with the status.
 _OUTCOME = {"status", "stage", "end_time", "error_code", "error_message"}
@@ -38,11 +43,22 @@ class SqlRunStore:
     def __init__(self, database_url: str) -> None:
         """Open ``sqlite:///path`` or ``postgresql+psycopg://…``; call ``migrate`` before anything else."""
         self._engine = open_engine(database_url)
+        self.patience = Patience(_WAIT_S)
         self.assets = SqlAssetStore(self._engine)
         self.audit_log = SqlAuditLog(self._engine)
         self._listeners: set[Callable[[str], None]] = set()
         self._listeners_lock = threading.Lock()
 
+    def waiting(self, wait_s: float) -> "SqlRunStore":
+        """This store for callers that would rather wait for the database than fail, this many seconds.
+
+        It shares connections, listeners and ``close``.
+        """
+        patient = copy.copy(self)
+        patient.patience = self.patience.longer(wait_s)
+        return patient
+
+    @through_outages
     def migrate(self) -> None:
         """Bring the database to the newest schema."""
         migrate.upgrade(self._engine)
@@ -53,7 +69,8 @@ class SqlRunStore:
             connection.execute(sa.select(runs.c.run_id).limit(1)).first()
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections; nothing waits for the database any more."""
+        self.patience.close()
         self._engine.dispose()
 
     def subscribe(self, listener: Callable[[str], None]) -> Callable[[], None]:
@@ -76,8 +93,24 @@ class SqlRunStore:
         ConflictError: the key made a run of another study, or the run id is taken
         (``details["run_id"]`` tells which run is in the way).
         """
-        digest = hashlib.sha256(canonical(study)).hexdigest()
         now = datetime.now(UTC)
+        record, created = self.patience.keep(
+            lambda again: self._create_run(run_id, name, study, idempotency_key, now, again)
+        )
+        if created:
+            self._notify(run_id)
+        return record, created
+
+    def _create_run(
+        self,
+        run_id: str,
+        name: str,
+        study: Mapping[str, Any],
+        idempotency_key: str,
+        now: datetime,
+        again: bool,
+    ) -> tuple[RunRecord, bool]:
+        digest = hashlib.sha256(canonical(study)).hexdigest()
         row = {
             "run_id": run_id,
             "name": name,
@@ -102,6 +135,8 @@ class SqlRunStore:
         with self._engine.connect() as connection:
             with connection.begin() as transaction:
                 if insert_or_ignore(connection, runs, [row]) == 0:
+                    if again and (record := _read_run(connection, run_id)).create_time == now:
+                        return record, True
                     raise ConflictError(f"run id {run_id} is taken", details={"run_id": run_id})
                 key = {"idempotency_key": idempotency_key, "run_id": run_id, "study_sha256": digest}
                 if not idempotency_key or insert_or_ignore(connection, idempotency_keys, [key]):
@@ -117,15 +152,15 @@ class SqlRunStore:
                     created = False
             if not created:
                 record = _run_of_key(connection, idempotency_key, digest)
-        if created:
-            self._notify(run_id)
         return record, created
 
+    @through_outages
     def get_run(self, run_id: str) -> RunRecord:
         """The run; NotFoundError if there is none."""
         with self._engine.connect() as connection:
             return _read_run(connection, run_id)
 
+    @through_outages
     def list_runs(
         self, status: RunStatus | None = None, page_size: int = 50, page_token: str = ""
     ) -> tuple[list[RunRecord], str]:
@@ -145,6 +180,7 @@ class SqlRunStore:
         more = len(found) > page_size
         return page, tokens.encode(page[-1].create_time, page[-1].run_id) if more else ""
 
+    @through_outages
     def update_run(self, run_id: str, **changes: Any) -> RunRecord:
         """Set columns by name. A run that has ended keeps its status, stage, end time and error.
 
@@ -182,15 +218,23 @@ class SqlRunStore:
         now = datetime.now(UTC)
         changes = {"end_time": now, **changes} if status.ended else changes
         may = sa.and_(runs.c.run_id == run_id, runs.c.status.not_in([*_ENDED, status.value]))
-        with self._engine.begin() as connection:
-            changed = connection.execute(sa.update(runs).where(may).values(status=status.value, **changes))
-            if changed.rowcount == 0:
-                _read_run(connection, run_id)
-                return False
-            _append_event(connection, run_id, kind, finite(data or {}), now)
-        self._notify(run_id)
-        return True
+        clean = finite(data or {})
 
+        def change(again: bool) -> bool:
+            with self._engine.begin() as connection:
+                values = {"status": status.value, **changes}
+                if connection.execute(sa.update(runs).where(may).values(**values)).rowcount == 0:
+                    _read_run(connection, run_id)
+                    return again and _event_of(connection, run_id, kind, now) is not None
+                _append_event(connection, run_id, kind, clean, now)
+            return True
+
+        changed = self.patience.keep(change)
+        if changed:
+            self._notify(run_id)
+        return changed
+
+    @through_outages
     def request_cancel(self, run_id: str) -> RunRecord:
         """Mark a run as one to be stopped; a run that has ended stays as it is."""
         with self._engine.begin() as connection:
@@ -208,13 +252,21 @@ class SqlRunStore:
         """
         now = datetime.now(UTC)
         clean = finite(data or {})
-        with self._engine.begin() as connection:
-            number = _append_event(connection, run_id, kind, clean, now)
-            if kind == "stage.progress" and "topic" not in clean:
-                _note_progress(connection, run_id, clean)
+
+        def add(again: bool) -> int:
+            with self._engine.begin() as connection:
+                if again and (stored := _event_of(connection, run_id, kind, now)) is not None:
+                    return stored
+                added = _append_event(connection, run_id, kind, clean, now)
+                if kind == "stage.progress" and "topic" not in clean:
+                    _note_progress(connection, run_id, clean)
+            return added
+
+        number = self.patience.keep(add)
         self._notify(run_id)
         return EventRecord(number, now, kind, clean)
 
+    @through_outages
     def events(self, run_id: str, after: int = 0, limit: int = 1000) -> list[EventRecord]:
         """Events with a number above ``after``, in order, at most ``limit``; NotFoundError for no run."""
         query = (
@@ -229,6 +281,7 @@ class SqlRunStore:
                 _read_run(connection, run_id)
         return found
 
+    @through_outages
     def add_completions(self, run_id: str, records: Sequence[CompletionRecord]) -> None:
         """Insert; a key (arm, topic, index, draw) that is stored already is left as it is."""
         if not records:
@@ -240,6 +293,7 @@ class SqlRunStore:
             except IntegrityError as error:
                 raise NotFoundError(f"there is no run {run_id!r}") from error
 
+    @through_outages
     def completions(
         self, run_id: str, arm: str | None = None, topic_id: str | None = None
     ) -> list[CompletionRecord]:
@@ -255,6 +309,7 @@ class SqlRunStore:
         with self._engine.connect() as connection:
             return [CompletionRecord(*row) for row in connection.execute(query)]
 
+    @through_outages
     def put_value(self, run_id: str, key: str, value: Any) -> None:
         """Store a JSON-able value under a key; overwrites. Numbers that are not finite become null."""
         with self._engine.begin() as connection:
@@ -263,6 +318,7 @@ class SqlRunStore:
             except IntegrityError as error:
                 raise NotFoundError(f"there is no run {run_id!r}") from error
 
+    @through_outages
     def get_value(self, run_id: str, key: str) -> Any:
         """The value, or None."""
         query = sa.select(run_values.c.value).where(
@@ -314,6 +370,14 @@ def _append_event(
     event = {"run_id": run_id, "number": number, "time": now, "kind": kind, "data": data}
     connection.execute(sa.insert(run_events).values(**event))
     return number
+
+
+def _event_of(connection: sa.Connection, run_id: str, kind: str, now: datetime) -> int | None:
+    """The number of the event that an earlier attempt stored: the time of its call tells it apart."""
+    table = run_events.c
+    found = sa.select(table.number).where(table.run_id == run_id, table.time == now, table.kind == kind)
+    number = connection.execute(found).scalar()
+    return None if number is None else int(number)
 
 
 def _note_progress(connection: sa.Connection, run_id: str, data: Mapping[str, Any]) -> None:
