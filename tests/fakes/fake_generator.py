@@ -48,6 +48,17 @@ OTHER_WORDS = (
 )
 OTHER_MARK = "Other:"
 FINGERPRINT = "f" * 64
+# What an adapter's name says beside its run: the arm, the iteration.
+_KIND = re.compile(r"(?:(?:tuned-s\d+|uniform|shuffled|other)-)?i\d+(?=-[0-9a-f]{8}$)")
+
+
+def adapter_kind(name: str) -> str:
+    """``[<arm>-]i<iteration>`` of an adapter's name, or the whole of another name.
+
+    What is said by it alone does not differ from run to run.
+    """
+    found = _KIND.search(name)
+    return found[0] if found else name
 
 
 def stage_of(prompt: str) -> str:

@@ -8,7 +8,6 @@ import argparse
 import asyncio
 import json
 import os
-import re
 import tempfile
 import time
 from pathlib import Path
@@ -28,16 +27,7 @@ from services.generator.settings import GeneratorSettings
 from services.generator.supervisor import Supervisor
 from services.generator.types import Completion, LoraHandle, Prompt, Sampling, Score
 from tests.fakes.fake_engine import FINGERPRINT, INFO, FakeEngine
-from tests.fakes.fake_generator import logprob_of, stage_of, text_of
-
-# What a name says beside its run: the arm, the iteration. Runs must not differ by their ids.
-_KIND = re.compile(r"(?:(?:tuned-s\d+|uniform|shuffled|other)-)?i\d+(?=-[0-9a-f]{8}$)")
-
-
-def adapter_kind(name: str) -> str:
-    """``[<arm>-]i<iteration>`` of an adapter's name; "" for the base model."""
-    found = _KIND.search(name)
-    return found[0] if found else ""
+from tests.fakes.fake_generator import adapter_kind, logprob_of, stage_of, text_of
 
 
 class PayingEngine(FakeEngine):

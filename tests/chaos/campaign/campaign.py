@@ -19,7 +19,7 @@ from tests.fakes.studies import other_set, study_json
 log = structlog.get_logger(__name__)
 
 _LOOK_S = 0.02
-_LONGEST_RUN_S = 420.0
+_LONGEST_RUN_S = 1200.0
 _ENDS = ("run.succeeded", "run.failed", "run.cancelled", "verdict.reached", "run.started", "run.queued")
 
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,21 @@ class Result:
 
 def result_of(system: System, watcher: Watcher, run_id: str) -> Result:
     """Collect a run's result."""
-    rows = watcher.completions(run_id)
+    adapters = sorted(path for path in (system.folder / "artifacts" / "adapters").glob(f"{run_id}-*"))
+    weights = {
+        _plain(path.name, run_id): json.loads((path / "manifest.json").read_text())["files"][
+            "adapter_model.safetensors"
+        ]
+        for path in adapters
+        if ".part-" not in path.name
+    }
+    return result_from(watcher.completions(run_id), system.report(run_id), weights, run_id)
+
+
+def result_from(
+    rows: Iterable[Mapping[str, Any]], report: Mapping[str, Any], weights: dict[str, str], run_id: str
+) -> Result:
+    """A result of rows of the table of completions, a report.json and the adapters' weights."""
     completions = {
         f"{row['arm']}/{row['topic_id']}/{row['item_index']}/{row['draw']}": (
             row["text"],
@@ -37,15 +51,7 @@ def result_of(system: System, watcher: Watcher, run_id: str) -> Result:
         )
         for row in rows
     }
-    adapters = sorted(path for path in (system.folder / "artifacts" / "adapters").glob(f"{run_id}-*"))
-    weights = {
-        _plain(path.name, run_id): json.loads((path / "manifest.json").read_text())["files"][
-            "adapter_model.safetensors"
-        ]
-        for path in adapters
-        if ".part-" not in path.name
-    }
-    return Result(completions, _clean(system.report(run_id), run_id), weights)
+    return Result(completions, _clean(report, run_id), weights)
 
 
 def differences(expected: Result, found: Result) -> list[str]:

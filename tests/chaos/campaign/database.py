@@ -76,7 +76,7 @@ class Database:
                 **self._as,
             )
 
-    def wait_ready(self, timeout_s: float = 60) -> None:
+    def wait_ready(self, timeout_s: float = 240) -> None:
         """Wait until it answers a query."""
         until(self._answers, timeout_s, "PostgreSQL answers")
 

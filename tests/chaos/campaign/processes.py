@@ -84,7 +84,7 @@ class Service:
                 stderr=log,
             )
 
-    def wait_ready(self, timeout_s: float = 90) -> None:
+    def wait_ready(self, timeout_s: float = 240) -> None:
         """Wait until it serves; AssertionError, with the end of its log, if it ends or does not."""
 
         def there() -> bool:

@@ -13,7 +13,7 @@ from tests.chaos.campaign.processes import Service, answer_of, free_port, ready,
 
 VICTIMS = ("orchestrator", "generator", "embedder", "trainer", "database")
 MAX_IN_FLIGHT = 4
-_WAIT_FOR_SERVICES_S = "120"
+_WAIT_FOR_SERVICES_S = "400"
 
 
 @dataclass(frozen=True, slots=True)
