@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 from services.common.artifacts import ArtifactStore
 from services.common.process import die_with_parent
 from services.trainer.artifacts import Canary, publish_adapter
-from services.trainer.store import JobFolder, Outcome, write_atomic
+from services.trainer.store import EXIT_NO_SPACE, JobFolder, Outcome, no_space, write_atomic
 from services.trainer.types import Progress, TrainedAdapter, TrainingSpec
 from tests.fakes.fake_engine import FINGERPRINT, INFO
 
@@ -38,9 +38,14 @@ def main() -> int:
     with folder.lock.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if folder.read_outcome() is None:
-            _train(folder, args.step_s)
-            adapter = _publish(folder, ArtifactStore(args.artifacts))
-            folder.write_outcome(Outcome(adapter=adapter))
+            try:
+                _train(folder, args.step_s)
+                adapter = _publish(folder, ArtifactStore(args.artifacts))
+                folder.write_outcome(Outcome(adapter=adapter))
+            except OSError as error:
+                if not no_space(error):
+                    raise
+                return EXIT_NO_SPACE
     return 0
 
 

@@ -24,6 +24,7 @@ from services.common.errors import (
 )
 from services.orchestrator.loop import ending, metrics
 from services.orchestrator.loop.context import Connect, RunContext
+from services.orchestrator.loop.full_disk import wait_for_room
 from services.orchestrator.loop.journal import Journal
 from services.orchestrator.loop.rulers import load_ruler
 from services.orchestrator.loop.steps import Envelope
@@ -79,13 +80,14 @@ class LoopRunner:
             # LISTEN/NOTIFY would hold a connection; nothing here waits for notifications.
             "use_listen_notify": False,
         }
-        DBOS(config=config)
+        dbos = DBOS(config=config)
 
         @DBOS.workflow(name=WORKFLOW)
         async def realign_run(run_id: str) -> str:
             return await self._run(run_id)
 
         DBOS.launch()
+        wait_for_room(dbos._sys_db.engine)
         await DBOS.register_queue_async(
             QUEUE,
             global_concurrency=self._config.concurrent_runs,
