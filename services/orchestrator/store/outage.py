@@ -70,8 +70,22 @@ def _as_not_ready(context: Any) -> BaseException | None:
         return None
     if not (context.is_disconnect or passes(context.original_exception)):
         return None
+    # Where the database lies is for the log, and not for whoever calls the API.
     said = " ".join(str(context.original_exception).split())
-    return NotReadyError(f"the database does not take the statement now: {said[:300]}")
+    log.warning("database.outage", reason=said[:500])
+    return NotReadyError(_told(context.original_exception))
+
+
+def _told(error: BaseException) -> str:
+    state = str(getattr(error, "sqlstate", None) or "")
+    match getattr(error, "sqlite_errorcode", 0) & 0xFF:
+        case sqlite3.SQLITE_FULL:
+            return "the disk of the database is full; make room"
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return "the database is locked by another process"
+    if state == "53100":
+        return "the disk of the database is full; make room"
+    return "the database does not answer; start it, or wait until it is back"
 
 
 class Patience:
