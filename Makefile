@@ -8,7 +8,7 @@ export PYTHON VALIGN_VENV VALIGN_BUILD
 export DO_NOT_TRACK := 1
 export VLLM_NO_USAGE_STATS := 1
 
-.PHONY: help setup models demo test test-fast check fmt proto proto-check proto-release bench up clean
+.PHONY: help setup models demo test test-fast chaos check fmt proto proto-check proto-release bench up clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -27,6 +27,9 @@ test: models check ## Every check and every test that runs without a GPU
 
 test-fast: setup ## Only the tests that need no real model
 	$(BIN)/python -m pytest -m "not gpu and not slow and not chaos" -q
+
+chaos: models ## Kill every process in every stage of a run, 110 times, and compare with undisturbed runs
+	$(BIN)/python -m tests.chaos.campaign --out chaos.json
 
 check: setup proto-check ## Format, lint, types, import rules, contracts; edits nothing
 	$(BIN)/ruff format --check .

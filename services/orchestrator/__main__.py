@@ -93,7 +93,7 @@ async def serve(settings: OrchestratorSettings) -> None:
     if settings.system_database.startswith("sqlite:///"):
         Path(settings.system_database.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
     store = SqlRunStore(settings.database)
-    await asyncio.to_thread(store.migrate)
+    await asyncio.to_thread(store.waiting(settings.wait_for_services_s).migrate)
     artifacts = ArtifactStore(settings.artifact_root)
     shown = channel_credentials(settings)
     channels = {

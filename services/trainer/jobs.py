@@ -33,7 +33,7 @@ from services.common.errors import (
 )
 from services.common.rpc.server import Health
 from services.trainer.settings import TrainerSettings
-from services.trainer.store import JobFolder, JobStore, Outcome
+from services.trainer.store import EXIT_NO_SPACE, JobFolder, JobStore, Outcome, no_space
 from services.trainer.types import Job, JobState, TrainingSpec
 from services.trainer.validation import check_job_id, check_spec
 
@@ -78,7 +78,7 @@ class JobRunner:
             InvalidInputError: the id or the spec is wrong.
             ConflictError: the id is known with another spec.
             OverloadedError: too many jobs wait.
-            NotReadyError: the service is starting or draining.
+            NotReadyError: the service is starting or draining, or its disk is full.
         """
         self._check_open()
         check_job_id(job_id)
@@ -94,9 +94,14 @@ class JobRunner:
         if len(self._queue) >= self._settings.max_queued_jobs:
             raise OverloadedError(f"{len(self._queue)} jobs are waiting already; try again later")
         job = Job(job_id, spec.sha256, time.time_ns())
-        if known is not None:
-            self._store.folder(job_id).drop_results()
-        self._store.create(job, spec)
+        try:
+            if known is not None:
+                self._store.folder(job_id).drop_results()
+            self._store.create(job, spec)
+        except OSError as error:
+            if not no_space(error):
+                raise
+            raise NotReadyError(f"the trainer takes no job: {self._full()}") from error
         self._jobs[job_id] = job
         self._enqueue(job_id)
         log.info("job.queued", job_id=job_id, waiting=len(self._queue))
@@ -217,7 +222,7 @@ class JobRunner:
             outcome = folder.read_outcome()
             if outcome is None and job.job_id not in self._cancelled:
                 job = self._change(replace(job, state=JobState.RUNNING, attempts=job.attempts + 1))
-                exit_code = await self._run_child(job, folder)
+                exit_code = await self._life_of_child(job, folder)
                 job = self._jobs[job.job_id]
                 outcome = folder.read_outcome()
             job = self._conclude(job, folder, outcome, exit_code)
@@ -233,6 +238,11 @@ class JobRunner:
                 log.error("job.fault", job_id=job.job_id, log_tail=folder.log_tail())
             failed = replace(job, error_code=outcome.error_code, error_message=outcome.error_message)
             return self._end(failed, JobState.FAILED)
+        if exit_code == EXIT_NO_SPACE:
+            message = f"the training stopped at its last checkpoint: {self._full()}"
+            log.error("job.no_space", job_id=job.job_id)
+            full = replace(job, error_code=ErrorCode.NOT_READY, error_message=message)
+            return self._end(full, JobState.FAILED, keep_work=True)
         _CHILD_DEATHS.inc()
         deaths = job.deaths + 1
         log.error("job.child_died", job_id=job.job_id, exit_code=exit_code, deaths=deaths)
@@ -245,6 +255,21 @@ class JobRunner:
         )
         failed = replace(job, deaths=deaths, error_code=ErrorCode.INTERNAL, error_message=message)
         return self._end(failed, JobState.FAILED)
+
+    def _full(self) -> str:
+        return (
+            f"the disk of its state folder {self._settings.state_dir} or of the artifacts"
+            f" {self._settings.artifacts_uri} has no space left; make room and start the job again"
+        )
+
+    async def _life_of_child(self, job: Job, folder: JobFolder) -> int:
+        """As ``_run_child``; a disk too full to start one is that child's end."""
+        try:
+            return await self._run_child(job, folder)
+        except OSError as error:
+            if not no_space(error):
+                raise
+            return EXIT_NO_SPACE
 
     async def _run_child(self, job: Job, folder: JobFolder) -> int:
         """One life of the child: start it, follow its progress, return its exit status."""
@@ -310,18 +335,27 @@ class JobRunner:
             await self._child.wait()
             self._child = None
 
-    def _end(self, job: Job, state: JobState) -> Job:
+    def _end(self, job: Job, state: JobState, *, keep_work: bool = False) -> Job:
         job = self._change(replace(job, state=state))
         self._cancelled.discard(job.job_id)
-        self._store.folder(job.job_id).drop_work()
+        if not keep_work:
+            self._store.folder(job.job_id).drop_work()
         _JOBS_ENDED.labels(state.value).inc()
         log.info("job.ended", job_id=job.job_id, state=state, code=job.error_code, message=job.error_message)
         return job
 
     def _change(self, job: Job, *, write: bool = True) -> Job:
-        """Write a job's new state, then tell its watchers."""
+        """Write a job's new state, then tell its watchers.
+
+        On a full disk the state before stays: what a restarted service makes of that is this state again.
+        """
         if write:
-            self._store.write(job)
+            try:
+                self._store.write(job)
+            except OSError as error:
+                if not no_space(error):
+                    raise
+                log.error("job.state_not_written", job_id=job.job_id, state=job.state, reason=str(error))
         self._jobs[job.job_id] = job
         for changes in self._watchers.get(job.job_id, ()):
             changes.put_nowait(job)

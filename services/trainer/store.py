@@ -9,6 +9,7 @@ jobs/<id>/request.json      the spec, written once
 """
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -22,6 +23,15 @@ import structlog
 from services.trainer.types import Job, JobState, Progress, TrainedAdapter, TrainingSpec
 
 log = structlog.get_logger(__name__)
+
+EXIT_NO_SPACE = 74
+"""A child that could not even write its last word ends with this status (EX_IOERR of sysexits.h)."""
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+def no_space(error: OSError) -> bool:
+    """True if a disk is full, or the share of it that we may fill."""
+    return error.errno in _NO_SPACE
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,17 @@ OTHER_WORDS = (
 )
 OTHER_MARK = "Other:"
 FINGERPRINT = "f" * 64
+# What an adapter's name says beside its run: the arm, the iteration.
+_KIND = re.compile(r"(?:(?:tuned-s\d+|uniform|shuffled|other)-)?i\d+(?=-[0-9a-f]{8}$)")
+
+
+def adapter_kind(name: str) -> str:
+    """``[<arm>-]i<iteration>`` of an adapter's name, or the whole of another name.
+
+    What is said by it alone does not differ from run to run.
+    """
+    found = _KIND.search(name)
+    return found[0] if found else name
 
 
 def stage_of(prompt: str) -> str:
@@ -64,6 +75,25 @@ def stage_of(prompt: str) -> str:
     if prompt[:2] in ("P1", "P3"):
         return prompt[:2]
     return "PR" if "\n\nP3 " in prompt else ""
+
+
+def text_of(prompt: str, seed: int | None, adapter: str = "") -> str:
+    """What is said to a prompt of the test studies: it follows from the arguments alone."""
+    stage = stage_of(prompt)
+    random_ = random.Random(hashlib.sha256(f"{prompt}|{seed}".encode()).digest())
+    found = re.search(r"-i(\d+)-", adapter)
+    aligned = 1.0 if stage in ("P2", "PO") else 1 - 0.5 ** int(found[1]) if found else 0.0
+    towards = OTHER_WORDS if stage == "PO" or "-other-" in adapter else ALIGNED_WORDS
+    words = [random_.choice(towards if random_.random() < aligned else ORIGINAL_WORDS) for _ in range(9)]
+    return f"Systems {' '.join(words)} number {random_.randrange(10**6)}."
+
+
+def logprob_of(prompt: str, continuation: str, adapter: str = "") -> tuple[float, int]:
+    """Log-probability of a continuation (nats), and its tokens: from the arguments alone."""
+    tokens = max(1, len(continuation.split()))
+    said = f"{prompt}|{continuation}|{adapter}"
+    share = int.from_bytes(hashlib.sha256(said.encode()).digest()[:4], "big") / 2**32
+    return -tokens * (1 + share), tokens
 
 
 @dataclass
@@ -169,12 +199,8 @@ class FakeGenerator(pb_grpc.GeneratorServiceServicer):
             if adapter and adapter not in self.adapters:
                 raise NotFoundError(f"adapter {adapter} is not loaded any more")
             self._note(f"{adapter or 'base'}|score|{item.id}")
-            tokens = max(1, len(item.continuation.split()))
-            said = f"{item.prompt.messages[-1].content}|{item.continuation}|{adapter}"
-            share = int.from_bytes(hashlib.sha256(said.encode()).digest()[:4], "big") / 2**32
-            yield pb.ScoreResponse(
-                id=item.id, logprob=-tokens * (1 + share), tokens=tokens, adapter=adapter or ""
-            )
+            logprob, tokens = logprob_of(item.prompt.messages[-1].content, item.continuation, adapter or "")
+            yield pb.ScoreResponse(id=item.id, logprob=logprob, tokens=tokens, adapter=adapter or "")
 
     async def LoadAdapter(self, request: pb.LoadAdapterRequest, context: Any) -> pb.LoadAdapterResponse:
         self._require_serving()
@@ -251,13 +277,6 @@ class FakeGenerator(pb_grpc.GeneratorServiceServicer):
         if adapter and (self.garbage_with_adapter or (self.garbage_arm and self.garbage_arm in adapter)):
             return ""
         prompt = item.prompt.messages[-1].content
-        stage = stage_of(prompt)
-        if not adapter and self.garbage_without_adapter and stage == "P3":
+        if not adapter and self.garbage_without_adapter and stage_of(prompt) == "P3":
             return ""
-        seed = hashlib.sha256(f"{prompt}|{item.sampling.seed}".encode()).digest()
-        random_ = random.Random(seed)
-        found = re.search(r"-i(\d+)-", adapter)
-        aligned = 1.0 if stage in ("P2", "PO") else 1 - 0.5 ** int(found[1]) if found else 0.0
-        towards = OTHER_WORDS if stage == "PO" or "-other-" in adapter else ALIGNED_WORDS
-        words = [random_.choice(towards if random_.random() < aligned else ORIGINAL_WORDS) for _ in range(9)]
-        return f"Systems {' '.join(words)} number {random_.randrange(10**6)}."
+        return text_of(prompt, item.sampling.seed, adapter)

@@ -31,6 +31,8 @@ def open_channel(target: str, credentials: grpc.ChannelCredentials | None = None
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.keepalive_timeout_ms", 10_000),
+        # gRPC waits a minute for the answer to any of its pings unless it is told otherwise.
+        ("grpc.http2.ping_timeout_ms", 10_000),
         # A service that restarts should be found again within a second or two.
         ("grpc.initial_reconnect_backoff_ms", 200),
         ("grpc.max_reconnect_backoff_ms", 2_000),

@@ -29,6 +29,7 @@ from services.common.errors import (
 from services.common.rpc.fence import Epoch, leading
 from services.orchestrator.loop import ending, metrics
 from services.orchestrator.loop.context import Connect, RunContext
+from services.orchestrator.loop.full_disk import wait_for_room
 from services.orchestrator.loop.journal import Journal
 from services.orchestrator.loop.rulers import load_ruler
 from services.orchestrator.loop.steps import Envelope
@@ -115,7 +116,7 @@ class LoopRunner:
             # As in the store: the locks of a process that was stopped must not keep a standby waiting.
             "sys_db_idle_transaction_timeout_sec": 4.0,
         }
-        DBOS(config=config)
+        dbos = DBOS(config=config)
 
         @DBOS.workflow(name=WORKFLOW)
         async def realign_run(run_id: str) -> str:
@@ -123,6 +124,7 @@ class LoopRunner:
                 return await self._run(run_id)
 
         DBOS.launch()
+        wait_for_room(dbos._sys_db.engine)
         await DBOS.register_queue_async(
             QUEUE,
             global_concurrency=self._config.concurrent_runs,

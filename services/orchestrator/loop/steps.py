@@ -4,19 +4,22 @@ A step returns an envelope and raises nothing but asyncio's own cancellation (th
 going down): so a failure is recorded like a result, and a restarted run meets it again.
 """
 
+import errno
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol, TypedDict
 
 import structlog
 
-from services.common.errors import ValignError, error_for
+from services.common.errors import NotReadyError, ValignError, error_for
 from services.orchestrator.loop import metrics
 from services.orchestrator.loop.cancellation import unless_cancelled
 from services.orchestrator.loop.clock import Ledger
 from services.orchestrator.loop.context import RunContext
 
 log = structlog.get_logger(__name__)
+
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class Envelope(TypedDict):
@@ -82,7 +85,7 @@ class Steps:
                 await ctx.stored(ctx.store.update_run, ctx.run_id, stage=stage)
                 extra = {} if iteration is None else {"iteration": iteration}
                 ctx.journal.emit("stage.started", stage=stage, **extra)
-            value = await unless_cancelled(work(), ctx.cancelled)
+            value = await unless_cancelled(_with_space(work()), ctx.cancelled)
             if closes(value):
                 duration_s = self.ledger.stages_s.get(stage, 0.0) + ctx.clock.elapsed_s()
                 metrics.STAGE_SECONDS.labels(stage).observe(duration_s)
@@ -102,3 +105,16 @@ class Steps:
         for kind, spent in external_s.items():
             metrics.EXTERNAL_SECONDS.labels(kind).inc(spent)
         return Envelope(value=value, error=error, wall_s=wall_s, external_s=external_s)
+
+
+async def _with_space(work: Coroutine[Any, Any, Any]) -> Any:
+    """The work's result; NotReadyError where a disk is full, which is nobody's fault and can be cured."""
+    try:
+        return await work
+    except OSError as error:
+        if error.errno not in _NO_SPACE:
+            raise
+        raise NotReadyError(
+            f"no space is left where the artifacts are kept ({error.filename or error.strerror}): make room,"
+            " then repeat the run; what it has stored stays"
+        ) from error

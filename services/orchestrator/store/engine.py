@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from services.orchestrator.store.jsontext import dumps
+from services.orchestrator.store.outage import tell_outages
 
 BUSY_TIMEOUT_S = 30
 
@@ -21,7 +22,10 @@ _POSTGRES = {
 
 
 def open_engine(database_url: str) -> sa.Engine:
-    """An engine for the URL; an SQLite file's folder is made if it is missing."""
+    """An engine for the URL; an SQLite file's folder is made if it is missing.
+
+    It raises NotReadyError where the database is away, locked or full (``outage``).
+    """
     url = sa.make_url(database_url)
     is_sqlite = url.get_backend_name() == "sqlite"
     if is_sqlite and url.database and url.database != ":memory:":
@@ -32,6 +36,7 @@ def open_engine(database_url: str) -> sa.Engine:
         pool_pre_ping=not is_sqlite,
         connect_args={"timeout": BUSY_TIMEOUT_S} if is_sqlite else _postgres_arguments(url),
     )
+    tell_outages(engine)
     if is_sqlite:
         sa.event.listen(engine, "connect", _configure_sqlite)
         sa.event.listen(engine, "begin", _begin_sqlite)

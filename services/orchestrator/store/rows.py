@@ -40,3 +40,11 @@ def append_event(
     event = {"run_id": run_id, "number": number, "time": now, "kind": kind, "data": data}
     connection.execute(sa.insert(run_events).values(**event))
     return number
+
+
+def event_of(connection: sa.Connection, run_id: str, kind: str, now: datetime) -> int | None:
+    """The number of the event that an earlier attempt stored: the time of its call tells it apart."""
+    table = run_events.c
+    found = sa.select(table.number).where(table.run_id == run_id, table.time == now, table.kind == kind)
+    number = connection.execute(found).scalar()
+    return None if number is None else int(number)

@@ -7,20 +7,17 @@ writes begins with a write, so that two of them queue on a lock instead of faili
 import copy
 import hashlib
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
 
-from services.common.errors import ConflictError, InvalidInputError, NotFoundError, OverloadedError
+from services.common.errors import ConflictError, InvalidInputError, NotReadyError, OverloadedError
 from services.orchestrator.identity import LOCAL, VALIGN, current_principal
 from services.orchestrator.ports import (
-    CompletionRecord,
     EventRecord,
     LeadershipLost,
     RunRecord,
@@ -31,25 +28,37 @@ from services.orchestrator.store.api_keys import SqlApiKeyStore
 from services.orchestrator.store.assets import SqlAssetStore
 from services.orchestrator.store.audit import SqlAuditLog, append_audit
 from services.orchestrator.store.control import RunControl
-from services.orchestrator.store.engine import insert_or_ignore, open_engine, upsert
+from services.orchestrator.store.engine import insert_or_ignore, open_engine
 from services.orchestrator.store.jsontext import canonical, finite
 from services.orchestrator.store.leases import SqlLeases, holds
+from services.orchestrator.store.outage import Patience, through_outages
 from services.orchestrator.store.registry import SqlRegistry
-from services.orchestrator.store.rows import ENDED, RUN_COLUMNS, append_event, read_run, run_of
-from services.orchestrator.store.tables import completions, idempotency_keys, run_events, run_values, runs
+from services.orchestrator.store.results import RunResults
+from services.orchestrator.store.rows import (
+    ENDED,
+    RUN_COLUMNS,
+    append_event,
+    event_of,
+    read_run,
+    run_of,
+)
+from services.orchestrator.store.tables import idempotency_keys, run_events, runs
 
 MAX_PAGE_SIZE = 200
+# Long enough for a database that restarts, short enough for a caller that waits for an answer.
+_WAIT_S = 5.0
 # What tells how a run ended: written once, with the status.
 _OUTCOME = {"status", "stage", "end_time", "error_code", "error_message"}
 _SETTABLE = {column.name for column in RUN_COLUMNS} - {"run_id", "create_time"}
 
 
-class SqlRunStore(RunControl):
+class SqlRunStore(RunControl, RunResults):
     """Runs, events, completions and values in one database."""
 
     def __init__(self, database_url: str) -> None:
         """Open ``sqlite:///path`` or ``postgresql+psycopg://…``; call ``migrate`` before anything else."""
         self._engine = open_engine(database_url)
+        self.patience = Patience(_WAIT_S)
         self.assets = SqlAssetStore(self._engine)
         self.api_keys = SqlApiKeyStore(self._engine)
         self.audit_log = SqlAuditLog(self._engine)
@@ -59,6 +68,16 @@ class SqlRunStore(RunControl):
         self._listeners: set[Callable[[str], None]] = set()
         self._listeners_lock = threading.Lock()
 
+    def waiting(self, wait_s: float) -> "SqlRunStore":
+        """This store for callers that would rather wait for the database than fail, this many seconds.
+
+        It shares connections, listeners and ``close``.
+        """
+        patient = copy.copy(self)
+        patient.patience = self.patience.longer(wait_s)
+        return patient
+
+    @through_outages
     def migrate(self) -> None:
         """Bring the database to the newest schema."""
         migrate.upgrade(self._engine)
@@ -81,7 +100,8 @@ class SqlRunStore(RunControl):
             connection.execute(sa.select(runs.c.run_id).limit(1)).first()
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, and end every wait."""
+        self.patience.close()
         self._engine.dispose()
 
     def subscribe(self, listener: Callable[[str], None]) -> Callable[[], None]:
@@ -111,9 +131,26 @@ class SqlRunStore(RunControl):
         (``details["run_id"]`` tells which run is in the way). OverloadedError: ``max_queued`` runs wait
         already (0: no limit).
         """
+        now = datetime.now(UTC)
+        record, created = self.patience.keep(
+            lambda again: self._create_run(run_id, name, study, idempotency_key, max_queued, now, again)
+        )
+        if created:
+            self._notify(run_id)
+        return record, created
+
+    def _create_run(
+        self,
+        run_id: str,
+        name: str,
+        study: Mapping[str, Any],
+        idempotency_key: str,
+        max_queued: int,
+        now: datetime,
+        again: bool,
+    ) -> tuple[RunRecord, bool]:
         digest = hashlib.sha256(canonical(study)).hexdigest()
         stored_key = _stored_key(idempotency_key)
-        now = datetime.now(UTC)
         row = {
             "run_id": run_id,
             "name": name,
@@ -138,6 +175,9 @@ class SqlRunStore(RunControl):
         with self._engine.connect() as connection:
             with connection.begin() as transaction:
                 if insert_or_ignore(connection, runs, [row]) == 0:
+                    # A connection that broke in the commit left open whether the attempt before was stored.
+                    if again and (record := read_run(connection, run_id)).create_time == now:
+                        return record, True
                     raise ConflictError(f"run id {run_id} is taken", details={"run_id": run_id})
                 key = {"idempotency_key": stored_key, "run_id": run_id, "study_sha256": digest}
                 if not idempotency_key or insert_or_ignore(connection, idempotency_keys, [key]):
@@ -154,15 +194,15 @@ class SqlRunStore(RunControl):
                     created = False
             if not created:
                 record = _run_of_key(connection, stored_key, idempotency_key, digest)
-        if created:
-            self._notify(run_id)
         return record, created
 
+    @through_outages
     def get_run(self, run_id: str) -> RunRecord:
         """The run; NotFoundError if there is none."""
         with self._reading() as connection:
             return read_run(connection, run_id)
 
+    @through_outages
     def list_runs(
         self, status: RunStatus | None = None, page_size: int = 50, page_token: str = ""
     ) -> tuple[list[RunRecord], str]:
@@ -182,6 +222,7 @@ class SqlRunStore(RunControl):
         more = len(found) > page_size
         return page, tokens.encode(page[-1].create_time, page[-1].run_id) if more else ""
 
+    @through_outages
     def update_run(self, run_id: str, **changes: Any) -> RunRecord:
         """Set columns by name. A run that has ended keeps its status, stage, end time and error.
 
@@ -219,14 +260,21 @@ class SqlRunStore(RunControl):
         now = datetime.now(UTC)
         changes = {"end_time": now, **changes} if status.ended else changes
         may = sa.and_(runs.c.run_id == run_id, runs.c.status.not_in([*ENDED, status.value]))
-        with self._writing() as connection:
-            changed = connection.execute(sa.update(runs).where(may).values(status=status.value, **changes))
-            if changed.rowcount == 0:
-                read_run(connection, run_id)
-                return False
-            append_event(connection, run_id, kind, finite(data or {}), now)
-        self._notify(run_id)
-        return True
+        clean = finite(data or {})
+
+        def change(again: bool) -> bool:
+            with self._writing() as connection:
+                values = {"status": status.value, **changes}
+                if connection.execute(sa.update(runs).where(may).values(**values)).rowcount == 0:
+                    read_run(connection, run_id)
+                    return again and event_of(connection, run_id, kind, now) is not None
+                append_event(connection, run_id, kind, clean, now)
+            return True
+
+        changed = self.patience.keep(change)
+        if changed:
+            self._notify(run_id)
+        return changed
 
     def add_event(self, run_id: str, kind: str, data: Mapping[str, Any] | None = None) -> EventRecord:
         """Append an event; its number is the run's last one plus one, whoever else writes.
@@ -236,13 +284,21 @@ class SqlRunStore(RunControl):
         """
         now = datetime.now(UTC)
         clean = finite(data or {})
-        with self._writing() as connection:
-            number = append_event(connection, run_id, kind, clean, now)
-            if kind == "stage.progress" and "topic" not in clean:
-                _note_progress(connection, run_id, clean)
+
+        def add(again: bool) -> int:
+            with self._writing() as connection:
+                if again and (stored := event_of(connection, run_id, kind, now)) is not None:
+                    return stored
+                added = append_event(connection, run_id, kind, clean, now)
+                if kind == "stage.progress" and "topic" not in clean:
+                    _note_progress(connection, run_id, clean)
+            return added
+
+        number = self.patience.keep(add)
         self._notify(run_id)
         return EventRecord(number, now, kind, clean)
 
+    @through_outages
     def events(self, run_id: str, after: int = 0, limit: int = 1000) -> list[EventRecord]:
         """Events with a number above ``after``, in order, at most ``limit``; NotFoundError for no run."""
         query = (
@@ -256,48 +312,6 @@ class SqlRunStore(RunControl):
             if not found:
                 read_run(connection, run_id)
         return found
-
-    def add_completions(self, run_id: str, records: Sequence[CompletionRecord]) -> None:
-        """Insert; a key (arm, topic, index, draw) that is stored already is left as it is."""
-        if not records:
-            return
-        rows = [_completion_row(run_id, record) for record in records]
-        with self._writing() as connection:
-            try:
-                insert_or_ignore(connection, completions, rows)
-            except IntegrityError as error:
-                raise NotFoundError(f"there is no run {run_id!r}") from error
-
-    def completions(
-        self, run_id: str, arm: str | None = None, topic_id: str | None = None
-    ) -> list[CompletionRecord]:
-        """Ordered by arm, topic, index, draw; of one arm or topic if they are given."""
-        table = completions.c
-        columns = [column for column in completions.columns if column.name != "run_id"]
-        query = sa.select(*columns).where(table.run_id == run_id)
-        if arm is not None:
-            query = query.where(table.arm == arm)
-        if topic_id is not None:
-            query = query.where(table.topic_id == topic_id)
-        query = query.order_by(table.arm, table.topic_id, table.item_index, table.draw)
-        with self._reading() as connection:
-            return [CompletionRecord(*row) for row in connection.execute(query)]
-
-    def put_value(self, run_id: str, key: str, value: Any) -> None:
-        """Store a JSON-able value under a key; overwrites. Numbers that are not finite become null."""
-        with self._writing() as connection:
-            try:
-                upsert(connection, run_values, {"run_id": run_id, "value_key": key, "value": finite(value)})
-            except IntegrityError as error:
-                raise NotFoundError(f"there is no run {run_id!r}") from error
-
-    def get_value(self, run_id: str, key: str) -> Any:
-        """The value, or None."""
-        query = sa.select(run_values.c.value).where(
-            run_values.c.run_id == run_id, run_values.c.value_key == key
-        )
-        with self._reading() as connection:
-            return connection.execute(query).scalar()
 
     @contextmanager
     def _writing(self) -> Iterator[sa.Connection]:
@@ -331,12 +345,8 @@ def _answering() -> Iterator[None]:
     """A database that does not answer ends the leadership: whoever leads next begins again what was cut."""
     try:
         yield
-    except (OperationalError, InterfaceError, NoConnectionError) as error:
+    except (NotReadyError, NoConnectionError) as error:
         raise LeadershipLost(f"the database does not answer: {error}") from error
-    except DBAPIError as error:
-        if not error.connection_invalidated:
-            raise
-        raise LeadershipLost(f"the connection to the database was cut: {error}") from error
 
 
 def _stored_key(key: str) -> str:
@@ -379,9 +389,3 @@ def _note_progress(connection: sa.Connection, run_id: str, data: Mapping[str, An
     step = {"done": int(data.get("done") or 0), "total": int(data.get("total") or 0)}
     progress = {**stored, str(data.get("stage", "")): step}
     connection.execute(sa.update(runs).where(this).values(progress=progress))
-
-
-def _completion_row(run_id: str, record: CompletionRecord) -> dict[str, Any]:
-    row = asdict(record)
-    row["item_index"] = row.pop("index")
-    return {"run_id": run_id, **row}

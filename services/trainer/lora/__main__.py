@@ -4,8 +4,10 @@ It dies with its parent, is alone on its job, and says its last word in ``outcom
 """
 
 import argparse
+import errno
 import fcntl
 import json
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,14 +17,23 @@ from services.common.artifacts import ArtifactStore
 from services.common.errors import ErrorCode, ValignError
 from services.common.logs import configure_logging
 from services.common.process import die_with_parent
-from services.trainer.store import JobFolder, Outcome
+from services.trainer.store import EXIT_NO_SPACE, JobFolder, Outcome, no_space
 from services.trainer.types import Progress
 
 log = structlog.get_logger(__name__)
 
+_ROOM_BYTES = 1024 * 1024
+_FAULT = Outcome(
+    error_code=ErrorCode.INTERNAL,
+    error_message="training failed by a fault of the trainer; its log has the trace",
+)
+
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the job; the exit status is 0 whenever the outcome has been written."""
+    """Run the job; the exit status is 0 whenever the outcome has been written.
+
+    A disk too full for that is EXIT_NO_SPACE.
+    """
     parser = argparse.ArgumentParser(prog="services.trainer.lora", description="Run one training job.")
     parser.add_argument("job_dir", type=Path)
     parser.add_argument("--parent", type=int, required=True, help="pid of the service")
@@ -38,7 +49,13 @@ def main(argv: list[str] | None = None) -> int:
         # The child of an earlier service may take a moment to be gone.
         fcntl.flock(lock, fcntl.LOCK_EX)
         if folder.read_outcome() is None:
-            folder.write_outcome(_run(folder, args))
+            try:
+                folder.write_outcome(_run(folder, args))
+            except OSError as error:
+                if not no_space(error):
+                    raise
+                log.error("training.no_space", reason=str(error))
+                return EXIT_NO_SPACE
     return 0
 
 
@@ -68,12 +85,14 @@ def _run(folder: JobFolder, args: argparse.Namespace) -> Outcome:
         except ValignError as error:
             log.warning("training.failed", code=error.code, message=error.message)
             return Outcome(error_code=error.code, error_message=error.message)
-        except Exception:
+        except Exception as error:
+            # Libraries that write tensors tell a full disk in errors of their own.
+            left = shutil.disk_usage(folder.path).free
+            if left < _ROOM_BYTES or (isinstance(error, OSError) and no_space(error)):
+                # The service says it: for our last word there may be no room either.
+                raise OSError(errno.ENOSPC, f"{error} ({left} bytes are free)") from error
             log.exception("training.fault")
-            return Outcome(
-                error_code=ErrorCode.INTERNAL,
-                error_message="training failed by a fault of the trainer; its log has the trace",
-            )
+            return _FAULT
     return Outcome(adapter=adapter)
 
 

@@ -291,3 +291,14 @@ def _alive(pid: int) -> bool:
         return False
     stat = Path(f"/proc/{pid}/stat").read_text()
     return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+async def test_child_without_room_for_its_word_fails_not_ready_and_keeps_its_checkpoints(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path, "mkdir -p checkpoints; exit 74") as runner:
+        runner.start("job", make_spec())
+        job = await ended(runner)
+    assert (job.state, job.error_code, job.deaths) == (JobState.FAILED, "NOT_READY", 0)
+    assert "no space left" in job.error_message
+    assert (tmp_path / "state" / "jobs" / "job" / "checkpoints").is_dir()

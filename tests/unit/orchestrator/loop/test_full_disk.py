@@ -1,37 +1,26 @@
-"""A run whose artifact store is full says so, keeps what it has drawn, and goes on when there is space."""
+"""DBOS's engine on a full disk."""
+
+from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
+from dbos._utils import retriable_sqlite_exception
 
-from services.common.errors import OverloadedError
-from services.orchestrator.loop.workflow import realign_model
-from services.orchestrator.ports import RunStatus
-from tests.disks import resize, small_disk
-from tests.fakes.studies import study_json
+from services.orchestrator.loop.full_disk import wait_for_room
 
 
-@pytest.mark.parametrize("size_bytes", [8192, 40_960])
-async def test_run_full_disk_then_space_goes_on_without_drawing_anew(world, size_bytes: int) -> None:
-    with small_disk(world.folder / "artifacts", size_bytes) as disk:
-        with pytest.raises(OverloadedError, match="No space left on device; free some space"):
-            await realign_model(world.context(study_json()), world.record)
-        drawn = world.store.completions("r-1")
-        assert drawn
-        assert not list(disk.rglob(".part-*"))
-        resize(disk, 100_000_000)
-        # What a retry does: the step that failed is run again, those before it are not.
-        [failed] = [name for name, envelope in world.recorded.items() if envelope["error"]]
-        del world.recorded[failed]
-        await world.run(world.context(study_json()))
-        assert world.report().overall.after is not None
-        assert world.drawn_twice() == []
-        kept = world.store.completions("r-1")
-        assert [one for one in kept if one in drawn] == drawn
-
-
-async def test_run_full_disk_ends_with_the_reason_and_the_remedy(world) -> None:
-    with small_disk(world.folder / "artifacts", 8192):
-        await world.run(world.context(study_json()))
-        run = world.store.get_run("r-1")
-        assert (run.status, run.error_code) == (RunStatus.FAILED, "OVERLOADED")
-        assert "free some space" in run.error_message
-        assert str(world.folder) in run.error_message
+def test_wait_for_room_full_file_is_an_error_that_dbos_repeats(tmp_path: Path) -> None:
+    engine = sa.create_engine(f"sqlite:///{tmp_path}/workflows.db")
+    wait_for_room(engine)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE t (x TEXT)")
+    with engine.connect() as connection:
+        # A file that may not grow fails as one on a full disk does.
+        connection.exec_driver_sql("PRAGMA max_page_count=2")
+        with pytest.raises(sa.exc.OperationalError, match="full") as raised:
+            connection.execute(sa.text("INSERT INTO t VALUES (:x)"), {"x": "y" * 100_000})
+    assert retriable_sqlite_exception(raised.value)
+    with engine.connect() as connection, pytest.raises(sa.exc.OperationalError) as other:
+        connection.exec_driver_sql("SELECT * FROM nowhere")
+    assert not retriable_sqlite_exception(other.value)
+    engine.dispose()

@@ -1,10 +1,11 @@
 """Errors, cancelling and events of a step."""
 
 import asyncio
+import errno
 
 import pytest
 
-from services.common.errors import CancelledRequestError, InternalError, PreconditionError
+from services.common.errors import CancelledRequestError, InternalError, NotReadyError, PreconditionError
 from services.orchestrator.loop.steps import Steps
 from tests.fakes.studies import study_json
 
@@ -65,3 +66,11 @@ async def test_run_opens_and_closes_tells_stage_and_time(world) -> None:
     assert world.events("stage.started")[0].data == {"stage": "realign", "iteration": 2}
     assert world.events("stage.ended")[0].data["stage"] == "realign"
     assert world.store.get_run("r-1").stage == "realign"
+
+
+async def test_run_no_space_left_is_not_ready_with_the_remedy(world) -> None:
+    async def full() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(NotReadyError, match=r"no space is left .* make room"):
+        await Steps(world.context(study_json()), world.record).run("a_step", "verdict", full)
