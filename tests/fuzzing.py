@@ -1,4 +1,4 @@
-"""How much is fuzzed: a share of the examples of hypothesis' profile (``--hypothesis-profile=long`` for more)."""
+"""How much is fuzzed: a share of hypothesis' examples (``--hypothesis-profile=long`` for more)."""
 
 from hypothesis import settings
 

@@ -1,4 +1,4 @@
-"""A world in which deep routes find something: runs of every kind of ending, a ruler, a task, a head's job."""
+"""A world in which deep routes find something: runs of every kind of ending, a ruler, a task."""
 
 from services.orchestrator.audit.publish import Publisher
 from services.orchestrator.ports import RunStatus

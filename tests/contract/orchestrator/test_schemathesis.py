@@ -67,4 +67,6 @@ async def test_rest_schemathesis_finds_no_server_error_and_no_answer_off_the_con
             *command, cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
         )
         out, _ = await fuzz.communicate()
+        # How many cases there were; pytest -s shows it.
+        print(out.decode(errors="replace")[-800:])
         assert fuzz.returncode == 0, out.decode(errors="replace")[-20_000:]

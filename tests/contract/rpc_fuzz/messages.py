@@ -1,4 +1,4 @@
-"""Protobuf messages from their descriptors: every scalar at its extremes, any nesting, unknown enum numbers."""
+"""Protobuf messages from descriptors: every scalar at its extremes, any nesting, unknown enum numbers."""
 
 from typing import Any
 

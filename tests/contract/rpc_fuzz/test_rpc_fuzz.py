@@ -1,4 +1,4 @@
-"""Every rpc of every service with anything that bytes can say: no INTERNAL, no dead service, no endless call."""
+"""Every rpc of every service with anything that bytes can say: no INTERNAL, no dead service."""
 
 from collections.abc import Iterator
 
@@ -45,7 +45,7 @@ def _requests(method: MethodDescriptor) -> st.SearchStrategy[list[bytes]]:
 
 
 def _garbage(method: MethodDescriptor) -> st.SearchStrategy[list[bytes]]:
-    """Bytes that are no message of the type: random ones, and messages that are cut or have a byte changed."""
+    """Bytes that are mostly no message: random ones, and messages that are cut or have a byte changed."""
     whole = messages_of(method.input_type).map(lambda message: message.SerializeToString()[:2000])
     cut = st.tuples(whole, st.integers(0, 200)).map(lambda pair: pair[0][: -pair[1] or None])
     flipped = st.tuples(whole, st.integers(0, 1999), st.integers(1, 255)).map(_flip)
