@@ -9,6 +9,8 @@ from hypothesis import settings
 
 # A busy machine may stop any example for a while: how long one takes says nothing here.
 settings.register_profile("valign", deadline=None)
+# For a night: --hypothesis-profile=long. Fuzzing takes its number of examples from here too.
+settings.register_profile("long", deadline=None, max_examples=2000)
 settings.load_profile("valign")
 
 ROOT = Path(__file__).resolve().parent.parent

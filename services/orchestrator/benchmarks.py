@@ -94,14 +94,18 @@ class Benchmarks:
         return compare(reports, evidence)
 
     def _freeze(self, report: Report, name: str) -> tuple[bytes, RulerFacts]:
-        ruler = freeze(
-            self._evidence(report),
-            name,
-            report.run_id,
-            report.provenance.identity,
-            report.base_model,
-            report.provenance.model_fingerprint,
-        )
+        told = report.provenance
+        evidence = self._evidence(report)
+        try:
+            ruler = freeze(
+                evidence, name, report.run_id, told.identity, report.base_model, told.model_fingerprint
+            )
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise PreconditionError(
+                f"run {report.run_id} left what no ruler can hold: {first['loc']}: {first['msg']};"
+                " freeze another run"
+            ) from error
         return pack(ruler), ruler.facts
 
     def _evidence(self, report: Report) -> Evidence:

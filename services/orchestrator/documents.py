@@ -1,7 +1,8 @@
 """Documents that people write (studies, reference sets, prompt sets): YAML or JSON to a pydantic model.
 
 Every fault comes with its line, column and path, in ``InvalidInputError.details["errors"]``. The
-text comes from strangers: safe YAML only, no aliases, no duplicate keys, a size limit.
+text comes from strangers: safe YAML only, no aliases, no duplicate keys, limits of size, depth, values
+and digits.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,12 @@ from services.common.errors import InvalidInputError
 
 MAX_DOCUMENT_BYTES = 256 * 1024
 MAX_DEPTH = 32
+# Reading takes about 0.1 ms a value, in one thread.
+MAX_VALUES = 10_000
+MAX_DIGITS = 100
 MAX_REPORTED = 50
+_MAX_MESSAGE = 2_000
+_MAX_PATH = 500
 
 Path: TypeAlias = tuple[str | int, ...]
 M = TypeVar("M", bound=BaseModel)
@@ -26,6 +32,7 @@ class _Loader(yaml.SafeLoader):
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
         self._depth = 0
+        self._values = 0
 
     def fetch_anchor(self) -> None:
         self._refuse("anchors (&) are not allowed; write it out, or put the text in quotes")
@@ -41,6 +48,9 @@ class _Loader(yaml.SafeLoader):
         self._depth += 1
         if self._depth > MAX_DEPTH:
             self._refuse(f"nested too deeply; at most {MAX_DEPTH} levels are read")
+        self._values += 1
+        if self._values > MAX_VALUES:
+            self._refuse(f"too many values; at most {MAX_VALUES} keys and values are read")
         node = super().compose_node(parent, index)
         self._depth -= 1
         return node
@@ -89,7 +99,8 @@ def invalid_document(faults: Sequence[Mapping[str, Any]]) -> InvalidInputError:
 
 def fault(line: int | None, column: int | None, path: Path, message: str) -> dict[str, Any]:
     """One entry of ``details["errors"]``; line and column count from 1, None where unknown."""
-    return {"line": line, "column": column, "path": format_path(path), "message": message}
+    shown = _cut(format_path(path), _MAX_PATH)
+    return {"line": line, "column": column, "path": shown, "message": _cut(message, _MAX_MESSAGE)}
 
 
 def format_path(path: Path) -> str:
@@ -98,6 +109,10 @@ def format_path(path: Path) -> str:
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
     return text
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[:most] + "..."
 
 
 def _refuse(message: str, line: int | None = None, column: int | None = None, path: Path = ()) -> NoReturn:
@@ -173,6 +188,7 @@ def _walk(node: yaml.Node, path: Path, marks: dict[Path, tuple[int, int]], loade
             _walk(item, (*path, index), marks, loader)
     else:
         _refuse_half_characters(node, path)
+        _refuse_endless_number(node, path)
 
 
 def _refuse_half_characters(node: yaml.Node, path: Path) -> None:
@@ -180,6 +196,15 @@ def _refuse_half_characters(node: yaml.Node, path: Path) -> None:
     if any("\ud800" <= character <= "\udfff" for character in str(node.value)):
         line, column = node.start_mark.line + 1, node.start_mark.column + 1
         _refuse("an escape stands for half a character; write the character itself", line, column, path)
+
+
+def _refuse_endless_number(node: yaml.Node, path: Path) -> None:
+    # Hexadecimal, octal and base 60 (1:30:00) can be read at any length, but not written as decimals again.
+    is_number = node.tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+    if is_number and len(node.value) > MAX_DIGITS:
+        line, column = node.start_mark.line + 1, node.start_mark.column + 1
+        message = f"a number of {len(node.value)} characters; at most {MAX_DIGITS} are read"
+        _refuse(message, line, column, path)
 
 
 def _yaml_message(error: yaml.MarkedYAMLError, source: str, line: int | None) -> str:

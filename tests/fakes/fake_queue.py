@@ -5,7 +5,10 @@ from services.orchestrator.ports import RunRecord, RunStatus, RunStore, StepReco
 
 
 class FakeQueue:
-    """The ``RunQueue`` port. ``error`` is raised by the next ``enqueue``, once."""
+    """The ``RunQueue`` port. ``error`` is raised by the next ``enqueue``, once.
+
+    ``ends_at_once``: a run that is enqueued ends as cancelled, so that nobody waits for it.
+    """
 
     def __init__(self, store: RunStore) -> None:
         self._store = store
@@ -13,6 +16,7 @@ class FakeQueue:
         self.cancelled: list[str] = []
         self.error: ValignError | Exception | None = None
         self.not_ready: ValignError | None = None
+        self.ends_at_once = False
 
     def check_ready(self) -> None:
         """Always ready, unless ``not_ready`` is set."""
@@ -26,6 +30,8 @@ class FakeQueue:
             raise error
         if run_id not in self.enqueued:
             self.enqueued.append(run_id)
+            if self.ends_at_once:
+                await self.cancel(run_id)
 
     async def cancel(self, run_id: str) -> None:
         """End the run as cancelled at once."""

@@ -1,7 +1,8 @@
 """What happens around every server call: request id, log line, metrics, error mapping.
 
 All four kinds of handler are wrapped. AbortError and CancelledError pass untouched: the
-first has its status set already, the second means that the caller is gone.
+first has its status set already, the second means that the caller is gone. Bytes that are no
+message of the rpc's type are INVALID_INPUT; gRPC alone would call them UNKNOWN.
 """
 
 import asyncio
@@ -9,12 +10,14 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
-from services.common.errors import InternalError, ValignError
+from services.common.errors import InternalError, InvalidInputError, ValignError
 from services.common.metrics import RPC_HANDLED, RPC_IN_FLIGHT, RPC_SECONDS
 from services.common.rpc.fence import Fence
 from services.common.rpc.status import REQUEST_ID_HEADER, message_of, status_of, trailers_of
@@ -57,9 +60,10 @@ def _wrap(
     handler: Any, service: str, method: str, request_id: str, admit: Callable[[], None]
 ) -> grpc.RpcMethodHandler:
     codecs = {
-        "request_deserializer": handler.request_deserializer,
+        "request_deserializer": _lenient(handler.request_deserializer),
         "response_serializer": handler.response_serializer,
     }
+    read = _messages if handler.request_streaming else _message
     if handler.response_streaming:
         inner = handler.stream_stream if handler.request_streaming else handler.unary_stream
 
@@ -67,7 +71,7 @@ def _wrap(
             # Closed here and not by the garbage collector: a caller who leaves must free what was taken.
             async with (
                 _around(context, service, method, request_id, admit),
-                aclosing(inner(request, context)) as responses,
+                aclosing(inner(read(request), context)) as responses,
             ):
                 async for response in responses:
                     yield response
@@ -83,7 +87,7 @@ def _wrap(
 
     async def unary(request: Any, context: Any) -> Any:
         async with _around(context, service, method, request_id, admit):
-            return await inner(request, context)
+            return await inner(read(request), context)
 
     make = (
         grpc.stream_unary_rpc_method_handler
@@ -111,17 +115,20 @@ async def _around(
         except grpc.aio.AbortError:
             status = "ABORTED"
             raise
+        except NotImplementedError as raised:
+            # The generated base class has set the code; any other such error is a fault of ours.
+            if context.code() is grpc.StatusCode.UNIMPLEMENTED:
+                status = "UNIMPLEMENTED"
+            else:
+                error = _unforeseen(raised, request_id)
+                status = error.code.grpc_status
         except ValignError as raised:
             error = raised
             status = error.code.grpc_status
             if isinstance(error, InternalError):
                 log.error("rpc.failed", exc_info=error)
         except Exception as raised:
-            log.exception("rpc.failed")
-            error = InternalError(
-                f"internal error; the log has the trace under request id {request_id}",
-            )
-            error.__cause__ = raised
+            error = _unforeseen(raised, request_id)
             status = error.code.grpc_status
         finally:
             duration_s = time.perf_counter() - started
@@ -131,6 +138,47 @@ async def _around(
             log.info("rpc.ended", status=status, duration_s=round(duration_s, 4))
     if error is not None:
         await context.abort(status_of(error), message_of(error), trailers_of(error, request_id))
+    if status == "UNIMPLEMENTED":
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, f"this server does not serve {service}/{method}")
+
+
+def _unforeseen(raised: Exception, request_id: str) -> InternalError:
+    log.exception("rpc.failed")
+    error = InternalError(f"internal error; the log has the trace under request id {request_id}")
+    error.__cause__ = raised
+    return error
+
+
+@dataclass(frozen=True, slots=True)
+class _Malformed:
+    """Stands for a message that could not be read."""
+
+    reason: str
+
+
+def _lenient(deserialize: Callable[[bytes], Any] | None) -> Callable[[bytes], Any] | None:
+    """A deserializer that hands on what it cannot read: what it raised would leave without our code."""
+    if deserialize is None:
+        return None
+
+    def read(data: bytes) -> Any:
+        try:
+            return deserialize(data)
+        except DecodeError as error:
+            return _Malformed(str(error))
+
+    return read
+
+
+def _message(request: Any) -> Any:
+    if isinstance(request, _Malformed):
+        raise InvalidInputError(f"the request is no message of this rpc's type: {request.reason}")
+    return request
+
+
+async def _messages(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async for request in requests:
+        yield _message(request)
 
 
 def _text(value: str | bytes | None) -> str:

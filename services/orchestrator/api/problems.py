@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 
 from services.common.errors import (
     CancelledRequestError,
@@ -144,18 +145,33 @@ async def _on_validation_error(request: Request, error: RequestValidationError) 
 
 async def _on_http_exception(request: Request, error: HTTPException) -> Response:
     where = f"{request.method} {request.url.path[:200]}"
+    headers = error.headers
     problem: ValignError
     match error.status_code:
+        case 400:
+            # FastAPI's word for a body that is not JSON, or not UTF-8.
+            problem = InvalidInputError("the body cannot be read; send JSON in UTF-8")
         case 404:
             problem = NotFoundError(f"there is no {where}; /openapi.json lists what there is")
         case 405:
-            allowed = (error.headers or {}).get("Allow", "")
+            allowed = ", ".join(_methods_of(request))
+            headers = {"Allow": allowed}
             problem = RefusedRequestError(405, f"{where} is not possible; allowed: {allowed}")
         case status if status < 500:
             problem = RefusedRequestError(status, str(error.detail))
         case _:
             problem = InternalError(str(error.detail))
-    return problem_response(problem, request_id_of(request), error.headers)
+    return problem_response(problem, request_id_of(request), headers)
+
+
+def _methods_of(request: Request) -> list[str]:
+    """All methods of the path (RFC 9110 section 10.2.1); Starlette names those of its first route alone."""
+    routes = [
+        route for route in request.app.routes if route.matches(dict(request.scope))[0] is not Match.NONE
+    ]
+    # Of "/sets/check" and "/sets/{id}" the path is the first one's alone.
+    same = [route for route in request.app.routes if routes and route.path == routes[0].path]
+    return sorted({method for route in same for method in route.methods or ()})
 
 
 async def _on_disconnect(request: Request, error: ClientDisconnect) -> Response:

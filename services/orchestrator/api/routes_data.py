@@ -122,7 +122,7 @@ def router(application: Application) -> APIRouter:
         responses={
             200: {
                 "description": "The study's file, comments and all.",
-                "content": {"application/yaml": {"schema": {"type": "string"}}},
+                "content": {"application/yaml": {"schema": {"$ref": "#/components/schemas/Study"}}},
             },
             **_NOT_FOUND,
         },

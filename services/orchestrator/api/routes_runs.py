@@ -16,6 +16,17 @@ from services.orchestrator.ports import RunStatus
 from services.orchestrator.store.jsontext import finite
 
 _INVALID = ErrorCode.INVALID_INPUT
+_SSE_EVENT: dict[str, Any] = {
+    "type": "object",
+    "description": "One event of the stream.",
+    "required": ["id", "event", "data"],
+    "properties": {
+        "id": {"type": "string", "description": "Its number; send it back as `Last-Event-ID`."},
+        "event": {"type": "string", "description": "Its kind."},
+        "data": {"type": "string", "contentMediaType": "application/json", "description": "An Event."},
+        "retry": {"type": "integer", "description": "Milliseconds to wait before connecting again."},
+    },
+}
 _SSE_EXAMPLE = (
     'id: 7\nevent: stage.progress\ndata: {"number":7,"time":"2026-11-21T14:03:09.5Z",'
     '"kind":"stage.progress","data":{"stage":"uncover","done":120,"total":600}}\n\n'
@@ -117,7 +128,7 @@ def router(application: Application) -> APIRouter:
             200: {
                 "description": "The events from the first (or the one after `Last-Event-ID`) on, then new "
                 "ones until the run has ended. `data` is an Event.",
-                "content": {"text/event-stream": {"schema": {"type": "string"}, "example": _SSE_EXAMPLE}},
+                "content": {"text/event-stream": {"schema": _SSE_EVENT, "example": _SSE_EXAMPLE}},
             },
             204: {"description": "The run has ended and there is nothing after `Last-Event-ID`."},
             **problems(ErrorCode.NOT_FOUND, _INVALID),

@@ -243,18 +243,18 @@ def unpack_head(data: bytes) -> Head:
             raise ValueError("its weights and its agreement tell of different values")
         if about["text"] not in ("reply", "dialogue"):
             raise ValueError(f"its text is {about['text']!r}")
+        return Head(
+            encoder=str(about["encoder"]),
+            encoder_fingerprint=str(about["encoder_fingerprint"]),
+            dimension=dimension,
+            text=about["text"],
+            weights=weights,
+            biases=biases,
+            agreement=found,
+            facts=dict(about["facts"]),
+        )
     except _UNREADABLE as error:
         raise ValueError(f"this is no values head: {error}") from error
-    return Head(
-        encoder=str(about["encoder"]),
-        encoder_fingerprint=str(about["encoder_fingerprint"]),
-        dimension=dimension,
-        text=about["text"],
-        weights=weights,
-        biases=biases,
-        agreement=found,
-        facts=dict(about["facts"]),
-    )
 
 
 def cleaning(head: Head) -> LabelCounts | None:

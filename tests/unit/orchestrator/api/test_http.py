@@ -177,3 +177,22 @@ def test_openapi_references_resolve_and_codes_are_the_table() -> None:
     for reference in references(schema):
         assert reference.removeprefix("#/components/schemas/") in known, reference
     assert known["ErrorCode"]["enum"] == [code.value for code in ErrorCode]
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [("/v1/runs", "GET, POST"), ("/v1/reference-sets/check", "POST"), ("/v1/reference-sets/x", "GET")],
+)
+async def test_method_that_a_path_has_not_is_told_all_that_it_has(
+    client: httpx.AsyncClient, path: str, allowed: str
+) -> None:
+    answer = await client.request("PATCH", path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+    assert answer.json()["detail"].endswith(f"allowed: {allowed}")
+
+
+@pytest.mark.parametrize("body", [b"\xff\xfe{}", b"{", b"[" * 100_000, b"1e999999"])
+async def test_body_that_is_no_json_is_invalid_input(client: httpx.AsyncClient, body: bytes) -> None:
+    for path in ("/v1/compare", "/v1/rulers"):
+        answer = await client.post(path, content=body, headers={"content-type": "application/json"})
+        assert (answer.status_code, answer.json()["code"]) == (422, "INVALID_INPUT"), answer.text
