@@ -129,7 +129,9 @@ def test_every_rpc_is_that_of_a_route_and_is_answered(here: World) -> None:
     rpcs = [method.name for method in pb.DESCRIPTOR.services_by_name["OrchestratorService"].methods]
     assert sorted(RPC_OF_ROUTE.values()) == sorted(rpcs)
     # A method that the servicer leaves to the generated class answers UNIMPLEMENTED.
-    left = [rpc for rpc in rpcs if getattr(OrchestratorServicer, rpc) is getattr(OrchestratorServiceServicer, rpc)]
+    left = [
+        rpc for rpc in rpcs if getattr(OrchestratorServicer, rpc) is getattr(OrchestratorServiceServicer, rpc)
+    ]
     assert left == []
 
 
