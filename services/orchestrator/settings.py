@@ -65,7 +65,7 @@ class OrchestratorSettings(ServiceSettings):
     )
     lease_timeout_s: float = Field(
         8.0,
-        description="Seconds without a renewal after which another orchestrator takes over. The same everywhere.",
+        description="Seconds without a renewal after which another takes over. The same on all.",
         ge=1.0,
         le=600.0,
     )

@@ -1,4 +1,4 @@
-"""Two orchestrators on one database: the leader is killed, stopped or only joined; on SQLite and PostgreSQL."""
+"""Two orchestrators on one database, SQLite or PostgreSQL: the leader is killed, stopped, or only joined."""
 
 import json
 import os

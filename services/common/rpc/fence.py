@@ -1,9 +1,9 @@
 """The fence: a service refuses an orchestrator whose time is over.
 
 One orchestrator leads at a time, under a lease whose epoch rises with every new leader. The epoch travels as
-metadata of each call of the loop; the service remembers the highest that it has seen. An orchestrator that was
-thought dead (stopped, cut off) and comes back is refused, so that it trains and loads nothing any more. Calls
-without an epoch are not the loop's, and pass.
+metadata of each call of the loop; the service remembers the highest that it has seen. An orchestrator that
+was thought dead (stopped, cut off) and comes back is refused, so that it trains and loads nothing any more.
+Calls without an epoch are not the loop's, and pass.
 """
 
 import json
@@ -28,8 +28,8 @@ _MOST_LINEAGES = 64
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """A leader's epoch, and the id of the database that counts it: epochs of two databases say nothing of each
-    other."""
+    """A leader's epoch, and the id of the database that counts it: epochs of two databases say nothing of
+    each other."""
 
     number: int
     lineage: str = ""
@@ -67,8 +67,8 @@ class Fence:
     def check(self, method: str, headers: Mapping[str, str | bytes]) -> None:
         """Let a call pass, or raise.
 
-        PreconditionError: a newer orchestrator leads, or the file cannot be read. InvalidInputError: that is no
-        epoch.
+        PreconditionError: a newer orchestrator leads, or the file cannot be read. InvalidInputError: that is
+        no epoch.
         """
         if EPOCH_HEADER not in headers or method.startswith(_UNFENCED):
             return
@@ -82,7 +82,7 @@ class Fence:
             remedy = f"remove {self._file} and" if self._file else "then"
             raise PreconditionError(
                 f"a newer orchestrator leads: epoch {number} is over, {known} is known"
-                f" (if the orchestrator's database was put back from a backup, {remedy} restart this service)",
+                f" (if the orchestrator's database was put back from a backup, {remedy} restart this)",
                 details={"epoch": number, "known_epoch": known},
             )
         if number > known:

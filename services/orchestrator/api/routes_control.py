@@ -53,7 +53,7 @@ def router(application: Application) -> APIRouter:
             ),
         ] = "",
     ) -> Run:
-        """Open a run that has ended again, from a step on. What was drawn and trained before is used again."""
+        """Open a run that has ended again, from a step on. What it drew and trained before is used again."""
         return Run.of(await application.retry_run(run_id, from_step))
 
     @routes.get(

@@ -18,8 +18,8 @@ _GONE = frozenset("ZX")
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """A process: its machine, the boot of it, the namespace that its number counts in, and when it began (clock
-    ticks since the boot)."""
+    """A process: its machine, the boot of it, the namespace that its number counts in, and when it began
+    (clock ticks since the boot)."""
 
     host: str
     boot_id: str

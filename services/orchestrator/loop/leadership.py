@@ -1,9 +1,9 @@
 """One orchestrator leads: it holds a lease in the database, runs the loop, and stops when it loses the lease.
 
-No clock of the wall is used. The holder renews the lease; whoever waits takes it over when it has not moved for
-``timeout_s`` of its own monotonic clock. The holder gives up after ``0.6 * timeout_s`` without a renewal, by its
-own clock too. Two that overlap all the same (a process that was stopped and goes on) are told apart by the
-lease's epoch: see ``store.bound`` and ``services.common.rpc.fence``.
+No clock of the wall is used. The holder renews the lease; whoever waits takes it over when it has not moved
+for ``timeout_s`` of its own monotonic clock. The holder gives up after ``0.6 * timeout_s`` without a
+renewal, by its own clock too. Two that overlap all the same (a process that was stopped and goes on) are
+told apart by the lease's epoch: see ``store.bound`` and ``services.common.rpc.fence``.
 """
 
 import asyncio
@@ -24,8 +24,8 @@ from services.orchestrator.ports import LeadershipLost
 log = structlog.get_logger(__name__)
 
 LeaderTask = Callable[[int], Awaitable[None]]
-"""Work of the leader alone: called with the epoch when it begins to lead, cancelled when it no longer does. Its
-calls to trainer and generator carry the epoch where they pass ``epoch_metadata()``."""
+"""Work of the leader alone: called with the epoch when it begins to lead, cancelled when it no longer does.
+Its calls to trainer and generator carry the epoch where they pass ``epoch_metadata()``."""
 
 LEADER = Gauge("valign_orchestrator_leader", "1 while this process leads, else 0.")
 EPOCH = Gauge(

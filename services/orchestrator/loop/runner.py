@@ -1,9 +1,9 @@
 """Runs on DBOS: a queue, one durable workflow an attempt of a run, and recovery after the process died.
 
-DBOS is one instance a process, lives in this module alone, and runs only while this process leads. What is to be
-done stands in the store: the runner looks there, hands runs that wait to DBOS, and stops those that somebody wants
-cancelled or paused. Steps are recorded in DBOS's system database; what they return are small JSON-able envelopes
-(see ``steps``).
+DBOS is one instance a process, lives in this module alone, and runs only while this process leads. What is
+to be done stands in the store: the runner looks there, hands runs that wait to DBOS, and stops those that
+somebody wants cancelled or paused. Steps are recorded in DBOS's system database; what they return are small
+JSON-able envelopes (see ``steps``).
 """
 
 import asyncio
@@ -72,7 +72,7 @@ class _Active:
 
 
 class LoopRunner:
-    """The leader's work, and the life of DBOS. ``launch`` and ``shutdown`` may follow each other many times."""
+    """The leader's work, and the life of DBOS. ``launch`` and ``shutdown`` may follow each other often."""
 
     def __init__(
         self, store: RunStore, artifacts: ArtifactStore, connect: Connect, config: LoopConfig
@@ -114,7 +114,7 @@ class LoopRunner:
             # LISTEN/NOTIFY would hold a connection; nothing here waits for notifications.
             "use_listen_notify": False,
             # As in the store: the locks of a process that was stopped must not keep a standby waiting.
-            "sys_db_idle_transaction_timeout_sec": 4.0,
+            "sys_db_idle_transaction_timeout_sec": 7.0,
         }
         dbos = DBOS(config=config)
 
@@ -149,8 +149,8 @@ class LoopRunner:
         await self._look()
 
     async def cancel(self, run_id: str) -> None:
-        """Do what the store says of this run now. Before ``launch`` and from ``shutdown`` on it is done at the
-        next launch."""
+        """Do what the store says of this run now. Before ``launch`` and from ``shutdown`` on it is done at
+        the next launch."""
         if self._workflow is not None and not self._stopping:
             await self._look()
 
@@ -228,7 +228,7 @@ class LoopRunner:
         self._handed.add(run.workflow_id)
 
     async def _begin(self, run: OpenRun) -> None:
-        """A first attempt from its first step; another from its step on, with what the one before recorded."""
+        """A first attempt from its first step; another from its step on, with what was recorded."""
         for attempt in range(run.attempt - 1, 0, -1):
             earlier = workflow_id_of(run.run_id, attempt)
             if await DBOS.get_workflow_status_async(earlier) is not None:
@@ -272,7 +272,7 @@ class LoopRunner:
         return active is not None
 
     async def _pause(self, run: OpenRun) -> None:
-        """Stop a run where it is. The step that is cut is not recorded, and is begun again when it is resumed."""
+        """Stop a run where it is. The step that is cut is not recorded; resuming begins with it."""
         active = self._active.get(run.run_id)
         if active is not None:
             active.pausing = True

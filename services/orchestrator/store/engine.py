@@ -17,7 +17,7 @@ BUSY_TIMEOUT_S = 30
 _POSTGRES = {
     "connect_timeout": 5,
     "tcp_user_timeout": 10_000,
-    "options": "-c idle_in_transaction_session_timeout=4000",
+    "options": "-c idle_in_transaction_session_timeout=7000",
 }
 
 

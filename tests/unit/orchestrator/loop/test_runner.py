@@ -11,7 +11,11 @@ from services.common.rpc.fence import Epoch
 from services.orchestrator.loop.runner import LoopConfig, LoopRunner
 from services.orchestrator.loop.workflows import WorkflowSteps
 from services.orchestrator.ports import RunStatus
+from services.orchestrator.store import SqlRunStore
 from tests.fakes.studies import study_json
+from tests.postgres import postgres_server, postgres_url
+
+__all__ = ["postgres_server", "postgres_url"]
 
 
 @asynccontextmanager
@@ -322,3 +326,39 @@ async def test_launch_with_an_epoch_that_ends_stops_the_run_without_failing_it(w
     await runner.shutdown()
     assert world.report()
     assert not world.events("run.failed")
+
+
+async def test_run_on_postgresql_is_paused_resumed_and_retried(world, postgres_url: str) -> None:
+    world.store.close()
+    world.store = SqlRunStore(postgres_url)
+    world.store.migrate()
+    world.fakes.generator.latency_s = 0.02
+    create(world)
+    # DBOS's tables are in a schema of their own in the same database.
+    runner = LoopRunner(
+        world.store, world.artifacts, world.connect, LoopConfig(postgres_url, queue_poll_s=0.05)
+    )
+    assert world.store.leases.acquire("a", None) == 1
+    await runner.launch(Epoch(1, "ab"))
+    await until(lambda: len(world.store.completions("r-1", "original")) > 5)
+    world.store.request_pause("r-1")
+    await until(lambda: world.store.get_run("r-1").status is RunStatus.PAUSED)
+    world.fakes.generator.latency_s = 0.0
+    world.store.request_resume("r-1")
+    await until(ended(world, "r-1"))
+    assert world.report()
+    reader = WorkflowSteps(postgres_url)
+    assert "verdict" in [step.name for step in reader.steps(world.store.get_run("r-1"))]
+    reader.close()
+    world.store.retry_run("r-1", "verdict")
+    await until(ended(world, "r-1"))
+    await runner.shutdown()
+    assert world.store.get_run("r-1").attempt == 2
+    assert world.report()
+    assert world.drawn_twice() == []
+
+
+async def test_steps_of_a_run_before_any_leader_began_are_none(world) -> None:
+    create(world)
+    assert steps_of(world) == []
+    assert not (world.folder / "workflows.db").exists()
