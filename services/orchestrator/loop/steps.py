@@ -85,7 +85,7 @@ class Steps:
                 await ctx.stored(ctx.store.update_run, ctx.run_id, stage=stage)
                 extra = {} if iteration is None else {"iteration": iteration}
                 ctx.journal.emit("stage.started", stage=stage, **extra)
-            value = await unless_cancelled(_with_space(work()), ctx.cancelled)
+            value = await unless_cancelled(_with_space(work), ctx.cancelled)
             if closes(value):
                 duration_s = self.ledger.stages_s.get(stage, 0.0) + ctx.clock.elapsed_s()
                 metrics.STAGE_SECONDS.labels(stage).observe(duration_s)
@@ -107,10 +107,10 @@ class Steps:
         return Envelope(value=value, error=error, wall_s=wall_s, external_s=external_s)
 
 
-async def _with_space(work: Coroutine[Any, Any, Any]) -> Any:
+async def _with_space(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
     """The work's result; NotReadyError where a disk is full, which is nobody's fault and can be cured."""
     try:
-        return await work
+        return await work()
     except OSError as error:
         if error.errno not in _NO_SPACE:
             raise
