@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from services.cli.output import table
+from services.cli.output import one_line, table
 from services.cli.progress import RunState, StageState
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ class PlainDisplay:
             if not complete and now - self._last_s < self._every_s:
                 return
             self._last_s = now
-        line = describe(kind, data)
+        line = one_line(describe(kind, data))
         # The last step of a job is told more than once: done, saved, ended.
         if line != self._last_line:
             self._last_line = line

@@ -9,7 +9,7 @@ from services.cli.api import Api, Json
 from services.cli.commands.common import JsonOption, UrlOption, connect
 from services.cli.documents import StudyDocument
 from services.cli.errors import CliError, about_document
-from services.cli.output import console, print_json, table
+from services.cli.output import console, print_json, say, table
 from services.cli.task_files import asset_name, read_bytes
 
 TASK = "task"
@@ -38,7 +38,7 @@ def add(
     if as_json:
         print_json(kept)
     else:
-        typer.echo(f"{kept['kind']} {kept['name']}: {kept['sha256']} ({kept['size_bytes']} bytes)")
+        say(f"{kept['kind']} {kept['name']}: {kept['sha256']} ({kept['size_bytes']} bytes)")
 
 
 def list_(
@@ -68,7 +68,7 @@ def show(sha256: AssetArgument, url: UrlOption = "", as_json: JsonOption = False
         return
     lines = {"sha256": found["sha256"], "kind": found["kind"], "name": found["name"]}
     for label, value in {**lines, "bytes": found["size_bytes"], "added": _when(found)}.items():
-        typer.echo(f"{label:<8} {value}")
+        say(f"{label:<8} {value}")
 
 
 def get(

@@ -10,7 +10,7 @@ from services.cli.commands.common import JsonOption, UrlOption, connect
 from services.cli.commands.runs import shipped_study
 from services.cli.documents import read_text
 from services.cli.errors import about_document
-from services.cli.output import console, print_json, table
+from services.cli.output import console, print_json, say, table
 
 _RUN_ID = re.compile(r"r-\d{8}-[0-9a-z]{6}")
 
@@ -81,20 +81,20 @@ def refs_diff(
     if as_json:
         print_json(found)
         return
-    typer.echo(f"{found['old']} -> {found['new']}")
+    say(f"{found['old']} -> {found['new']}")
     for part in ("governance", "principles", "topics"):
         for change in found[part]:
-            typer.echo(f"  {change['kind']:<8} {change['what']}")
+            say(f"  {change['kind']:<8} {change['what']}")
             for sign, text in (("-", change["old"]), ("+", change["new"])):
                 if text is not None:
-                    typer.echo(f"    {sign} {text}")
+                    say(f"    {sign} {text}")
     for line in (found["note"], *found["warnings"]):
         if line:
-            typer.echo(f"warning: {line}")
+            say(f"warning: {line}")
     if found["measures_differently"]:
-        typer.echo("Runs with the two versions measure different things: compare them with care.")
+        say("Runs with the two versions measure different things: compare them with care.")
     else:
-        typer.echo("Principles and topics are the same: runs with the two versions can be compared.")
+        say("Principles and topics are the same: runs with the two versions can be compared.")
 
 
 def _source(text: str) -> dict[str, str]:
@@ -126,7 +126,7 @@ def studies_show(id_: IdArgument, url: UrlOption = "", as_json: JsonOption = Fal
     if as_json:
         print_json({"id": id_, "study": text})
     else:
-        typer.echo(text, nl=False)
+        say(text, nl=False)
 
 
 def _list(path: str, key: str, columns: tuple[str, ...], url: str, as_json: bool) -> None:
@@ -155,4 +155,4 @@ def _show(path: str, url: str, as_json: bool) -> None:
         return
     import yaml
 
-    typer.echo(yaml.safe_dump(body, sort_keys=False, allow_unicode=True, width=100), nl=False)
+    say(yaml.safe_dump(body, sort_keys=False, allow_unicode=True, width=100), nl=False)

@@ -7,7 +7,7 @@ import typer
 from services.cli.api import Api, Json
 from services.cli.commands.common import JsonOption, RunArgument, UrlOption, connect
 from services.cli.errors import CliError
-from services.cli.output import console, print_json, table
+from services.cli.output import console, print_json, say, table
 
 _SHORTEST_PREFIX = 8
 FREEZE_HELP = """Freeze a finished run as a ruler; freezing it again gives the same one.
@@ -43,10 +43,8 @@ def freeze(
     if as_json:
         print_json(made)
         return
-    typer.echo(
-        f"ruler {made['name']}: {made['inputs']} principles of {made['model']}, sha256 {made['sha256']}"
-    )
-    typer.echo(f"Measure another model by it: valign measure STUDY --ruler {made['name']}")
+    say(f"ruler {made['name']}: {made['inputs']} principles of {made['model']}, sha256 {made['sha256']}")
+    say(f"Measure another model by it: valign measure STUDY --ruler {made['name']}")
 
 
 def list_(url: UrlOption = "", as_json: JsonOption = False) -> None:

@@ -1,6 +1,5 @@
 """``run``, ``watch``, ``runs``, ``show`` and ``cancel``."""
 
-import json
 import sys
 import uuid
 from enum import StrEnum
@@ -14,7 +13,7 @@ from services.cli.commands.assets import send_tasks
 from services.cli.commands.common import JsonOption, RunArgument, UrlOption, connect
 from services.cli.documents import StudyDocument, load_study, read_text
 from services.cli.errors import CliError, about_document
-from services.cli.output import console, print_json, table
+from services.cli.output import console, dumps, one_line, print_json, say, table
 from services.cli.progress import RunState
 from services.cli.results import print_report
 from services.cli.verdict import decision
@@ -117,7 +116,7 @@ def show(run: RunArgument = "latest", url: UrlOption = "", as_json: JsonOption =
     if found.get("error"):
         lines["error"] = f"{found['error'].get('message')} ({found['error'].get('code')})"
     for name, value in lines.items():
-        typer.echo(f"{name:<12} {value}")
+        say(one_line(f"{name:<12} {value}"))
 
 
 def cancel(run: RunArgument, url: UrlOption = "", as_json: JsonOption = False) -> None:
@@ -127,7 +126,7 @@ def cancel(run: RunArgument, url: UrlOption = "", as_json: JsonOption = False) -
     if as_json:
         print_json(after)
     else:
-        typer.echo(f"run {after['run_id']}: {after['status']}")
+        say(f"run {after['run_id']}: {after['status']}")
 
 
 def begin(api: Api, document: StudyDocument, idempotency_key: str = "") -> Json:
@@ -148,7 +147,7 @@ def print_begun(run: Json, *, as_json: bool) -> None:
     if as_json:
         print_json(run)
     else:
-        typer.echo(f"run {run['run_id']} {run['status']}; valign watch {run['run_id']}")
+        say(f"run {run['run_id']} {run['status']}; valign watch {run['run_id']}")
 
 
 def find_study(api: Api, study: str) -> StudyDocument:
@@ -205,7 +204,7 @@ def _held_to(api: Api, run: Json, require: Requirement) -> int:
 
 
 def _print_line(value: Any) -> None:
-    print(json.dumps(value, ensure_ascii=False), flush=True)
+    print(dumps(value), flush=True)
 
 
 def _print_end(api: Api, run: Json) -> None:
@@ -215,4 +214,4 @@ def _print_end(api: Api, run: Json) -> None:
         return
     error = run.get("error") or {}
     reason = f": {error['message']} ({error.get('code')})" if error.get("message") else ""
-    sys.stderr.write(f"run {run['run_id']} {run['status']}{reason}\n")
+    say(f"run {run['run_id']} {run['status']}{reason}", err=True)
