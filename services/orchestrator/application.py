@@ -34,15 +34,14 @@ from services.orchestrator.documents import parse_document
 from services.orchestrator.domain.prompts import PromptSet
 from services.orchestrator.domain.reference import ReferenceSet
 from services.orchestrator.governance import Governance
+from services.orchestrator.looks import Probe, ServiceFacts
 from services.orchestrator.ports import (
     CompletionRecord,
     EventRecord,
-    Probe,
     RunQueue,
     RunRecord,
     RunStatus,
     RunStore,
-    ServiceFacts,
     StepReader,
     StepRecord,
 )

@@ -20,7 +20,9 @@ import httpx
 import pytest
 
 from tests.fakes.studies import study_json
-from tests.postgres import PostgresServer
+from tests.postgres import new_database, postgres_bin, postgres_server
+
+__all__ = ["postgres_server"]
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = (ROOT / "docs" / "guides" / "operations.md").read_text(encoding="utf-8")
@@ -220,8 +222,8 @@ def test_keys_are_rotated_on_the_machine(installation: Installation) -> None:
     assert re.search(rf"{key[1]}.*revoked", listed)
 
 
-def test_postgresql_backup_and_restore(installation: Installation, postgres: PostgresServer) -> None:
-    full, empty = postgres.new_database(), postgres.new_database()
+def test_postgresql_backup_and_restore(installation: Installation, postgres_server: str) -> None:
+    full, empty = new_database(postgres_server), new_database(postgres_server)
     url = full.replace("postgresql+psycopg://", "postgresql://")
     installation.bash("valign down")
     installation.environment["VALIGN_ORCHESTRATOR_DATABASE_URL"] = full
@@ -229,7 +231,7 @@ def test_postgresql_backup_and_restore(installation: Installation, postgres: Pos
     installation.bash("valign up --detach")
     run_id = installation.create_run(principles=5, iterations=1)
     installation.succeed(run_id)
-    installation.environment["PATH"] = f"{postgres.bin_folder}:{installation.environment['PATH']}"
+    installation.environment["PATH"] = f"{postgres_bin()}:{installation.environment['PATH']}"
     installation.recipe("backup-postgresql", VALIGN_PG=url)
     installation.recipe("restore-postgresql", VALIGN_PG_EMPTY=empty.replace("+psycopg", ""))
     installation.bash("valign down")

@@ -12,7 +12,7 @@ from services.common.artifacts import ArtifactStore
 from services.orchestrator.access.keys import ApiKeys
 from services.orchestrator.application import Application
 from services.orchestrator.assets import AssetLibrary
-from services.orchestrator.ports import Probe
+from services.orchestrator.looks import Probe
 from services.orchestrator.registry.ports import Replica
 from services.orchestrator.registry.pruning import Pruner
 from services.orchestrator.registry.retention import Retention

@@ -9,7 +9,7 @@ from services.common.errors import ErrorCode, ValignError
 from services.common.pb.embedder.v1 import embedder_pb2, embedder_pb2_grpc
 from services.common.pb.generator.v1 import generator_pb2, generator_pb2_grpc
 from services.common.rpc.client import as_valign_error
-from services.orchestrator.ports import ServiceFacts
+from services.orchestrator.looks import ServiceFacts
 
 _CALL_S = 2.0
 Describe = Callable[[grpc.aio.Channel], Awaitable[ServiceFacts]]

@@ -18,7 +18,8 @@ from services.common.pb.orchestrator.v1.orchestrator_pb2_grpc import (
     OrchestratorServiceStub,
 )
 from services.orchestrator.api import OrchestratorServicer, build_http_app
-from services.orchestrator.ports import CompletionRecord, RunStatus, ServiceFacts
+from services.orchestrator.looks import ServiceFacts
+from services.orchestrator.ports import CompletionRecord, RunStatus
 from tests.fakes.orchestrator import World, world
 
 STUDY = "name: demo\n"

@@ -20,7 +20,8 @@ from services.common.errors import (
 )
 from services.orchestrator import application as module
 from services.orchestrator.application import new_run_id
-from services.orchestrator.ports import CompletionRecord, EventRecord, RunStatus, ServiceFacts
+from services.orchestrator.looks import ServiceFacts
+from services.orchestrator.ports import CompletionRecord, EventRecord, RunStatus
 from services.orchestrator.store import SqlRunStore
 from tests.fakes.orchestrator import World, world
 

@@ -14,6 +14,7 @@ from services.common.errors import NotReadyError
 from services.orchestrator.ports import RunStatus
 from services.orchestrator.store import SqlRunStore
 from services.orchestrator.store.outage import Patience, passes
+from tests.fakes.orchestrator import migrated_store
 
 STUDY = {"name": "demo", "seed": 0}
 
@@ -118,7 +119,8 @@ def test_create_run_answer_lost_is_the_same_run(losing: SqlRunStore) -> None:
     assert len(losing.events("r-2")) == 1
 
 
-def test_locked_database_is_waited_for_then_told(tmp_path: Path, store: SqlRunStore) -> None:
+def test_locked_sqlite_file_is_waited_for_then_told(tmp_path: Path) -> None:
+    store, _ = migrated_store(tmp_path)
     store.create_run("r-1", "demo", STUDY)
     store.patience = Patience(0.3)
     with store._engine.connect() as connection:
@@ -133,3 +135,4 @@ def test_locked_database_is_waited_for_then_told(tmp_path: Path, store: SqlRunSt
         holder.close()
     store.put_value("r-1", "key", 1)
     assert store.get_value("r-1", "key") == 1
+    store.close()
