@@ -11,6 +11,7 @@ import structlog
 from services.common.errors import PreconditionError, ValignError
 from services.common.metrics import serve_metrics
 from services.common.rpc.fence import Fence
+from services.common.rpc.peers import Peers
 from services.common.rpc.server import Health, build_health_server, build_server
 from services.common.rpc.tls import server_credentials
 from services.common.settings import ServiceSettings
@@ -50,6 +51,7 @@ async def start_server(
         health=health,
         reflection_enabled=settings.reflection,
         fence=fence,
+        peers=Peers(settings.tls_client_names if client_certificates else ()),
         interceptors=interceptors,
         max_concurrent_rpcs=settings.max_concurrent_rpcs,
     )

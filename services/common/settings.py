@@ -39,6 +39,11 @@ class ServiceSettings(BaseSettings):
         None,
         description="Authorities (PEM) that the other side's certificate must be signed by.",
     )
+    tls_client_names: tuple[str, ...] = Field(
+        (),
+        description='Names of which a client\'s certificate must have one, as JSON: ["orchestrator"].'
+        " Empty: any certificate of the authority.",
+    )
     health_port: int = Field(
         0, description="Port that serves grpc.health.v1 alone, in the clear; 0 for none.", ge=0, le=65535
     )

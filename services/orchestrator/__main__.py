@@ -11,7 +11,7 @@ import structlog
 import uvicorn
 
 from services.common.artifacts import ArtifactStore
-from services.common.errors import InternalError, PreconditionError
+from services.common.errors import InternalError, PreconditionError, ValignError
 from services.common.lifecycle import start_health_server, start_server, stop_event
 from services.common.logs import configure_logging
 from services.common.metrics import serve_metrics
@@ -250,8 +250,8 @@ def main() -> None:
     configure_logging("orchestrator", settings.log_level, settings.log_format)
     try:
         asyncio.run(serve(settings))
-    except PreconditionError as error:
-        log.error("service.failed", message=error.message)
+    except ValignError as error:
+        log.error("service.failed", code=error.code.value, message=error.message)
         raise SystemExit(1) from error
 
 

@@ -20,6 +20,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from services.common.errors import InternalError, InvalidInputError, ValignError
 from services.common.metrics import RPC_HANDLED, RPC_IN_FLIGHT, RPC_SECONDS
 from services.common.rpc.fence import Fence
+from services.common.rpc.peers import Peers
 from services.common.rpc.status import REQUEST_ID_HEADER, message_of, status_of, trailers_of
 
 log = structlog.get_logger(__name__)
@@ -29,10 +30,14 @@ _QUIET_SERVICES = ("grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerRefle
 
 
 class ServerInterceptor(grpc.aio.ServerInterceptor):
-    """Wraps the handler of every method; a fence refuses calls of an orchestrator that no longer leads."""
+    """Wraps the handler of every method.
 
-    def __init__(self, fence: Fence | None = None) -> None:
+    ``peers`` refuse clients with other names; a fence refuses calls of an orchestrator that no longer leads.
+    """
+
+    def __init__(self, fence: Fence | None = None, peers: Peers | None = None) -> None:
         self._fence = fence
+        self._peers = peers or Peers(())
 
     async def intercept_service(
         self,
@@ -47,9 +52,10 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
             return handler
         headers = dict(handler_call_details.invocation_metadata or ())
         request_id = _text(headers.get(REQUEST_ID_HEADER)) or uuid.uuid4().hex
-        fence = self._fence
+        fence, peers = self._fence, self._peers
 
-        def admit() -> None:
+        def admit(context: Any) -> None:
+            peers.check(context)
             if fence is not None:
                 fence.check(method, headers)
 
@@ -57,7 +63,7 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
 
 
 def _wrap(
-    handler: Any, service: str, method: str, request_id: str, admit: Callable[[], None]
+    handler: Any, service: str, method: str, request_id: str, admit: Callable[[Any], None]
 ) -> grpc.RpcMethodHandler:
     codecs = {
         "request_deserializer": _lenient(handler.request_deserializer),
@@ -99,7 +105,7 @@ def _wrap(
 
 @asynccontextmanager
 async def _around(
-    context: Any, service: str, method: str, request_id: str, admit: Callable[[], None]
+    context: Any, service: str, method: str, request_id: str, admit: Callable[[Any], None]
 ) -> AsyncIterator[None]:
     started = time.perf_counter()
     status = "OK"
@@ -107,7 +113,7 @@ async def _around(
     RPC_IN_FLIGHT.labels(service, method).inc()
     with structlog.contextvars.bound_contextvars(request_id=request_id, rpc=f"{service}/{method}"):
         try:
-            admit()
+            admit(context)
             yield
         except (asyncio.CancelledError, GeneratorExit):
             status = "CANCELLED"

@@ -8,6 +8,7 @@ from grpc_reflection.v1alpha import reflection
 
 from services.common.rpc.fence import Fence
 from services.common.rpc.interceptors import ServerInterceptor
+from services.common.rpc.peers import Peers
 
 # Callers stream in parts of about 1 MiB; the limit leaves room for one very long text.
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
@@ -38,6 +39,7 @@ def build_server(
     health: Health,
     reflection_enabled: bool = True,
     fence: Fence | None = None,
+    peers: Peers | None = None,
     interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
     max_concurrent_rpcs: int | None = None,
 ) -> grpc.aio.Server:
@@ -48,11 +50,12 @@ def build_server(
         health: its state.
         reflection_enabled: serve gRPC reflection.
         fence: refuses calls of an orchestrator that no longer leads.
+        peers: refuses clients whose certificates have other names.
         interceptors: called inside ours, which maps what they raise.
         max_concurrent_rpcs: more at once are refused as RESOURCE_EXHAUSTED; None for no limit.
     """
     server = grpc.aio.server(
-        interceptors=[ServerInterceptor(fence), *interceptors],
+        interceptors=[ServerInterceptor(fence, peers), *interceptors],
         maximum_concurrent_rpcs=max_concurrent_rpcs,
         options=[
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
