@@ -125,7 +125,7 @@ async def test_refusals_say_the_same(
     registry = here.store.registry
     add(registry, "held", state=AdapterState.PROVEN)
     add(registry, "needs", approval_required=True)
-    add(registry, "own", created_by="valign")
+    add(registry, "own", created_by="local")
     add(registry, "damaged")
     replicas.generator(1).refuse_loads["damaged"] = PreconditionError("it is damaged")
     cases = [
@@ -175,7 +175,7 @@ async def test_approve_by_a_second_person_then_promote(
     found = await stub.GetAdapter(pb.GetAdapterRequest(name="a"))
     assert [(one.actor, one.comment) for one in found.approvals] == [
         ("key:ben", "fine"),
-        ("valign", "mine too"),
+        ("local", "mine too"),
     ]
     assert (
         await stub.PromoteAdapter(pb.PromoteAdapterRequest(name="a", route="public"))
