@@ -172,18 +172,20 @@ def test_leader_killed_standby_takes_over_in_time_and_ends_the_run(cluster: Clus
     second = cluster.start("second")
     run_id = _begin(second)
     until(lambda: len(cluster.asked()) > 25)
-    assert not second.leads()
-    first.process.kill()
-    first.process.wait()
+    # On a machine that is busy for seconds the lease may have changed hands by itself.
+    leader, standby = (first, second) if first.leads() else (second, first)
+    assert not standby.leads()
+    leader.process.kill()
+    leader.process.wait()
     killed_s = time.monotonic()
-    until(second.leads, TAKEOVER_S + 5)
+    until(standby.leads, TAKEOVER_S + 5)
     taken_s = time.monotonic() - killed_s
     print(f"takeover after {taken_s:.1f} s on {cluster.database_url.partition(':')[0]}")
     assert taken_s < TAKEOVER_S
     with closing(cluster.store()) as store:
         stored = len(store.completions(run_id))
     assert stored
-    run = until(lambda: second.ended(run_id), 120)
+    run = until(lambda: standby.ended(run_id), 120)
     assert run["status"] == "succeeded", run
     kinds = cluster.kinds(run_id)
     assert (kinds["run.started"], kinds["run.succeeded"], kinds["run.failed"]) == (1, 1, 0)

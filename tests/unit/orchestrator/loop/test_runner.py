@@ -356,6 +356,7 @@ async def test_run_on_postgresql_is_paused_resumed_and_retried(world, postgres_u
     assert world.store.get_run("r-1").attempt == 2
     assert world.report()
     assert world.drawn_twice() == []
+    world.store.close()
 
 
 async def test_steps_of_a_run_before_any_leader_began_are_none(world) -> None:
