@@ -7,7 +7,9 @@ import httpx
 import pytest
 
 from services.common.pb.orchestrator.v1 import orchestrator_pb2_grpc as pb_grpc
+from services.orchestrator.access.authenticate import OPEN
 from services.orchestrator.api import SERVICE_NAME, OrchestratorServicer, build_http_app
+from services.orchestrator.api.access_grpc import AccessInterceptor
 from tests.fakes.orchestrator import World, world
 from tests.fakes.servers import grpc_channel, http_server
 
@@ -37,5 +39,5 @@ async def stub(here: World) -> AsyncIterator[pb_grpc.OrchestratorServiceStub]:
     def register(server: object) -> None:
         pb_grpc.add_OrchestratorServiceServicer_to_server(servicer, server)
 
-    async with grpc_channel(register, SERVICE_NAME) as channel:
+    async with grpc_channel(register, SERVICE_NAME, [AccessInterceptor(OPEN, SERVICE_NAME)]) as channel:
         yield pb_grpc.OrchestratorServiceStub(channel)
