@@ -79,7 +79,7 @@ def head() -> bytes:
 def _put(library: AssetLibrary, kind: AssetKind, data: bytes) -> bool:
     """Whether it is kept; InvalidInputError is the one way to refuse it."""
     try:
-        library._put(kind, "x", data)
+        library._put(kind, "x", data, "asset.add", {})
     except InvalidInputError as refused:
         refused.message.encode()
         return False
@@ -302,11 +302,19 @@ def test_bundle_that_is_hostile_is_refused_or_found_bad(what: str) -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before_bytes < _MOST_GROWN_BYTES
 
 
+def _content(files: ZipFiles, name: str) -> bytes | None:
+    try:
+        return files[name]
+    except ValueError:
+        return None
+
+
 def test_bundle_with_any_byte_changed_is_found_bad(tmp_path: Path) -> None:
     world = make_run(tmp_path, make_evidence(1, 4, 1, measure_only=True, second=False))
     path = tmp_path / "bundle.zip"
     bundle_of(world, path)
     whole = path.read_bytes()
+    contents = dict(ZipFiles(io.BytesIO(whole)).items())
     rng = np.random.default_rng(0)
     for at in rng.integers(0, len(whole), size=10):
         data = bytearray(whole)
@@ -315,4 +323,7 @@ def test_bundle_with_any_byte_changed_is_found_bad(tmp_path: Path) -> None:
             files = ZipFiles(io.BytesIO(bytes(data)))
         except ValueError:
             continue
-        check_bundle(files)
+        outcome = check_bundle(files)
+        # What changed may be a time in the zip's own records, which no number rests on.
+        same = all(name in files and _content(files, name) == content for name, content in contents.items())
+        assert same or any(check.faults for check in outcome.checks), at
