@@ -15,7 +15,7 @@ from tests.fakes.servers import http_server
 from tests.fuzzing import examples
 from tests.seeded import seed
 
-_HOST = b"host: valign\r\n"
+_HOST = b"host: 127.0.0.1\r\n"
 _STUDY = b"name: x\n"
 # A server that waits for the rest of a request says nothing.
 _WAIT_S = 0.5
