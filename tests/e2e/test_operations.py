@@ -75,9 +75,12 @@ class Installation:
         assert answer.status_code == 201, answer.text
         return str(answer.json()["run_id"])
 
-    def run(self, run_id: str) -> dict[str, Any]:
-        found: dict[str, Any] = httpx.get(f"{self.url}/v1/runs/{run_id}", timeout=30).json()
+    def get(self, path: str) -> dict[str, Any]:
+        found: dict[str, Any] = httpx.get(f"{self.url}/v1{path}", timeout=30).json()
         return found
+
+    def run(self, run_id: str) -> dict[str, Any]:
+        return self.get(f"/runs/{run_id}")
 
     def ended(self, run_id: str) -> dict[str, Any]:
         run = self.run(run_id)
@@ -119,7 +122,16 @@ def _free_port() -> int:
 def installation(tmp_path: Path) -> Iterator[Installation]:
     (tmp_path / "backups").mkdir()
     fakes = subprocess.Popen(
-        [sys.executable, "-m", "tests.fakes.fake_services", str(tmp_path), "0.02", "0.1"], cwd=ROOT
+        [
+            sys.executable,
+            "-m",
+            "tests.fakes.fake_services",
+            str(tmp_path),
+            "0.02",
+            "0.1",
+            str(tmp_path / "home" / "artifacts"),
+        ],
+        cwd=ROOT,
     )
     port = _free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("VALIGN_")}
@@ -150,7 +162,7 @@ def test_backup_restore_check_and_upgrade_keep_runs_and_reports(installation: In
     installation.succeed(run_id)
     report = httpx.get(f"{installation.url}/v1/runs/{run_id}/report", timeout=30).json()
     installation.recipe("backup")
-    assert "intact" in installation.recipe("anchor")
+    assert "unbroken" in installation.recipe("anchor")
     shown = installation.recipe("restore")
     assert "restored the backup" in shown
     assert run_id in shown
@@ -173,10 +185,15 @@ def test_lost_adapter_is_named_and_the_route_goes_to_the_base(installation: Inst
     run_id = installation.create_run(principles=5, iterations=1)
     installation.succeed(run_id)
     installation.recipe("check")
-    artifacts = installation.folder / "home" / "artifacts" / "runs" / run_id
-    lost = next(path for path in sorted(artifacts.rglob("*")) if path.is_file())
+    [name] = [one["name"] for one in installation.get("/adapters")["adapters"]]
+    promoted = httpx.post(
+        f"{installation.url}/v1/adapters/{name}/promote", json={"override_reason": "a drill"}, timeout=30
+    )
+    assert promoted.status_code == 200, promoted.text
+    [adapter] = (installation.folder / "home" / "artifacts" / "adapters").glob(f"{run_id}-i1-*")
+    lost = adapter / "adapter_config.json"
     lost.rename(installation.folder / "away")
-    with pytest.raises(AssertionError, match=f"missing: run {run_id}"):
+    with pytest.raises(AssertionError, match=f"missing: adapter {adapter.name}"):
         installation.recipe("check")
     (installation.folder / "away").rename(lost)
     installation.recipe("check")
@@ -198,7 +215,7 @@ def test_dead_generator_fails_the_run_and_a_retry_ends_it(installation: Installa
             "pkill -CONT -f 'tests.fakes.fake_services '\"$FOLDER\"", FOLDER=str(installation.folder)
         )
     assert run["status"] == "failed"
-    assert run["error_code"] in ("NOT_READY", "TIMEOUT")
+    assert run["error"]["code"] in ("NOT_READY", "TIMEOUT")
     installation.recipe("retry", RUN=run_id)
     assert installation.run(run_id)["status"] == "succeeded"
     assert installation.run(run_id)["attempt"] == 2

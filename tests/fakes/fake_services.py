@@ -1,6 +1,7 @@
 """The three fakes behind one real gRPC server: in a test's own process, or as a process of its own.
 
-As a process: ``python -m tests.fakes.fake_services STATE_DIR [latency_s] [step_s]``. It writes its
+As a process: ``python -m tests.fakes.fake_services STATE_DIR latency_s step_s [artifacts]``; with
+an artifact store the trainer publishes a folder there for each adapter. It writes its
 port to ``STATE_DIR/port``, each prompt that it answers to ``asked.jsonl`` and the trainer's counts to
 ``trainer.json``.
 """
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import grpc
 
+from services.common.artifacts import ArtifactStore
 from services.common.pb.embedder.v1 import embedder_pb2_grpc
 from services.common.pb.generator.v1 import generator_pb2_grpc
 from services.common.pb.trainer.v1 import trainer_pb2_grpc
@@ -66,12 +68,13 @@ async def fake_services() -> AsyncIterator[FakeServices]:
         await services.stop()
 
 
-async def _main(folder: Path, latency_s: float, step_s: float) -> None:
+async def _main(folder: Path, latency_s: float, step_s: float, artifacts: str = "") -> None:
     services = FakeServices()
     services.generator.latency_s = latency_s
     services.generator.concurrency = 2
     services.generator.asked_file = folder / "asked.jsonl"
     services.trainer.step_s, services.trainer.steps = step_s, 10
+    services.trainer.artifacts = ArtifactStore(artifacts) if artifacts else None
     await services.start()
     (folder / "port").write_text(services.target.rsplit(":", 1)[1])
     while True:
@@ -83,4 +86,4 @@ async def _main(folder: Path, latency_s: float, step_s: float) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_main(Path(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])))
+    asyncio.run(_main(Path(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3]), *sys.argv[4:]))

@@ -2,10 +2,14 @@
 
 import asyncio
 import hashlib
+import json
+import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from services.common.artifacts import ArtifactStore
 from services.common.errors import ConflictError, NotFoundError
 from services.common.pb.trainer.v1 import trainer_pb2 as pb
 from services.common.pb.trainer.v1 import trainer_pb2_grpc as pb_grpc
@@ -33,6 +37,8 @@ class FakeTrainer(pb_grpc.TrainerServiceServicer):
     starts: int = 0
     attached: int = 0
     restarted: int = 0
+    artifacts: ArtifactStore | None = None
+    """Where a folder is published for each adapter; without it an adapter is a name alone."""
     jobs: dict[str, Job] = field(default_factory=dict)
 
     async def StartTraining(self, request: pb.StartTrainingRequest, context: Any) -> Any:
@@ -89,9 +95,10 @@ class FakeTrainer(pb_grpc.TrainerServiceServicer):
             return
         sha256 = hashlib.sha256(job.state.job_id.encode()).hexdigest()
         name = f"{job.spec.adapter_name_prefix}-{sha256[:8]}"
-        job.state.adapter.CopyFrom(
-            pb.TrainedAdapter(name=name, uri=f"file:///adapters/{name}", sha256=sha256)
-        )
+        adapter = pb.TrainedAdapter(name=name, uri=f"file:///adapters/{name}", sha256=sha256)
+        if self.artifacts is not None:
+            adapter = _published(self.artifacts, job.spec.adapter_name_prefix, sha256)
+        job.state.adapter.CopyFrom(adapter)
         job.state.state = pb.TRAINING_STATE_SUCCEEDED
 
     def _job(self, job_id: str) -> Job:
@@ -99,3 +106,11 @@ class FakeTrainer(pb_grpc.TrainerServiceServicer):
             return self.jobs[job_id]
         except KeyError:
             raise NotFoundError(f"no job {job_id}") from None
+
+
+def _published(artifacts: ArtifactStore, prefix: str, content: str) -> pb.TrainedAdapter:
+    """A folder in the store, of the shape of an adapter's and with no weights in it."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "adapter_config.json").write_text(json.dumps({"content": content}))
+        made = artifacts.put_folder(f"adapters/{prefix}-{{sha8}}", Path(folder), {"format": "fake"})
+    return pb.TrainedAdapter(name=made.uri.rpartition("/")[2], uri=made.uri, sha256=made.sha256)
