@@ -48,6 +48,8 @@ MAX_PAGE_SIZE = 200
 # Long enough for a database that restarts, short enough for a caller that waits for an answer.
 _WAIT_S = 5.0
 # What tells how a run ended: written once, with the status.
+# What the audit log says of how a run ended.
+_TOLD_AT_THE_END = ("decision", "report_uri", "code", "message")
 _OUTCOME = {"status", "stage", "end_time", "error_code", "error_message"}
 _SETTABLE = {column.name for column in RUN_COLUMNS} - {"run_id", "create_time"}
 
@@ -269,6 +271,10 @@ class SqlRunStore(RunControl, RunResults):
                     read_run(connection, run_id)
                     return again and event_of(connection, run_id, kind, now) is not None
                 append_event(connection, run_id, kind, clean, now)
+                if status.ended:
+                    # "run.succeeded" and its like: with which verdict, or for what reason.
+                    told = {name: clean[name] for name in _TOLD_AT_THE_END if name in clean}
+                    append_audit(connection, kind, "run", run_id, told)
             return True
 
         changed = self.patience.keep(change)

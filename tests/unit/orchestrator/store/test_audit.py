@@ -193,6 +193,7 @@ def test_state_changes_leave_entries_and_repeats_leave_none(store: SqlRunStore) 
     assert told == [
         ("key:ann", "run.create", "r-1"),
         ("key:ann", "run.cancel", "r-1"),
+        ("key:ann", "run.cancelled", "r-1"),
         ("key:ann", "ruler.freeze", "ab" * 32),
     ]
     assert json.loads(str(_entries(store)[-1]["details"])) == {

@@ -366,3 +366,14 @@ def test_store_opened_again_has_what_was_stored(store: SqlRunStore) -> None:
     assert again.get_run("r-1").name == "demo"
     assert again.create_run("r-2", "demo", STUDY, "key")[1] is False
     again.close()
+
+
+def test_change_status_that_ends_a_run_is_in_the_audit_log_with_the_verdict(store: SqlRunStore) -> None:
+    store.create_run("r-1", "demo", STUDY)
+    store.change_status("r-1", RunStatus.RUNNING, "run.started")
+    end = {"decision": "hold", "report_uri": "file:///r", "overall": {"after": 0.5}}
+    store.change_status("r-1", RunStatus.SUCCEEDED, "run.succeeded", end)
+    store.change_status("r-1", RunStatus.FAILED, "run.failed", {"code": "INTERNAL"})
+    entries = [(entry.action, entry.target, entry.details) for entry in store.audit_log.entries()]
+    assert [action for action, _, _ in entries] == ["run.create", "run.succeeded"]
+    assert entries[-1][1:] == ("r-1", '{"decision":"hold","report_uri":"file:///r"}')
