@@ -44,6 +44,7 @@ from services.orchestrator.store.tables_operations import (
     adapter_history,
     adapters,
 )
+from services.orchestrator.store.transactions import Transactions
 
 MAX_PAGE_SIZE = 200
 _ACTIONS = {
@@ -58,7 +59,7 @@ _ACTIONS = {
 class SqlRegistry:
     """The registry in the database of the runs. Every method is one short transaction, from any thread."""
 
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(self, engine: Transactions) -> None:
         self._engine = engine
         self.replicas = SqlReplicas(engine)
         self.routes = SqlRoutes(engine)

@@ -9,12 +9,13 @@ import sqlalchemy as sa
 from services.orchestrator.registry.records import ReplicaAdapter, ReplicaRecord, ReplicaState
 from services.orchestrator.store.engine import upsert
 from services.orchestrator.store.tables_operations import replica_adapters, replicas
+from services.orchestrator.store.transactions import Transactions
 
 
 class SqlReplicas:
     """Observations, not orders: nothing here moves a route. Every method is one short transaction."""
 
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(self, engine: Transactions) -> None:
         self._engine = engine
 
     def seen(self, record: ReplicaRecord) -> None:

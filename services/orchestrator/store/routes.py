@@ -19,12 +19,13 @@ from services.orchestrator.store.registry_rows import (
     served_at,
 )
 from services.orchestrator.store.tables_operations import route_history, routes
+from services.orchestrator.store.transactions import Transactions
 
 
 class SqlRoutes:
     """Routes and their histories. Every method is one short transaction, from any thread."""
 
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(self, engine: Transactions) -> None:
         self._engine = engine
 
     def all(self) -> list[RouteRecord]:

@@ -43,6 +43,7 @@ from services.orchestrator.store.rows import (
     run_of,
 )
 from services.orchestrator.store.tables import idempotency_keys, run_events, runs
+from services.orchestrator.store.transactions import Fenced
 
 MAX_PAGE_SIZE = 200
 # Long enough for a database that restarts, short enough for a caller that waits for an answer.
@@ -89,6 +90,7 @@ class SqlRunStore(RunControl, RunResults):
         epoch is over, in the transaction of what it would write, or while the database does not answer."""
         store = copy.copy(self)
         store._epoch = epoch
+        store.registry = SqlRegistry(Fenced(store._writing, store._reading))
         return store
 
     def check_leads(self) -> None:
