@@ -131,11 +131,10 @@ def test_takeover_waits_for_a_write_under_way_and_no_write_follows_it(store: Sql
 
 def test_bound_registry_of_an_epoch_that_is_over_writes_nothing(store: SqlRunStore) -> None:
     bound = store.bound(_lead(store))
-    new = NewAdapter(
-        "r-1-i1-aaaaaaaa", "a" * 64, "file:///a", "r-1", "", 1, "base", "b" * 64, 8, False, "local"
-    )
-    assert bound.registry.register(new).name == new.name
+    name, base = "r-1-i1-aaaaaaaa", "b" * 64
+    new = NewAdapter(name, "a" * 64, "file:///a", "r-1", "", 1, "base", base, 8, False, "local")
+    assert bound.registry.register(new).name == name
     _lead(store, "b")
     with pytest.raises(LeadershipLost):
         bound.registry.register(replace(new, name="r-1-i2-aaaaaaaa"))
-    assert [one.name for one in store.registry.page()[0]] == [new.name]
+    assert [one.name for one in store.registry.page()[0]] == [name]
