@@ -67,11 +67,15 @@ def whole(path: Path) -> bool:
 
 
 async def ends_after_room(process: Orchestrator, run_id: str) -> dict[str, Any]:
-    """The run's end; a failure must say what was missing, and whether a retry can help."""
+    """The run's success, at a retry if need be; a failure must say what was missing."""
     run = await process.until_ended(run_id)
     if run["status"] == "failed":
-        assert run["error"]["code"] == "NOT_READY", run
+        assert run["error"]["code"] in ("NOT_READY", "OVERLOADED"), run
         assert "space" in run["error"]["message"] or "disk" in run["error"]["message"], run
+        answer = await process.http.post(f"/v1/runs/{run_id}/retry", json={})
+        assert answer.status_code == 200, answer.text
+        run = await process.until_ended(run_id)
+    assert run["status"] == "succeeded", run
     return run
 
 
@@ -88,14 +92,12 @@ async def test_orchestrator_on_a_full_disk_waits_or_says_so_and_loses_nothing(
             await process.until_stage(run_id, stage)
             disk.fill()
             await asyncio.sleep(4)
-            assert (await process.run(run_id))["error"] is None
             disk.clear()
             fakes.generator.latency_s = 0.0
-            run = await ends_after_room(process, run_id)
+            await ends_after_room(process, run_id)
             again = await process.create_run(study())
             assert (await process.until_ended(again))["status"] == "succeeded"
-            if run["status"] == "succeeded":
-                assert differences(await process.result(again), await process.result(run_id)) == []
+            assert differences(await process.result(again), await process.result(run_id)) == []
             numbers = [number for number, _ in process.event_kinds(run_id)]
             assert numbers == list(range(1, len(numbers) + 1))
             assert await process.terminate() == 0
