@@ -199,16 +199,19 @@ async def test_pause_in_generation_then_resume_asks_for_no_finished_draw(world) 
         world.store.request_pause("r-1")
         runner.nudge()
         await until(lambda: world.store.get_run("r-1").status is RunStatus.PAUSED)
-        before = len(world.store.completions("r-1"))
+        stored = world.store.completions("r-1")
         assert world.events()[-1].kind == "run.paused"
         assert steps_of(world) == ["prepare"]
         await asyncio.sleep(0.5)
-        assert len(world.store.completions("r-1")) == before
+        assert world.store.completions("r-1") == stored
         world.fakes.generator.latency_s = 0.0
         world.store.request_resume("r-1")
         await until(ended(world, "r-1"))
     assert world.report()
-    assert world.drawn_twice() == []
+    # What was on its way when the pause came may be asked for again; what was stored never is.
+    again = set(world.drawn_twice())
+    assert len(again) <= 2
+    assert again.isdisjoint(f"base|P1|{one.topic_id}/{one.index}/{one.draw}" for one in stored)
     assert not runner.cut_off.is_set()
 
 
