@@ -226,10 +226,8 @@ class SqlRegistry:
 
     def open_runs(self) -> frozenset[str]:
         """Ids of the runs that have not ended."""
-        ended = [status.value for status in RunStatus if status.ended]
         with self._engine.connect() as connection:
-            query = sa.select(runs.c.run_id).where(runs.c.status.not_in(ended))
-            return frozenset(connection.execute(query).scalars())
+            return frozenset(connection.execute(_OPEN_RUNS).scalars())
 
     def claim_pruning(self, name: str, reason: str, history_kept: int) -> bool:
         """Mark an adapter as pruned, before its files go; False if something speaks against it by now."""
@@ -241,9 +239,15 @@ class SqlRegistry:
                 return False
             if name in referred(connection, history_kept):
                 return False
+            # A retry may have opened its run again since somebody looked.
+            if connection.execute(_OPEN_RUNS.where(runs.c.run_id == record.run_id)).first() is not None:
+                return False
             set_state(connection, record, record.state, reason, prune_time=datetime.now(UTC))
             append_audit(connection, "adapter.prune", "adapter", name, {"uri": record.uri, "reason": reason})
             return True
 
 
+_OPEN_RUNS = sa.select(runs.c.run_id).where(
+    runs.c.status.not_in([status.value for status in RunStatus if status.ended])
+)
 _UNPRUNED = adapters.c.prune_time.is_(None)

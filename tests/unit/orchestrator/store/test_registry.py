@@ -7,6 +7,7 @@ import pytest
 
 from services.common.errors import ConflictError, InvalidInputError, NotFoundError, PreconditionError
 from services.orchestrator.identity import Principal, Scope, acting_as
+from services.orchestrator.records import RunStatus
 from services.orchestrator.registry.records import AdapterState, ReplicaAdapter, ReplicaRecord, ReplicaState
 from services.orchestrator.store import SqlRunStore
 from tests.fakes.registry import add, new_adapter
@@ -180,6 +181,16 @@ def test_claim_pruning_once_and_never_what_is_referred_to(store: SqlRunStore) ->
     assert store.registry.get("a").prune_time is not None
     with pytest.raises(PreconditionError, match="was pruned"):
         serve(store, "a", 2)
+
+
+def test_claim_pruning_of_a_run_that_was_opened_again_is_refused(store: SqlRunStore) -> None:
+    add(store.registry, "a")
+    run_id = store.registry.get("a").run_id
+    store.registry.move("a", S.REJECTED, "refused")
+    store.create_run(run_id, "demo", {"name": "demo"})
+    assert not store.registry.claim_pruning("a", "old", 0)
+    store.change_status(run_id, RunStatus.CANCELLED, "run.cancelled")
+    assert store.registry.claim_pruning("a", "old", 0)
 
 
 def test_lift_same_content_under_a_higher_version(store: SqlRunStore) -> None:
