@@ -78,7 +78,7 @@ class Routes:
                     f"route {route.name} has version {present.version}, and this order has {route.version}:"
                     " an old order does not undo a new one; read the route and send a higher version"
                 )
-        elif len(self._set) >= MAX_ROUTES:
+        elif sum(self._present(name) is not None for name in list(self._set)) >= MAX_ROUTES:
             raise OverloadedError(f"there are {MAX_ROUTES} routes, the most that a generator keeps")
         for name in sorted(route.adapters):
             if not self._adapters.serves(name):
@@ -107,7 +107,7 @@ class Routes:
 
     def check_unnamed(self, adapter: str) -> None:
         """PreconditionError if a route names the adapter."""
-        names = sorted(name for name in self._set if self._names(name, adapter))
+        names = sorted(name for name in list(self._set) if self._names(name, adapter))
         if names:
             raise PreconditionError(
                 f"adapter {adapter} is what route {', '.join(names)} serves; move the route first"

@@ -148,6 +148,7 @@ async def serve(settings: OrchestratorSettings) -> None:
         ],
         Retention(settings.keep_adapters, timedelta(days=settings.keep_adapters_days)),
         settings.reconcile_interval_s,
+        require_approval=settings.require_approval,
     )
     leadership = Leadership(
         store.leases, runner, timeout_s=settings.lease_timeout_s, tasks=registry.leader_tasks

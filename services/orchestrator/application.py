@@ -34,6 +34,7 @@ from services.orchestrator.documents import parse_document
 from services.orchestrator.domain.prompts import PromptSet
 from services.orchestrator.domain.reference import ReferenceSet
 from services.orchestrator.governance import Governance
+from services.orchestrator.identity import Scope, require
 from services.orchestrator.looks import Probe, ServiceFacts
 from services.orchestrator.ports import (
     CompletionRecord,
@@ -141,6 +142,7 @@ class Application:
         """Begin a run; (the run that the key made, False) if it was begun before.
 
         ConflictError: the key made a run of another study. OverloadedError: too many runs wait.
+        ForbiddenError: the study promotes by itself, and the caller may not promote.
         """
         if len(idempotency_key) > MAX_KEY_CHARACTERS or not idempotency_key.isprintable():
             raise InvalidInputError(
@@ -148,6 +150,9 @@ class Application:
                 f"this one has {len(idempotency_key)}"
             )
         study = await self.check_study(text)
+        if study["promotion"]["automatic"]:
+            # The leader will move the public route by itself, on the word of whoever begins the run.
+            require(Scope.PROMOTE)
         # Before it is stored: a caller that is told to try again must not leave a run behind.
         self._queue.check_ready()
         record, created = await asyncio.to_thread(self._insert, study, idempotency_key)

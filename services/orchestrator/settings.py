@@ -52,6 +52,9 @@ class OrchestratorSettings(ServiceSettings):
     keep_adapters: int = Field(
         20, description="Adapters that are never pruned: the newest, by their last change.", ge=0
     )
+    require_approval: bool = Field(
+        False, description="A second person must approve every adapter, whatever its study says."
+    )
     keep_adapters_days: float = Field(
         30.0, description="Days after its last change in which an adapter is never pruned.", ge=0
     )

@@ -31,7 +31,7 @@ class Automatic:
                 await self._promote(candidate, settings)
 
     def _due(self, candidate: AdapterRecord) -> PromotionSettings | None:
-        if candidate.approval_required:
+        if candidate.approval_required or self._registry.require_approval:
             return None
         try:
             run = self._runs.get_run(candidate.run_id)

@@ -30,12 +30,16 @@ class RegistryTasks:
         replicas: Sequence[Replica],
         retention: Retention,
         interval_s: float,
+        *,
+        require_approval: bool = False,
     ) -> None:
         self._replicas = tuple(replicas)
         pruner = Pruner(store, artifacts, retention)
         reconciler = Reconciler(store, replicas)
         reconciling = Ticker("reconcile", reconciler.step, interval_s)
-        self.registry = Registry(store, replicas, pruner, on_change=reconciling.nudge)
+        self.registry = Registry(
+            store, replicas, pruner, on_change=reconciling.nudge, require_approval=require_approval
+        )
         automatic = Automatic(self.registry, store, runs)
         self.leader_tasks: tuple[Callable[[int], Coroutine[Any, Any, None]], ...] = (
             reconciling.lead,

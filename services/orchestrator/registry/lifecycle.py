@@ -34,6 +34,9 @@ ALLOWED: Mapping[AdapterState, frozenset[AdapterState]] = {
 ROLLED_BACK = "rolled back"
 """What the reason of a route's change begins with if the change undid another."""
 
+AGAINST_THE_GATE = "promoted against the gate"
+"""What the reason of a promotion begins with that an admin has overridden."""
+
 _QUOTED_CHARACTERS = 300
 
 
@@ -45,8 +48,18 @@ def check_move(name: str, now: AdapterState, to: AdapterState) -> None:
 
 
 def was_promoted(history: Sequence[AdapterChange]) -> bool:
-    """Whether it has served a route before."""
-    return any(change.state is AdapterState.PROMOTED for change in history)
+    """Whether the gate's word has made it serve a route before; ``history`` is oldest first.
+
+    An admin's override counts for the one promotion that it was given for, and neither does a roll-back to
+    such an adapter turn it into one that the gate let pass.
+    """
+    before = [None, *(change.state for change in history)]
+    return any(
+        change.state is AdapterState.PROMOTED
+        and was is not AdapterState.PROMOTED
+        and not change.reason.startswith((AGAINST_THE_GATE, ROLLED_BACK))
+        for was, change in zip(before, history, strict=False)
+    )
 
 
 def needs_override(adapter: AdapterRecord, history: Sequence[AdapterChange]) -> bool:

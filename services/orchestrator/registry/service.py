@@ -8,6 +8,7 @@ import asyncio
 import math
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from services.common.errors import (
     ErrorCode,
@@ -18,6 +19,7 @@ from services.common.errors import (
 )
 from services.orchestrator.identity import Scope, require
 from services.orchestrator.registry.lifecycle import (
+    AGAINST_THE_GATE,
     ROLLED_BACK,
     check_approver,
     check_promotion,
@@ -60,6 +62,7 @@ class Registry:
         replicas: every generator replica that is configured.
         pruner: removes old adapters.
         on_change: called after a route's wanted state has moved, in the event loop's thread.
+        require_approval: a second person must approve every adapter, whatever its study says.
     """
 
     def __init__(
@@ -68,11 +71,14 @@ class Registry:
         replicas: Sequence[Replica],
         pruner: Pruner,
         on_change: Callable[[], None] = _nobody,
+        *,
+        require_approval: bool = False,
     ) -> None:
         self._store = store
         self._replicas = tuple(replicas)
         self._pruner = pruner
         self._on_change = on_change
+        self.require_approval = require_approval
         self._loader = Loader(store)
 
     # Adapters
@@ -141,7 +147,7 @@ class Registry:
         route = _route_name(route)
         found = await self.adapter(name)
         override = _text(override_reason, "override_reason").strip()
-        check_promotion(found.adapter, found.history, found.approvals, override=bool(override))
+        self._check(found, override=bool(override))
         overridden = needs_override(found.adapter, found.history)
         if overridden:
             require(Scope.ADMIN)
@@ -155,7 +161,7 @@ class Registry:
             adapter=name,
             expected_version=now.version if now else 0,
             expected_states={name: found.adapter.state},
-            reason=f"promoted against the gate: {override}" if overridden else "promoted",
+            reason=f"{AGAINST_THE_GATE}: {override}" if overridden else "promoted",
             action="adapter.promote",
             details={"override_reason": override} if overridden else None,
         )
@@ -178,7 +184,7 @@ class Registry:
                 return await self._view(now)
             return await self._change(now, BASE, 0.0, "the canary ended", {})
         found = await self.adapter(adapter)
-        check_promotion(found.adapter, found.history, found.approvals, override=False)
+        self._check(found, override=False)
         if now is not None and now.adapter == adapter:
             raise InvalidInputError(
                 f"route {route} serves adapter {adapter} already: it is no canary of itself"
@@ -288,6 +294,12 @@ class Registry:
                 f"adapter {adapter.name} is not proven on every replica, so nothing was changed: {told}",
                 details={"replicas": failed},
             )
+
+    def _check(self, found: AdapterDetails, *, override: bool) -> None:
+        adapter = found.adapter
+        if self.require_approval:
+            adapter = replace(adapter, approval_required=True)
+        check_promotion(adapter, found.history, found.approvals, override=override)
 
     async def _known(self, name: str) -> AdapterRecord:
         # A database may choke on some texts (PostgreSQL: NUL); no adapter is called like that.

@@ -154,7 +154,7 @@ class SqlRegistry:
         self, name: str, to: AdapterState, reason: str, *, only_from: Collection[AdapterState] | None = None
     ) -> bool:
         """Change the state; False, and nothing is written, if it has that state, is none of ``only_from``, or
-        is not registered.
+        is not registered. What a route names is not rejected: False, and its reason tells.
 
         PreconditionError if there is no way from its state to that one and ``only_from`` is not given; then
         also NotFoundError.
@@ -164,6 +164,13 @@ class SqlRegistry:
                 return False
             record = read(connection, name)
             if record.state is to or (only_from is not None and record.state not in only_from):
+                return False
+            if to is AdapterState.REJECTED and (named := serving(connection, name)):
+                # It has a share of the public: people must end that, and see here why.
+                told = f"not rejected while route {', '.join(named)} names it: {reason}"
+                if record.reason != told:
+                    set_state(connection, record, record.state, told)
+                    append_audit(connection, "adapter.note", "adapter", name, {"reason": told})
                 return False
             check_move(name, record.state, to)
             set_state(connection, record, to, reason)

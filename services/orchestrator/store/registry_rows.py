@@ -7,8 +7,8 @@ import sqlalchemy as sa
 
 from services.common.errors import ConflictError, NotFoundError
 from services.orchestrator.identity import current_principal
-from services.orchestrator.registry.lifecycle import check_move, check_servable
-from services.orchestrator.registry.records import BASE, AdapterRecord, AdapterState, RouteRecord
+from services.orchestrator.registry.lifecycle import check_move, check_servable, previous_of
+from services.orchestrator.registry.records import BASE, AdapterRecord, AdapterState, RouteChange, RouteRecord
 from services.orchestrator.store.tables_operations import adapter_history, adapters, route_history, routes
 
 ROUTES = sa.select(*routes.columns)
@@ -107,13 +107,24 @@ def _main_of(connection: sa.Connection, name: str) -> bool:
 
 
 def referred(connection: sa.Connection, history_kept: int) -> frozenset[str]:
-    """Every adapter that a route, a canary or the last entries of a route's history name."""
+    """Every adapter that a route or a canary names, the last ``history_kept`` different ones that each route
+    has served, the canaries of its last ``history_kept`` entries, and what a roll-back goes to.
+
+    Counted in adapters and not in entries: a canary in many steps is many entries of one adapter.
+    """
     names: set[str] = set()
     for row in connection.execute(ROUTES):
         route = RouteRecord(**row._mapping)
-        names |= route.adapters
-        table = route_history.c
-        query = sa.select(table.adapter, table.canary_adapter).where(table.name == route.name)
-        for pair in connection.execute(query.order_by(table.version.desc()).limit(history_kept)):
-            names |= set(pair)
+        changes = route_changes(connection, route.name)
+        served = list(dict.fromkeys(change.adapter for change in reversed(changes)))
+        names |= route.adapters | {previous_of(changes)}
+        names |= set(served[:history_kept])
+        names |= {change.canary_adapter for change in changes[max(0, len(changes) - history_kept) :]}
     return frozenset(names - {BASE})
+
+
+def route_changes(connection: sa.Connection, name: str) -> list[RouteChange]:
+    """A route's history, oldest first."""
+    columns = [column for column in route_history.columns if column.name != "name"]
+    query = sa.select(*columns).where(route_history.c.name == name).order_by(route_history.c.version)
+    return [RouteChange(**row._mapping) for row in connection.execute(query)]

@@ -14,7 +14,9 @@ from services.orchestrator.store.engine import insert_or_ignore
 from services.orchestrator.store.registry_rows import (
     ROUTES,
     check_state,
+    lock,
     referred,
+    route_changes,
     serve_instead,
     served_at,
 )
@@ -41,10 +43,8 @@ class SqlRoutes:
 
     def history(self, name: str) -> list[RouteChange]:
         """Oldest first."""
-        columns = [column for column in route_history.columns if column.name != "name"]
-        query = sa.select(*columns).where(route_history.c.name == name).order_by(route_history.c.version)
         with self._engine.connect() as connection:
-            return [RouteChange(**row._mapping) for row in connection.execute(query)]
+            return route_changes(connection, name)
 
     def routed(self) -> frozenset[str]:
         """Every adapter that a route names."""
@@ -89,6 +89,9 @@ class SqlRoutes:
                     f"route {name} was changed by somebody else just now; look at it, and try again"
                 )
             former = served_at(connection, name, expected_version)
+            # All, in one order: two routes that swap adapters must not wait for each other.
+            for named in sorted({adapter, canary_adapter, former} - {BASE}):
+                lock(connection, named)
             for named in sorted({adapter, canary_adapter} - {BASE}):
                 check_state(connection, named, (expected_states or {}).get(named))
             if adapter != former:

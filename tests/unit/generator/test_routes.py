@@ -113,6 +113,22 @@ async def test_engine_restarted_has_no_routes(here: Here) -> None:
         here.routes.set(Route("valign", "a"))
 
 
+async def test_check_unnamed_after_a_restart_of_the_engine_finds_no_route(here: Here) -> None:
+    for name in ("one", "two", "three"):
+        here.routes.set(Route(name, "a", "", 0.0, 1))
+    await here.engine.start()
+    here.routes.check_unnamed("a")
+
+
+async def test_set_route_many_of_a_former_engine_take_no_room(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routes_module, "MAX_ROUTES", 1)
+    here.routes.set(Route("one", "", "", 0.0, 1))
+    await here.engine.start()
+    assert here.routes.set(Route("two", "", "", 0.0, 1)).name == "two"
+
+
 async def test_check_unnamed_adapter_of_a_route_or_canary_is_refused(here: Here) -> None:
     here.routes.set(Route("valign", "a", "b", 0.1))
     for name in ("a", "b"):

@@ -1,6 +1,7 @@
 """The application layer, without HTTP or gRPC around it."""
 
 import asyncio
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from services.common.errors import (
     ConflictError,
+    ForbiddenError,
     InvalidInputError,
     NotFoundError,
     NotReadyError,
@@ -20,10 +22,12 @@ from services.common.errors import (
 )
 from services.orchestrator import application as module
 from services.orchestrator.application import new_run_id
+from services.orchestrator.identity import Principal, Scope, acting_as
 from services.orchestrator.looks import ServiceFacts
 from services.orchestrator.ports import CompletionRecord, EventRecord, RunStatus
 from services.orchestrator.store import SqlRunStore
 from tests.fakes.orchestrator import World, world
+from tests.fakes.studies import study_json
 
 STUDY = "name: demo\n"
 
@@ -315,3 +319,19 @@ async def test_system_unexpected_error_is_not_swallowed(tmp_path: Path) -> None:
     with world(tmp_path, [_Probe("generator", RuntimeError("bug"))]) as here, pytest.raises(RuntimeError):
         await here.application.system()
     assert not issubclass(RuntimeError, ValignError)
+
+
+async def test_create_run_that_promotes_by_itself_takes_the_scope_promote(here: World) -> None:
+    text = json.dumps(study_json(promotion={"automatic": True}))
+    runner = Principal("key:runner", frozenset({Scope.RUN}))
+    promoter = Principal("key:promoter", frozenset({Scope.RUN, Scope.PROMOTE}))
+    with acting_as(runner):
+        with pytest.raises(ForbiddenError, match="'promote'"):
+            await here.application.create_run(text)
+        assert (await here.application.list_runs())[0] == []
+        # What starts nothing may be looked at, and a study that leaves the word to people may be run.
+        await here.application.check_study(text)
+        await here.application.create_run(json.dumps(study_json()))
+    with acting_as(promoter):
+        record, _ = await here.application.create_run(text)
+    assert record.created_by == "key:promoter"

@@ -343,3 +343,50 @@ async def test_automatic_is_not_what_other_studies_get(store, three, tasks) -> N
     await settle(store, three)
     await Automatic(tasks.registry, store.registry, store).step()
     assert store.registry.routes.all() == []
+
+
+async def test_override_counts_once_and_neither_does_a_roll_back_to_it(store, three, registry) -> None:
+    add(store.registry, "held", state=S.PROVEN)
+    add(store.registry, "good")
+    await registry.promote("held", "trial", override_reason="a try")
+    for route, back in (("valign", False), ("trial", True)):
+        if back:
+            await registry.promote("good", "trial")
+            await registry.roll_back("trial")
+        with acting_as(ANA), pytest.raises(PreconditionError, match="not a candidate"):
+            await registry.promote("held", "other" if back else route)
+    # What the gate let pass rolls forward freely.
+    with acting_as(ANA):
+        assert (await registry.promote("good", "trial")).route.adapter == "good"
+
+
+async def test_promotion_asks_for_a_second_person_where_the_operator_does(store, three, tmp_path) -> None:
+    artifacts = ArtifactStore(str(tmp_path / "artifacts"))
+    retention = Retention(0, timedelta(0))
+    strict = RegistryTasks(
+        store.registry, store, artifacts, three.replicas, retention, 60, require_approval=True
+    ).registry
+    add(store.registry, "a")
+    with acting_as(ANA):
+        for asked in (strict.promote("a"), strict.set_canary("valign", "a", 0.5)):
+            with pytest.raises(PreconditionError, match="approval of somebody other"):
+                await asked
+    assert store.registry.routes.all() == []
+    with acting_as(BEN):
+        await strict.approve("a", "fine")
+    with acting_as(ANA):
+        assert (await strict.promote("a")).route.adapter == "a"
+
+
+async def test_automatic_is_off_where_the_operator_asks_for_a_second_person(store, three, tmp_path) -> None:
+    store.create_run("r-1", "demo", study_json(promotion={"automatic": True}))
+    store.change_status("r-1", RunStatus.SUCCEEDED, "run.succeeded", {})
+    add(store.registry, "a")
+    await settle(store, three)
+    artifacts = ArtifactStore(str(tmp_path / "artifacts"))
+    retention = Retention(0, timedelta(0))
+    strict = RegistryTasks(
+        store.registry, store, artifacts, three.replicas, retention, 60, require_approval=True
+    ).registry
+    await Automatic(strict, store.registry, store).step()
+    assert store.registry.routes.all() == []

@@ -176,11 +176,40 @@ def test_claim_pruning_once_and_never_what_is_referred_to(store: SqlRunStore) ->
     assert not store.registry.claim_pruning("a", "old", 5)
     assert not store.registry.claim_pruning("b", "old", 0)
     assert not store.registry.claim_pruning("c", "old", 0)
+    # What a roll-back goes to stays, however little else is kept.
+    assert not store.registry.claim_pruning("a", "old", 1)
+    serve(store, "c", 2)
+    assert not store.registry.claim_pruning("a", "old", 5)
     assert store.registry.claim_pruning("a", "old", 1)
     assert not store.registry.claim_pruning("a", "old", 1)
     assert store.registry.get("a").prune_time is not None
     with pytest.raises(PreconditionError, match="was pruned"):
-        serve(store, "a", 2)
+        serve(store, "a", 3)
+
+
+def test_claim_pruning_many_steps_of_a_canary_do_not_use_up_what_is_kept(store: SqlRunStore) -> None:
+    add(store.registry, "a", "b", "c")
+    serve(store, "a", 0)
+    serve(store, "b", 1)
+    for version, share in enumerate((0.01, 0.05, 0.25, 0.5, 0.75, 0.9), 2):
+        serve(store, "b", version, canary_adapter="c", canary_share=share)
+    assert not store.registry.claim_pruning("a", "old", 5)
+    assert "a" in store.registry.routes.referred(5)
+
+
+def test_move_to_rejected_of_what_a_canary_serves_is_refused_and_told(store: SqlRunStore) -> None:
+    add(store.registry, "a", "c")
+    serve(store, "a", 0)
+    serve(store, "a", 1, canary_adapter="c", canary_share=0.5)
+    only_from = {S.CANDIDATE, S.PROVEN, S.RETIRED}
+    assert not store.registry.move("c", S.REJECTED, "reject: too uniform", only_from=only_from)
+    assert not store.registry.move("c", S.REJECTED, "reject: too uniform", only_from=only_from)
+    record = store.registry.get("c")
+    assert record.state is S.CANDIDATE
+    assert record.reason == "not rejected while route valign names it: reject: too uniform"
+    assert actions(store).count("adapter.note") == 1
+    serve(store, "a", 2)
+    assert store.registry.move("c", S.REJECTED, "reject: too uniform", only_from=only_from)
 
 
 def test_claim_pruning_of_a_run_that_was_opened_again_is_refused(store: SqlRunStore) -> None:
