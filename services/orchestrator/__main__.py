@@ -190,8 +190,9 @@ async def serve(settings: OrchestratorSettings) -> None:
             log_config=None,
             access_log=False,
             server_header=False,
-            # Who a caller is behind a proxy is believed of a proxy on this machine alone.
-            forwarded_allow_ips="127.0.0.1",
+            # Whoever is believed to be a proxy chooses the addresses that limits are counted by.
+            proxy_headers=bool(settings.trusted_proxies),
+            forwarded_allow_ips=list(settings.trusted_proxies),
             ssl_certfile=settings.http_tls_cert_file,
             ssl_keyfile=settings.http_tls_key_file,
             timeout_graceful_shutdown=int(settings.drain_timeout_s),

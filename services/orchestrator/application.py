@@ -114,7 +114,7 @@ class Application:
         self._closing = asyncio.Event()
         self.governance = Governance(store)
         self.audit = Publisher(store, artifacts)
-        self.steering = Steering(store, queue, steps)
+        self.steering = Steering(store, queue, steps, max_queued_runs)
         self.audit_log = AuditLog(store.audit_log)
         self.benchmarks = Benchmarks(self.report, artifacts, assets)
 

@@ -311,7 +311,9 @@ class RunStore(Protocol):
         """Let a paused run go on. PreconditionError: it is not paused."""
         ...
 
-    def retry_run(self, run_id: str, from_step: str) -> RunRecord:
+    def retry_run(
+        self, run_id: str, from_step: str, *, seen: RunRecord | None = None, max_queued: int = 0
+    ) -> RunRecord:
         """Open a run that has ended again, from a step on. PreconditionError: it has not ended."""
         ...
 

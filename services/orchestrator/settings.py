@@ -97,6 +97,11 @@ class OrchestratorSettings(ServiceSettings):
     rate_limit: str = Field(
         "600/minute", description="Calls of one principal, and of one address without a valid credential."
     )
+    trusted_proxies: tuple[str, ...] = Field(
+        (),
+        description='Addresses of proxies whose X-Forwarded-For is believed, as JSON: ["10.0.0.7"].'
+        " Empty: nobody's.",
+    )
     auth_failure_limit: str = Field(
         "30/minute", description="Credentials of one address that may be wrong before it has to wait."
     )

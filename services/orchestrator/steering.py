@@ -16,10 +16,12 @@ class Steering:
     """The application's part that steers runs; every method raises a ValignError for what a caller can get
     wrong (NotFoundError for a run that there is not)."""
 
-    def __init__(self, store: RunStore, queue: RunQueue, steps: StepReader) -> None:
+    def __init__(self, store: RunStore, queue: RunQueue, steps: StepReader, max_queued_runs: int = 0) -> None:
+        """``max_queued_runs`` 0 is no limit."""
         self._store = store
         self._queue = queue
         self._steps = steps
+        self._max_queued_runs = max_queued_runs
 
     async def pause(self, run_id: str) -> RunRecord:
         """Ask a run to stop where it is; training in progress goes on to its end. Again changes nothing.
@@ -41,7 +43,7 @@ class Steering:
         cut.
 
         PreconditionError: it has not ended, or has succeeded and no step is named. InvalidInputError: it has
-        recorded no such step.
+        recorded no such step. OverloadedError: too many runs wait.
         """
         run = await asyncio.to_thread(self._store.get_run, run_id)
         if run.status is RunStatus.SUCCEEDED and not from_step:
@@ -51,7 +53,10 @@ class Steering:
         if run.status.ended:
             steps = await asyncio.to_thread(self._steps.steps, run)
             from_step = _where(run, steps, from_step)
-        return await self._told(await asyncio.to_thread(self._store.retry_run, run_id, from_step))
+        opened = await asyncio.to_thread(
+            self._store.retry_run, run_id, from_step, seen=run, max_queued=self._max_queued_runs
+        )
+        return await self._told(opened)
 
     async def steps(self, run_id: str) -> list[StepRecord]:
         """The steps that a run has recorded, in order."""

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import structlog
 
-from services.common.errors import UnauthenticatedError, ValignError
+from services.common.errors import NotReadyError, UnauthenticatedError, ValignError
 from services.orchestrator.access.keys import PREFIX
 from services.orchestrator.access.limits import CallLimits
 from services.orchestrator.access.scopes import STREAMED, permit
@@ -88,6 +88,17 @@ class Access:
             raise
         return principal
 
+    async def recheck(self, call: Call) -> None:
+        """Whether a call that stays open may go on: UnauthenticatedError or ForbiddenError once its
+        credential has ended. Nothing is counted, and an issuer that is away ends nothing."""
+        if not self.required:
+            return
+        scheme, _, token = call.authorization.strip().partition(" ")
+        try:
+            permit(await self._check(scheme, token.strip()), call.name, call.scope)
+        except NotReadyError as error:
+            log.warning("access.not_rechecked", call=call.name, reason=error.message)
+
     def stream(self, principal: Principal, name: str) -> AbstractContextManager[None]:
         """Around a call that stays open; OverloadedError if the principal holds as many as it may."""
         if self._limits is None or not self.required or name not in STREAMED:
@@ -121,6 +132,9 @@ class Access:
         if self._limits is not None:
             self._limits.count_stranger(address)
 
+
+RECHECK_S = 30.0
+"""Seconds after which the credential of a call that stays open is looked at again."""
 
 OPEN = Access(required=False)
 """Every caller is ``LOCAL``: for a service that only its own machine reaches."""

@@ -1,5 +1,6 @@
 """Who may call, on the gRPC face: an interceptor that refuses before a handler is dispatched."""
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
@@ -9,6 +10,7 @@ import grpc
 
 from services.common.errors import ValignError
 from services.common.rpc.status import message_of, status_of, trailers_of
+from services.orchestrator.access import authenticate
 from services.orchestrator.access.authenticate import Access, Call
 from services.orchestrator.access.scopes import OPEN_SERVICES, SCOPE_OF_OTHER_RPC, SCOPE_OF_RPC, STREAMED
 from services.orchestrator.identity import Principal, acting_as
@@ -47,11 +49,18 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):
                 await context.abort(status_of(error), message_of(error), trailers_of(error, ""))
                 raise AssertionError("unreachable: abort raises") from error
 
-        return _behind(handler, admit, self._access, method)
+        async def recheck() -> None:
+            await self._access.recheck(Call(method, scope, authorization, ""))
+
+        return _behind(handler, admit, recheck, self._access, method)
 
 
 def _behind(
-    handler: Any, admit: Callable[[Any], Awaitable[Principal]], access: Access, method: str
+    handler: Any,
+    admit: Callable[[Any], Awaitable[Principal]],
+    recheck: Callable[[], Awaitable[None]],
+    access: Access,
+    method: str,
 ) -> grpc.RpcMethodHandler:
     codecs = {
         "request_deserializer": handler.request_deserializer,
@@ -63,8 +72,13 @@ def _behind(
         async def stream(request: Any, context: Any) -> AsyncIterator[Any]:
             principal = await admit(context)
             with access.stream(principal, method if method in STREAMED else ""), acting_as(principal):
+                checked_s = time.monotonic()
                 async with aclosing(inner(request, context)) as responses:
                     async for response in responses:
+                        if time.monotonic() - checked_s > authenticate.RECHECK_S:
+                            # Before it is sent: nothing goes to a credential that has ended.
+                            await recheck()
+                            checked_s = time.monotonic()
                         yield response
 
         make = (

@@ -1,20 +1,30 @@
 """Who may call, on the REST face: plain ASGI between the request's id and the routes."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Sequence
 from contextlib import ExitStack
 from typing import Any
 from urllib.parse import urlsplit
 
+import structlog
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from services.common.errors import ErrorCode, ForbiddenError, ValignError
+from services.common.errors import ErrorCode, ForbiddenError, UnauthenticatedError, ValignError
 from services.common.settings import is_loopback
+from services.orchestrator.access import authenticate
 from services.orchestrator.access.authenticate import Access, Call
-from services.orchestrator.access.scopes import OPEN_ON_LOOPBACK, OPEN_OPERATIONS, SCOPE_OF_OPERATION
+from services.orchestrator.access.scopes import (
+    OPEN_ON_LOOPBACK,
+    OPEN_OPERATIONS,
+    SCOPE_OF_OPERATION,
+    STREAMED,
+)
 from services.orchestrator.api.problems import problem_response
 from services.orchestrator.identity import LOCAL, Principal, acting_as
 from services.orchestrator.identity import Scope as AccessScope
+
+log = structlog.get_logger(__name__)
 
 _CHALLENGE = {"www-authenticate": 'Bearer realm="valign"'}
 # FastAPI makes this route itself, without an operation id.
@@ -42,22 +52,43 @@ class AccessMiddleware:
         headers = {name: value.decode("latin-1") for name, value in reversed(scope["headers"])}
         with ExitStack() as held:
             try:
-                principal = await self._admit(operation, scope, headers)
+                call, principal = await self._admit(operation, scope, headers)
                 held.enter_context(self._access.stream(principal, operation or ""))
             except ValignError as error:
                 await _answer(error, scope, receive, send)
                 return
             held.enter_context(acting_as(principal))
-            await self._app(scope, receive, send)
+            if call is None or operation not in STREAMED:
+                await self._app(scope, receive, send)
+                return
+            await self._while_valid(call, self._app(scope, receive, send))
 
-    async def _admit(self, operation: str | None, scope: Scope, headers: dict[bytes, str]) -> Principal:
+    async def _while_valid(self, call: Call, answering: Awaitable[None]) -> None:
+        """Answer until it is done; a credential that ends meanwhile cuts the connection."""
+        work = asyncio.ensure_future(answering)
+        try:
+            while not (await asyncio.wait({work}, timeout=authenticate.RECHECK_S))[0]:
+                await self._access.recheck(call)
+            work.result()
+        except (UnauthenticatedError, ForbiddenError) as error:
+            if work.done():
+                raise
+            log.info("access.stream_cut", call=call.name, code=error.code.value, reason=error.message)
+        finally:
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+
+    async def _admit(
+        self, operation: str | None, scope: Scope, headers: dict[bytes, str]
+    ) -> tuple[Call | None, Principal]:
         if not self._access.required and self._access.loopback:
             _refuse_web_pages(headers)
         address = _address(scope)
         if operation in OPEN_ON_LOOPBACK and is_loopback(address):
-            return LOCAL
+            return None, LOCAL
         name, needed = _needed(operation, scope)
-        return await self._access.admit(Call(name, needed, headers.get(b"authorization", ""), address))
+        call = Call(name, needed, headers.get(b"authorization", ""), address)
+        return call, await self._access.admit(call)
 
     def _operation(self, scope: Scope) -> str | None:
         """Operation id of the route that will be called; "" for one without, None if there is no route."""

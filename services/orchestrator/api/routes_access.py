@@ -102,7 +102,7 @@ def router(application: Application) -> APIRouter:
         summary="Make an API key",
         operation_id="createApiKey",
         status_code=status.HTTP_201_CREATED,
-        responses=problems(ErrorCode.INVALID_INPUT),
+        responses=problems(ErrorCode.INVALID_INPUT, ErrorCode.CONFLICT),
     )
     async def create_api_key(body: CreateApiKeyBody) -> CreatedApiKey:
         """Make a key. Its secret is in this answer and nowhere else."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from services.common.errors import NotFoundError
+from services.common.errors import ConflictError, NotFoundError
 from services.orchestrator.access.keys import ApiKey
 from services.orchestrator.identity import Scope
 from services.orchestrator.store.audit import append_audit
@@ -21,7 +21,8 @@ class SqlApiKeyStore:
         self._engine = engine
 
     def add(self, key: ApiKey, secret_sha256: str) -> None:
-        """Insert, and tell the audit log."""
+        """Insert, and tell the audit log. ConflictError if a valid key has the name: it would be the same
+        principal, for limits, approvals and the log."""
         scopes = sorted(scope.value for scope in key.scopes)
         row = {name: getattr(key, name) for name in ApiKey.__slots__}
         expires = key.expire_time.isoformat() if key.expire_time else None
@@ -29,6 +30,17 @@ class SqlApiKeyStore:
             connection.execute(
                 sa.insert(api_keys).values(**{**row, "scopes": scopes, "secret_sha256": secret_sha256})
             )
+            valid = sa.and_(
+                api_keys.c.name == key.name,
+                api_keys.c.key_id != key.key_id,
+                api_keys.c.revoke_time.is_(None),
+                sa.or_(api_keys.c.expire_time.is_(None), api_keys.c.expire_time > key.create_time),
+            )
+            other = connection.execute(sa.select(api_keys.c.key_id).where(valid)).scalar()
+            if other is not None:
+                raise ConflictError(
+                    f"key {other} is valid and called {key.name!r} too: take another name, or revoke it first"
+                )
             details = {"name": key.name, "scopes": scopes, "expire_time": expires}
             append_audit(connection, "api_key.create", "api_key", key.key_id, details, actor=key.create_by)
 

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from services.common.errors import PreconditionError
 from services.orchestrator.ports import OpenRun, RunRecord, RunStatus
 from services.orchestrator.store.audit import append_audit
-from services.orchestrator.store.rows import ENDED, append_event, read_run
+from services.orchestrator.store.rows import ENDED, append_event, read_run, refuse_full_queue
 from services.orchestrator.store.tables import run_values, runs
 
 _OPEN_COLUMNS = [runs.c[name] for name in OpenRun.__slots__]
@@ -107,19 +107,28 @@ class RunControl:
         self._notify(run_id)
         return record
 
-    def retry_run(self, run_id: str, from_step: str) -> RunRecord:
+    def retry_run(
+        self, run_id: str, from_step: str, *, seen: RunRecord | None = None, max_queued: int = 0
+    ) -> RunRecord:
         """Open a run that has ended again: it waits for its turn, in a workflow of its own that begins at
         ``from_step`` (a step that the run has recorded; empty for the one after the last).
 
-        PreconditionError: it has not ended.
+        ``seen`` is the run as the step was chosen by it. PreconditionError: it has not ended, or is not as it
+        was seen. OverloadedError: ``max_queued`` runs wait already (0: no limit).
         """
         with self._writing() as connection:
             # The update locks the row, so that of two that retry at once one does.
-            ended = (runs.c.run_id == run_id, runs.c.status.in_(ENDED))
+            ended = [runs.c.run_id == run_id, runs.c.status.in_(ENDED)]
+            if seen is not None:
+                ended += [runs.c.status == seen.status.value, runs.c.attempt == seen.attempt]
             changed = connection.execute(
                 sa.update(runs).where(*ended).values(attempt=runs.c.attempt + 1)
             ).rowcount
             before = read_run(connection, run_id)
+            if not changed and before.status.ended:
+                raise PreconditionError(
+                    f"run {run_id} has {_how(before)} just now: look at it, and try again"
+                )
             if not changed:
                 raise PreconditionError(
                     f"run {run_id} is {before.status.value}: only a run that has ended can be retried;"
@@ -138,6 +147,7 @@ class RunControl:
                 "report_html_uri": "",
             }
             connection.execute(sa.update(runs).where(runs.c.run_id == run_id).values(**fresh))
+            refuse_full_queue(connection, max_queued)
             # The bundle is of the report that is about to be replaced.
             connection.execute(
                 sa.delete(run_values).where(run_values.c.run_id == run_id, run_values.c.value_key == _BUNDLE)

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from services.common.errors import NotFoundError
+from services.common.errors import NotFoundError, OverloadedError
 from services.orchestrator.ports import RunRecord, RunStatus
 from services.orchestrator.store.tables import run_events, runs
 
@@ -48,3 +48,16 @@ def event_of(connection: sa.Connection, run_id: str, kind: str, now: datetime) -
     found = sa.select(table.number).where(table.run_id == run_id, table.time == now, table.kind == kind)
     number = connection.execute(found).scalar()
     return None if number is None else int(number)
+
+
+def refuse_full_queue(connection: sa.Connection, max_queued: int) -> None:
+    """OverloadedError if more runs wait than may; called once the run is among them, which that undoes."""
+    if not max_queued:
+        return
+    queued = sa.select(sa.func.count()).where(runs.c.status == RunStatus.QUEUED.value)
+    if connection.execute(queued).scalar_one() > max_queued:
+        raise OverloadedError(
+            f"{max_queued} runs wait already, which is the most (VALIGN_ORCHESTRATOR_MAX_QUEUED_RUNS);"
+            " try again when some have begun, or cancel some",
+            details={"retry_after_s": 60},
+        )

@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import TimeoutError as NoConnectionError
 
-from services.common.errors import ConflictError, InvalidInputError, NotReadyError, OverloadedError
+from services.common.errors import ConflictError, InvalidInputError, NotReadyError
 from services.orchestrator.identity import LOCAL, VALIGN, current_principal
 from services.orchestrator.ports import (
     EventRecord,
@@ -40,6 +40,7 @@ from services.orchestrator.store.rows import (
     append_event,
     event_of,
     read_run,
+    refuse_full_queue,
     run_of,
 )
 from services.orchestrator.store.tables import idempotency_keys, run_events, runs
@@ -185,7 +186,7 @@ class SqlRunStore(RunControl, RunResults):
                     raise ConflictError(f"run id {run_id} is taken", details={"run_id": run_id})
                 key = {"idempotency_key": stored_key, "run_id": run_id, "study_sha256": digest}
                 if not idempotency_key or insert_or_ignore(connection, idempotency_keys, [key]):
-                    _refuse_full_queue(connection, max_queued)
+                    refuse_full_queue(connection, max_queued)
                     append_event(connection, run_id, "run.queued", {"name": name}, now)
                     append_audit(
                         connection, "run.create", "run", run_id, {"name": name, "study_sha256": digest}
@@ -363,19 +364,6 @@ def _stored_key(key: str) -> str:
     if not key or principal in (LOCAL, VALIGN):
         return key
     return "p:" + hashlib.sha256(f"{principal.name}\0{key}".encode()).hexdigest()
-
-
-def _refuse_full_queue(connection: sa.Connection, max_queued: int) -> None:
-    """Called once the new run is in the table; what it raises takes it out again."""
-    if not max_queued:
-        return
-    queued = sa.select(sa.func.count()).where(runs.c.status == RunStatus.QUEUED.value)
-    if connection.execute(queued).scalar_one() > max_queued:
-        raise OverloadedError(
-            f"{max_queued} runs wait already, which is the most (VALIGN_ORCHESTRATOR_MAX_QUEUED_RUNS);"
-            " try again when some have begun, or cancel some",
-            details={"retry_after_s": 60},
-        )
 
 
 def _run_of_key(connection: sa.Connection, stored_key: str, key: str, digest: str) -> RunRecord:

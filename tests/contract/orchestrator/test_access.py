@@ -1,6 +1,7 @@
 """Nobody in: every route and every rpc refuses before it is dispatched, through real servers."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from services.common.pb.orchestrator.v1 import orchestrator_pb2 as pb
 from services.common.pb.orchestrator.v1 import orchestrator_pb2_grpc as pb_grpc
+from services.orchestrator.access import authenticate
 from services.orchestrator.access.authenticate import Access
 from services.orchestrator.access.keys import ApiKeys, new_key
 from services.orchestrator.access.limits import CallLimits
@@ -24,6 +26,7 @@ from services.orchestrator.access.scopes import OPEN_OPERATIONS, SCOPE_OF_OPERAT
 from services.orchestrator.api import SERVICE_NAME, OrchestratorServicer, build_http_app
 from services.orchestrator.api.access_grpc import AccessInterceptor
 from services.orchestrator.identity import Scope, current_principal
+from services.orchestrator.ports import RunStatus
 from tests.fakes.orchestrator import World, world
 from tests.fakes.servers import grpc_channel, http_server
 
@@ -62,7 +65,7 @@ class Served:
         self, *scopes: Scope, name: str = "", expired: bool = False, revoked: bool = False
     ) -> dict[str, str]:
         """The header of a new key; also of one that nobody could make, without a scope."""
-        key, token, digest = new_key(name or "a key", ["read"], 0, create_by="test")
+        key, token, digest = new_key(name or f"key {secrets.token_hex(8)}", ["read"], 0, create_by="test")
         key = replace(key, scopes=frozenset(scopes))
         if expired:
             key = replace(key, expire_time=datetime.now(UTC) - timedelta(seconds=1))
@@ -305,9 +308,9 @@ async def test_principal_is_the_callers_in_streams_that_run_at_the_same_time(ser
         parts = iter([pb.AddAssetRequest(data=b"x")] * 3)
         return {(await stub.AddAsset(parts, metadata=metadata)).asset.name}
 
-    names = [f"caller {number}" for number in range(6)]
-    found = await asyncio.gather(*(watched(name) for name in names), *(added(name) for name in names))
-    assert list(found) == [{f"key:{name}"} for name in names] * 2
+    names = [f"caller {number}" for number in range(12)]
+    asked = [(watched if number < 6 else added)(name) for number, name in enumerate(names)]
+    assert await asyncio.gather(*asked) == [{f"key:{name}"} for name in names]
 
 
 async def test_run_is_the_callers_on_both_faces_and_in_the_audit_log(served: Served) -> None:
@@ -484,3 +487,65 @@ async def test_web_page_cannot_use_an_orchestrator_that_asks_for_no_credential(
         assert (await client.get("/v1/caller")).json()["name"] == "local"
         assert (await client.get("/v1/caller", headers={"origin": url})).status_code == 200
     assert here.store.list_runs()[0] == []
+
+
+async def test_stream_of_a_key_that_is_revoked_ends_on_both_faces(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(authenticate, "RECHECK_S", 0.2)
+    store = served.here.store
+    run, _ = store.create_run("r-open", "x", {"name": "x"})
+    key, token, digest = new_key("watcher", ["read"], 0, create_by="test")
+    store.api_keys.add(key, digest)
+    headers = {"authorization": f"Bearer {token}"}
+    stub = pb_grpc.OrchestratorServiceStub(served.channel)
+    call = stub.WatchRun(pb.WatchRunRequest(run_id=run.run_id), metadata=tuple(headers.items()))
+    assert (await call.read()).kind == "run.queued"
+    async with served.rest.stream("GET", f"/v1/runs/{run.run_id}/events", headers=headers) as stream:
+        lines = stream.aiter_lines()
+        assert await anext(lines)
+        # A valid credential outlives its checks.
+        await asyncio.sleep(0.6)
+        store.add_event(run.run_id, "told", {})
+        assert (await call.read()).kind == "told"
+        store.api_keys.revoke(key.key_id)
+        await asyncio.sleep(0.6)
+        store.add_event(run.run_id, "secret", {})
+        read = ""
+        with pytest.raises(httpx.RemoteProtocolError):
+            async with asyncio.timeout(10):
+                async for line in lines:
+                    read += line
+        assert "told" in read
+        assert "secret" not in read
+    with pytest.raises(grpc.aio.AioRpcError) as ended:
+        await call.read()
+    assert ended.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_retry_counts_for_the_queue_too(served: Served) -> None:
+    store = served.here.store
+    headers = served.key(Scope.RUN)
+    for number in range(4):
+        store.create_run(f"r-{number}", "x", {"name": "x"})
+        store.change_status(f"r-{number}", RunStatus.FAILED, "run.failed", {})
+    answers = [
+        (await served.rest.post(f"/v1/runs/r-{number}/retry", json={}, headers=headers)).status_code
+        for number in range(4)
+    ]
+    assert answers == [200, 200, 200, 429]
+    assert store.get_run("r-3").status is RunStatus.FAILED
+    assert store.get_run("r-3").attempt == 1
+
+
+async def test_create_api_key_of_a_name_that_a_valid_key_has_is_a_conflict(served: Served) -> None:
+    admin = served.key(Scope.ADMIN)
+
+    async def create() -> httpx.Response:
+        body = {"name": "ci", "scopes": ["run"]}
+        return await served.rest.post("/v1/api-keys", json=body, headers=admin)
+
+    first = await create()
+    assert (first.status_code, (await create()).status_code) == (201, 409)
+    await served.rest.post(f"/v1/api-keys/{first.json()['api_key']['key_id']}/revoke", headers=admin)
+    assert (await create()).status_code == 201

@@ -89,3 +89,13 @@ def test_requests_for_a_run_that_there_is_not_are_not_found(store: SqlRunStore) 
     for ask in (store.request_pause, store.request_resume, lambda run_id: store.retry_run(run_id, "")):
         with pytest.raises(NotFoundError):
             ask("r-none")
+
+
+def test_retry_of_a_run_that_is_not_as_it_was_seen_is_refused(store: SqlRunStore) -> None:
+    seen = store.get_run("r-1")
+    store.change_status("r-1", RunStatus.SUCCEEDED, "run.succeeded", {})
+    with pytest.raises(PreconditionError, match="just now"):
+        store.retry_run("r-1", "", seen=seen)
+    assert store.get_run("r-1").attempt == 1
+    now = store.get_run("r-1")
+    assert store.retry_run("r-1", "verdict", seen=now).attempt == 2
