@@ -1,11 +1,16 @@
 """The orchestrator's process: builds the concrete objects, serves REST and gRPC, drains on SIGTERM."""
 
 import asyncio
+import logging
+import os
 import socket
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import NoReturn
 
 import structlog
 import uvicorn
@@ -93,7 +98,10 @@ async def serve(settings: OrchestratorSettings) -> None:
     if settings.system_database.startswith("sqlite:///"):
         Path(settings.system_database.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
     store = SqlRunStore(settings.database)
-    await asyncio.to_thread(store.waiting(settings.wait_for_services_s).migrate)
+    if not await _migrated(store.waiting(settings.wait_for_services_s), stopping):
+        listener.close()
+        store.close()
+        return
     artifacts = ArtifactStore(settings.artifact_root)
     shown = channel_credentials(settings)
     channels = {
@@ -245,6 +253,34 @@ async def serve(settings: OrchestratorSettings) -> None:
         log.info("service.stopped", name="orchestrator")
 
 
+async def _migrated(store: SqlRunStore, stopping: asyncio.Event) -> bool:
+    """Bring the database to this version's schema; False if the process is to stop before it answers."""
+    work = asyncio.ensure_future(asyncio.to_thread(store.migrate))
+    stopped = asyncio.ensure_future(stopping.wait())
+    await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if not work.done():
+        log.info("service.stopped", name="orchestrator", reason="asked to, while the database was away")
+        store.patience.close()
+        await asyncio.gather(work, return_exceptions=True)
+        return False
+    work.result()
+    return True
+
+
+def _leave(status: int) -> NoReturn:
+    """End the process. A thread of DBOS's that waits for its database for ever would keep it otherwise."""
+    left = [
+        one.name for one in threading.enumerate() if one is not threading.main_thread() and not one.daemon
+    ]
+    if left:
+        log.warning("service.threads_left", threads=left)
+        logging.shutdown()
+        sys.stderr.flush()
+        os._exit(status)
+    raise SystemExit(status)
+
+
 def main() -> None:
     """Read the settings and serve."""
     settings = load_settings(OrchestratorSettings)
@@ -254,7 +290,8 @@ def main() -> None:
         asyncio.run(serve(settings))
     except ValignError as error:
         log.error("service.failed", code=error.code.value, message=error.message)
-        raise SystemExit(1) from error
+        _leave(1)
+    _leave(0)
 
 
 if __name__ == "__main__":

@@ -23,9 +23,11 @@ from typing import IO
 import structlog
 from prometheus_client import Counter, Gauge
 
+from services.common.artifacts import MANIFEST_NAME, ArtifactStore
 from services.common.errors import (
     ConflictError,
     ErrorCode,
+    InvalidInputError,
     NotFoundError,
     NotReadyError,
     OverloadedError,
@@ -88,7 +90,7 @@ class JobRunner:
                 raise ConflictError(
                     f"job {job_id!r} exists with another spec; use another id for other content"
                 )
-            if not (restart_ended and known.state in (JobState.FAILED, JobState.CANCELLED)):
+            if not (restart_ended and self._begins_anew(known)):
                 return known, True
         check_spec(spec)
         if len(self._queue) >= self._settings.max_queued_jobs:
@@ -96,7 +98,9 @@ class JobRunner:
         job = Job(job_id, spec.sha256, time.time_ns())
         try:
             if known is not None:
-                self._store.folder(job_id).drop_results()
+                # What stopped for want of space goes on from its last checkpoint.
+                keep_work = known.error_code == ErrorCode.NOT_READY
+                self._store.folder(job_id).drop_results(keep_work=keep_work)
             self._store.create(job, spec)
         except OSError as error:
             if not no_space(error):
@@ -106,6 +110,20 @@ class JobRunner:
         self._enqueue(job_id)
         log.info("job.queued", job_id=job_id, waiting=len(self._queue))
         return job, False
+
+    def _begins_anew(self, job: Job) -> bool:
+        """A job that failed or was cancelled, and one whose adapter is gone from the store."""
+        if job.state in (JobState.FAILED, JobState.CANCELLED):
+            return True
+        if job.state is not JobState.SUCCEEDED or job.adapter is None:
+            return False
+        try:
+            return not ArtifactStore(self._settings.artifacts_uri).exists(
+                f"{job.adapter.uri}/{MANIFEST_NAME}"
+            )
+        except InvalidInputError:
+            # In a store that this trainer no longer has: nothing is known of it.
+            return False
 
     def get(self, job_id: str) -> Job:
         """The job's state; raises NotFoundError for an unknown id."""

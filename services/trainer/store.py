@@ -117,12 +117,14 @@ class JobFolder:
         for name in ("checkpoints", "work"):
             shutil.rmtree(self.path / name, ignore_errors=True)
 
-    def drop_results(self) -> None:
-        """Forget how the job ended, and its curve: it begins anew. Its child has ended.
+    def drop_results(self, *, keep_work: bool = False) -> None:
+        """Forget how the job ended, and its curve: it begins anew, or with ``keep_work`` at its last
+        checkpoint. Its child has ended.
 
         The last word goes last: after a crash in here the job has ended as before.
         """
-        self.drop_work()
+        if not keep_work:
+            self.drop_work()
         for name in ("progress.jsonl", "child.log", "outcome.json"):
             (self.path / name).unlink(missing_ok=True)
 

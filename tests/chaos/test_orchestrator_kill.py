@@ -85,10 +85,10 @@ class System:
         self.process.kill()
         self.process.wait()
 
-    def terminate(self) -> int:
+    def terminate(self, timeout_s: float = 40) -> int:
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(40)
+        return self.process.wait(timeout_s)
 
     def create_run(self, **changes: Any) -> str:
         answer = httpx.post(f"{self.url}/v1/runs", json=study_json(**changes), timeout=30)

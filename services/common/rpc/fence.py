@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.common.errors import InvalidInputError, PreconditionError
+from services.common.errors import InvalidInputError, NotReadyError, PreconditionError
 
 EPOCH_HEADER = "valign-epoch"
 LINEAGE_HEADER = "valign-epoch-of"
@@ -68,7 +68,7 @@ class Fence:
         """Let a call pass, or raise.
 
         PreconditionError: a newer orchestrator leads, or the file cannot be read. InvalidInputError: that is
-        no epoch.
+        no epoch. NotReadyError: a new one cannot be written.
         """
         if EPOCH_HEADER not in headers or method.startswith(_UNFENCED):
             return
@@ -90,7 +90,12 @@ class Fence:
             highest[lineage] = number
             kept = dict(list(highest.items())[-_MOST_LINEAGES:])
             if self._file is not None:
-                _write(self._file, kept)
+                try:
+                    _write(self._file, kept)
+                except OSError as error:
+                    raise NotReadyError(
+                        f"epoch {number} cannot be kept in {self._file} ({error.strerror or error})"
+                    ) from error
             self._highest = kept
 
 

@@ -50,7 +50,13 @@ class Holder:
         boot_id, namespace, pid, start = [*rest.split("|"), "", "", "", ""][:4]
         if not start or (host, boot_id, namespace) != (self.host, self.boot_id, self.pid_namespace):
             return False
-        return pid.isdigit() and _start_ticks(int(pid)) != start
+        try:
+            ended = pid.isdigit() and _start_ticks(int(pid)) != start
+        except PermissionError:
+            # Another user's process, which may be alive: its lease runs out, or it does not.
+            return False
+        # Where processes of others are hidden (hidepid), one that is not seen may live.
+        return ended and (_PROC / "1").exists()
 
 
 def _start_ticks(pid: int) -> str | None:

@@ -9,7 +9,7 @@ told apart by the lease's epoch: see ``store.bound`` and ``services.common.rpc.f
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -158,8 +158,8 @@ class Leadership:
             try:
                 lease = await asyncio.to_thread(self._leases.read)
                 still = lease is not None and lease == seen and began_s - since_s >= self._timeout_s
-                free = lease is None or not lease.holder or self._holder.may_replace(lease.holder)
-                if free or still:
+                free = lease is None or not lease.holder
+                if free or still or (lease is not None and self._holder.may_replace(lease.holder)):
                     epoch = await asyncio.to_thread(self._leases.acquire, me, lease)
                     if epoch is not None:
                         return epoch, began_s
@@ -196,14 +196,19 @@ class Leadership:
         finally:
             self.epoch = None
             LEADER.set(0)
-            for other in others:
-                other.cancel()
-            await asyncio.gather(*others, return_exceptions=True)
-            await self._loop.shutdown()
-            # Only now: while something of ours runs nobody should take over.
-            beat.stop()
-            await self._release(me, epoch)
-            log.info("leadership.ended", epoch=epoch)
+            await _to_its_end(self._end(me, epoch, beat, others))
+
+    async def _end(
+        self, me: str, epoch: int, beat: Heartbeat, others: Sequence[asyncio.Future[None]]
+    ) -> None:
+        for other in others:
+            other.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await self._loop.shutdown()
+        # Only now: while something of ours runs nobody should take over.
+        beat.stop()
+        await self._release(me, epoch)
+        log.info("leadership.ended", epoch=epoch)
 
     async def _until_lost(self, beat: Heartbeat, others: Sequence[asyncio.Future[None]]) -> str:
         while True:
@@ -224,3 +229,18 @@ class Leadership:
                 await asyncio.to_thread(self._leases.release, me, epoch)
         except Exception as error:
             log.warning("lease.not_released", reason=repr(error))
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Wait for work that a cancellation must not cut (the process stops while the leadership ends), and pass
+    the cancellation on behind it."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    task.result()
+    if cancelled is not None:
+        raise cancelled

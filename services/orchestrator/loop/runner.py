@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from dbos import DBOS, DBOSConfig, SetWorkflowID
+from dbos import DBOS, DBOSConfig
 from dbos import error as dbos_error
 
 from services.common.artifacts import ArtifactStore
@@ -23,34 +23,27 @@ from services.common.errors import (
     InternalError,
     NotFoundError,
     NotReadyError,
-    PreconditionError,
     ValignError,
 )
 from services.common.rpc.fence import Epoch, leading
-from services.orchestrator.loop import ending, metrics
+from services.orchestrator.loop import ending, looking, metrics
+from services.orchestrator.loop.answering import require_answer
 from services.orchestrator.loop.context import Connect, RunContext
 from services.orchestrator.loop.full_disk import wait_for_room
 from services.orchestrator.loop.journal import Journal
+from services.orchestrator.loop.looking import QUEUE as QUEUE
+from services.orchestrator.loop.looking import STOP_S, Active, Looking
 from services.orchestrator.loop.rulers import load_ruler
 from services.orchestrator.loop.steps import Envelope
 from services.orchestrator.loop.workflow import realign_model
-from services.orchestrator.loop.workflows import as_records
-from services.orchestrator.ports import LeadershipLost, OpenRun, RunRecord, RunStatus, RunStore
-from services.orchestrator.store.control import workflow_id_of
+from services.orchestrator.ports import LeadershipLost, RunRecord, RunStatus, RunStore
 from services.orchestrator.study import Study, resolve
 
 log = structlog.get_logger(__name__)
 
-QUEUE = "realign_runs"
 WORKFLOW = "realign_run"
 # Both must stay the same over restarts, or a pending run would belong to somebody else.
 EXECUTOR_ID = "orchestrator"
-LOOP_VERSION = "valign-loop-2"
-"""Changes with the order or meaning of steps; runs of another version are not resumed."""
-
-_STOP_S = 10.0
-_ALIVE = frozenset({"PENDING", "ENQUEUED", "DELAYED"})
-_STOPPED = "CANCELLED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +55,7 @@ class LoopConfig:
     queue_poll_s: float = 0.5
 
 
-@dataclass(slots=True, eq=False)
-class _Active:
-    """A run that goes on in this process."""
-
-    task: "asyncio.Task[Any] | None"
-    cancelled: asyncio.Event
-    pausing: bool = False
-
-
-class LoopRunner:
+class LoopRunner(Looking):
     """The leader's work, and the life of DBOS. ``launch`` and ``shutdown`` may follow each other often."""
 
     def __init__(
@@ -83,8 +67,10 @@ class LoopRunner:
         self._connect = connect
         self._config = config
         self._epoch: Epoch | None = None
-        self._active: dict[str, _Active] = {}
+        self._active: dict[str, Active] = {}
         self._handed: set[str] = set()
+        self._taken: dict[str, float] = {}
+        self._odd: dict[str, float] = {}
         self._workflow: Callable[[str], Any] | None = None
         self._stopping = False
         self._look_now = asyncio.Event()
@@ -102,12 +88,12 @@ class LoopRunner:
         self._epoch = epoch
         self._store = self._unbound if epoch is None else self._unbound.bound(epoch.number)
         self._stopping = False
-        self._active, self._handed = {}, set()
+        self._active, self._handed, self._taken, self._odd = {}, set(), {}, {}
         self.cut_off.clear()
         config: DBOSConfig = {
             "name": "valign-orchestrator",
             "system_database_url": self._config.system_database_url,
-            "application_version": LOOP_VERSION,
+            "application_version": looking.LOOP_VERSION,
             "executor_id": EXECUTOR_ID,
             "log_level": "WARNING",
             "enable_otlp": False,
@@ -116,6 +102,7 @@ class LoopRunner:
             # As in the store: the locks of a process that was stopped must not keep a standby waiting.
             "sys_db_idle_transaction_timeout_sec": 7.0,
         }
+        await asyncio.to_thread(require_answer, self._config.system_database_url)
         dbos = DBOS(config=config)
 
         @DBOS.workflow(name=WORKFLOW)
@@ -165,7 +152,7 @@ class LoopRunner:
         for task in tasks:
             task.cancel()
         if tasks:
-            await asyncio.wait(tasks, timeout=_STOP_S)
+            await asyncio.wait(tasks, timeout=STOP_S)
         self._workflow = None
         # DBOS made its threads the event loop's, and ends them: the process goes on and needs some.
         ours = ThreadPoolExecutor(thread_name_prefix="asyncio")
@@ -197,103 +184,11 @@ class LoopRunner:
             log.exception("loop.cut_off")
             self.cut_off.set()
 
-    async def _look(self) -> None:
-        async with self._one_look:
-            for run in await asyncio.to_thread(self._store.open_runs):
-                if run.cancel_requested:
-                    await self._cancel(run)
-                elif run.pause_requested:
-                    await self._pause(run)
-                elif run.workflow_id not in self._handed:
-                    await self._hand_over(run)
-
-    async def _hand_over(self, run: OpenRun) -> None:
-        """Make sure that the run's workflow is queued, or goes on; a workflow that is over ends its run."""
-        status = await DBOS.get_workflow_status_async(run.workflow_id)
-        if status is None:
-            log.info("run.handed_over", run_id=run.run_id, workflow_id=run.workflow_id)
-            await self._begin(run)
-        elif status.app_version not in (None, LOOP_VERSION):
-            outdated = PreconditionError(
-                f"the run was begun by loop version {status.app_version}, and this one is {LOOP_VERSION}:"
-                " start it anew"
-            )
-            await DBOS.cancel_workflow_async(run.workflow_id)
-            await asyncio.to_thread(ending.fail_run, self._store, run.run_id, outdated)
-        elif status.status == _STOPPED and run.run_id not in self._active:
-            await DBOS.resume_workflow_async(run.workflow_id, queue_name=QUEUE)
-        elif status.status not in _ALIVE and run.run_id not in self._active:
-            fault = InternalError(f"the run's workflow is over ({status.status}) and left no result")
-            await asyncio.to_thread(ending.fail_run, self._store, run.run_id, fault)
-        self._handed.add(run.workflow_id)
-
-    async def _begin(self, run: OpenRun) -> None:
-        """A first attempt from its first step; another from its step on, with what was recorded."""
-        for attempt in range(run.attempt - 1, 0, -1):
-            earlier = workflow_id_of(run.run_id, attempt)
-            if await DBOS.get_workflow_status_async(earlier) is not None:
-                steps = as_records(await DBOS.list_workflow_steps_async(earlier))
-                number = next((step.number for step in steps if step.name == run.retry_from), len(steps) + 1)
-                with SetWorkflowID(run.workflow_id):
-                    await DBOS.fork_workflow_async(
-                        earlier, number, application_version=LOOP_VERSION, queue_name=QUEUE
-                    )
-                return
-        with SetWorkflowID(run.workflow_id):
-            await DBOS.enqueue_workflow_async(QUEUE, self._launched(), run.run_id)
-
-    async def _cancel(self, run: OpenRun) -> None:
-        """End a run: at its next await if it goes on here, at once if it waits or is paused."""
-        if self._stop_active(run):
-            return
-        if await DBOS.get_workflow_status_async(run.workflow_id) is not None:
-            await DBOS.cancel_workflow_async(run.workflow_id)
-            # It may have begun between the two lines above: then it sees the store's flag, or its event.
-            if self._stop_active(run):
-                return
-        if run.stage or run.attempt > 1:
-            # It had begun: an adapter may be loaded, and a job may go on.
-            with leading(self._epoch):
-                record = await asyncio.to_thread(self._store.get_run, run.run_id)
-                ctx = await self._context(record, asyncio.Event())
-                if ctx is not None:
-                    await self._closing(
-                        ctx, ending.failed(ctx, CancelledRequestError("the run was cancelled"))
-                    )
-            return
-        await asyncio.to_thread(
-            ending.end_run, self._store, run.run_id, RunStatus.CANCELLED, "run.cancelled", {}
-        )
-
-    def _stop_active(self, run: OpenRun) -> bool:
-        active = self._active.get(run.run_id)
-        if active is not None:
-            active.cancelled.set()
-        return active is not None
-
-    async def _pause(self, run: OpenRun) -> None:
-        """Stop a run where it is. The step that is cut is not recorded; resuming begins with it."""
-        active = self._active.get(run.run_id)
-        if active is not None:
-            active.pausing = True
-        if await DBOS.get_workflow_status_async(run.workflow_id) is not None:
-            await DBOS.cancel_workflow_async(run.workflow_id)
-        active = self._active.get(run.run_id)
-        if active is not None and active.task is not None:
-            active.pausing = True
-            active.task.cancel()
-            await asyncio.wait({active.task}, timeout=_STOP_S)
-            if not active.task.done():
-                log.warning("run.pause_slow", run_id=run.run_id)
-                return
-        self._handed.discard(run.workflow_id)
-        await asyncio.to_thread(self._store.mark_paused, run.run_id)
-
     # One run
 
     async def _run(self, run_id: str) -> str:
         """The workflow: ends the run in the store whatever happens; returns the final status."""
-        active = _Active(asyncio.current_task(), asyncio.Event())
+        active = Active(asyncio.current_task(), asyncio.Event())
         try:
             return await self._attempt(run_id, active)
         except asyncio.CancelledError as error:
@@ -305,7 +200,7 @@ class LoopRunner:
             if self._active.get(run_id) is active:
                 del self._active[run_id]
 
-    async def _attempt(self, run_id: str, active: _Active) -> str:
+    async def _attempt(self, run_id: str, active: Active) -> str:
         record = await asyncio.to_thread(self._store.get_run, run_id)
         if record.status.ended or record.workflow_id != DBOS.workflow_id:
             # Ended, or begun anew under another id, before this workflow's own end was recorded.
@@ -344,10 +239,17 @@ class LoopRunner:
             if journal.due(f"waiting {service}"):
                 journal.emit("service.waiting", service=service, reason=reason)
 
+        try:
+            services = self._connect(resolved.study, on_waiting)
+        except ValignError as error:
+            # For example an endpoint that may not be called any more.
+            await asyncio.to_thread(ending.fail_run, self._store, record.run_id, error)
+            return None
+
         return RunContext(
             run_id=record.run_id,
             resolved=resolved,
-            services=self._connect(resolved.study, on_waiting),
+            services=services,
             store=self._store,
             artifacts=self._artifacts,
             journal=journal,
@@ -356,7 +258,7 @@ class LoopRunner:
             attempt=record.attempt,
         )
 
-    async def _follow(self, record: RunRecord, active: _Active) -> None:
+    async def _follow(self, record: RunRecord, active: Active) -> None:
         ctx = await self._context(record, active.cancelled)
         if ctx is not None:
             await self._closing(ctx, self._steps(ctx, active))
@@ -369,7 +271,7 @@ class LoopRunner:
             if ctx.services.endpoint is not None:
                 await ctx.services.endpoint.aclose()
 
-    async def _steps(self, ctx: RunContext, active: _Active) -> None:
+    async def _steps(self, ctx: RunContext, active: Active) -> None:
         try:
             if active.cancelled.is_set():
                 raise CancelledRequestError("the run was cancelled")

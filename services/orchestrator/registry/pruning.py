@@ -49,7 +49,11 @@ class Pruner:
                 pruned.append(adapter.name)
                 metrics.PRUNED.inc()
                 log.info("adapter.pruned", name=adapter.name, state=adapter.state.value)
+        # A run that was opened again may train what was pruned anew, under the same name.
+        open_runs = self._registry.open_runs()
         for adapter in self._registry.pruned_since(now - _SWEPT):
+            if adapter.run_id in open_runs:
+                continue
             try:
                 self._artifacts.delete(adapter.uri)
             except ValignError as error:

@@ -21,10 +21,11 @@ _POSTGRES = {
 }
 
 
-def open_engine(database_url: str) -> sa.Engine:
+def open_engine(database_url: str, **pool: Any) -> sa.Engine:
     """An engine for the URL; an SQLite file's folder is made if it is missing.
 
-    It raises NotReadyError where the database is away, locked or full (``outage``).
+    ``pool`` are arguments of ``sa.create_engine``. The engine raises NotReadyError where the database is
+    away, locked or full (``outage``).
     """
     url = sa.make_url(database_url)
     is_sqlite = url.get_backend_name() == "sqlite"
@@ -34,6 +35,7 @@ def open_engine(database_url: str) -> sa.Engine:
         url,
         json_serializer=dumps,
         pool_pre_ping=not is_sqlite,
+        **pool,
         connect_args={"timeout": BUSY_TIMEOUT_S} if is_sqlite else _postgres_arguments(url),
     )
     tell_outages(engine)

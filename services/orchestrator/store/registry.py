@@ -84,6 +84,12 @@ class SqlRegistry:
                 details = {"sha256": new.sha256, "run_id": new.run_id, "arm": new.arm}
                 append_audit(connection, "adapter.register", "adapter", new.name, details)
             record = read(connection, new.name)
+            if record.prune_time is not None and record.sha256 == new.sha256 and lock(connection, new.name):
+                # A retry has trained it again: its files are there.
+                again = sa.update(adapters).where(adapters.c.name == new.name)
+                connection.execute(again.values(prune_time=None, update_time=now))
+                append_audit(connection, "adapter.register", "adapter", new.name, {"again": True})
+                record = read(connection, new.name)
         if record.sha256 != new.sha256:
             raise ConflictError(
                 f"adapter name {new.name} stands for sha256 {record.sha256[:12]}…, not {new.sha256[:12]}…"

@@ -66,7 +66,9 @@ class SqlRunStore(RunControl, RunResults):
         self.assets = SqlAssetStore(self._engine)
         self.api_keys = SqlApiKeyStore(self._engine)
         self.audit_log = SqlAuditLog(self._engine)
-        self.leases = SqlLeases(self._engine)
+        # Connections of its own: calls that keep all others busy must not cost the leadership.
+        self._lease_engine = open_engine(database_url, pool_size=1, max_overflow=1, pool_timeout=2)
+        self.leases = SqlLeases(self._lease_engine)
         self._epoch: int | None = None
         self.registry = SqlRegistry(self._engine)
         self._listeners: set[Callable[[str], None]] = set()
@@ -108,6 +110,7 @@ class SqlRunStore(RunControl, RunResults):
         """Close all connections, and end every wait."""
         self.patience.close()
         self._engine.dispose()
+        self._lease_engine.dispose()
 
     def subscribe(self, listener: Callable[[str], None]) -> Callable[[], None]:
         """Call ``listener(run_id)`` after each change made through this object, in the thread that made

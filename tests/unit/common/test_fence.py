@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from services.common.errors import InvalidInputError, PreconditionError
+from services.common.errors import InvalidInputError, NotReadyError, PreconditionError
 from services.common.rpc.fence import Epoch, Fence, epoch_metadata, leading
 
 
@@ -73,3 +73,15 @@ def test_epoch_metadata_is_of_the_block_alone() -> None:
     with leading(Epoch(3, "ab")):
         assert dict(epoch_metadata()) == {"valign-epoch": "3", "valign-epoch-of": "ab"}
     assert epoch_metadata() == ()
+
+
+def test_check_epoch_that_cannot_be_kept_is_not_ready_and_not_taken(tmp_path: Path) -> None:
+    fence = Fence(tmp_path / "state" / "epochs.json")
+    (tmp_path / "state").mkdir()
+    # In the way of the part that is written first.
+    (tmp_path / "state" / ".epochs.json.part").mkdir()
+    for _ in range(2):
+        with pytest.raises(NotReadyError, match="epoch 3 cannot be kept"):
+            fence.check("StartTraining", _headers(3))
+    (tmp_path / "state" / ".epochs.json.part").rmdir()
+    fence.check("StartTraining", _headers(3))

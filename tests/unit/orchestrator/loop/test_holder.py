@@ -3,7 +3,11 @@
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
+import pytest
+
+from services.orchestrator.loop import holder as module
 from services.orchestrator.loop.holder import Holder, _start_ticks
 
 
@@ -39,3 +43,18 @@ def test_may_replace_of_text_that_is_no_holder_is_no() -> None:
     me = Holder.of_this_process()
     for text in ("x", "|||||", "a|b|c|d|e|f"):
         assert not me.may_replace(text)
+
+
+def test_may_replace_what_cannot_be_seen_is_no(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    me = Holder.of_this_process()
+    dead = str(replace(me, pid=2**22 + 1))
+    assert me.may_replace(dead)
+    # A /proc that hides the processes of others: nothing there says that they have ended.
+    monkeypatch.setattr(module, "_PROC", tmp_path)
+    assert not me.may_replace(dead)
+    monkeypatch.setattr(module, "_start_ticks", _forbidden)
+    assert not me.may_replace(dead)
+
+
+def _forbidden(pid: int) -> str:
+    raise PermissionError(pid)

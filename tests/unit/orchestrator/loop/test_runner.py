@@ -1,13 +1,15 @@
 """The loop on DBOS, in this process."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 
-from services.common.errors import NotReadyError
+from services.common.errors import InvalidInputError, NotReadyError
 from services.common.rpc.fence import Epoch
+from services.orchestrator.loop import looking
 from services.orchestrator.loop.runner import LoopConfig, LoopRunner
 from services.orchestrator.loop.workflows import WorkflowSteps
 from services.orchestrator.ports import RunStatus
@@ -174,7 +176,7 @@ async def test_launch_run_of_another_loop_version_fails_and_says_so(
     async with launched(world) as runner:
         await runner.enqueue("r-1")
         await until(lambda: bool(world.fakes.trainer.jobs))
-    monkeypatch.setattr("services.orchestrator.loop.runner.LOOP_VERSION", "valign-loop-999")
+    monkeypatch.setattr(looking, "LOOP_VERSION", "valign-loop-999")
     async with launched(world):
         await until(ended(world, "r-1"))
     run = world.store.get_run("r-1")
@@ -369,3 +371,99 @@ async def test_steps_of_a_run_before_any_leader_began_are_none(world) -> None:
     create(world)
     assert steps_of(world) == []
     assert not (world.folder / "workflows.db").exists()
+
+
+async def test_retry_of_a_run_of_another_loop_version_fails_and_says_so(
+    world, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create(world)
+    async with launched(world):
+        await until(ended(world, "r-1"))
+    monkeypatch.setattr(looking, "LOOP_VERSION", "valign-loop-999")
+    world.store.retry_run("r-1", "verdict")
+    async with launched(world):
+        await until(ended(world, "r-1"))
+    run = world.store.get_run("r-1")
+    assert (run.status, run.error_code) == (RunStatus.FAILED, "PRECONDITION")
+
+
+async def test_cancel_of_a_paused_run_that_cannot_be_connected_any_more_stops_nobody_else(world) -> None:
+    world.fakes.trainer.step_s = 0.2
+    create(world, "r-1")
+    async with launched(world):
+        await until(lambda: bool(world.fakes.trainer.jobs))
+        world.store.request_pause("r-1")
+        await until(lambda: world.store.get_run("r-1").status is RunStatus.PAUSED)
+    world.fakes.trainer.step_s = 0.0
+    connect = world.connect
+    refused = []
+
+    def once(study, on_waiting):
+        if not refused:
+            refused.append(study)
+            raise InvalidInputError("that host may not be called")
+        return connect(study, on_waiting)
+
+    world.connect = once
+    world.store.request_cancel("r-1")
+    async with launched(world) as runner:
+        await until(ended(world, "r-1"))
+        create(world, "r-2")
+        await until(ended(world, "r-2"))
+        assert not runner.cut_off.is_set()
+    assert world.store.get_run("r-1").error_message == "that host may not be called"
+    assert world.store.get_run("r-2").status is RunStatus.SUCCEEDED
+
+
+async def test_look_one_run_that_raises_holds_no_other_back(world, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looking, "_ODD_S", 0.3)
+    create(world, "r-1")
+    create(world, "r-2")
+    hand_over, raised = LoopRunner._hand_over, []
+
+    async def raises_once(self, run):
+        if run.run_id == "r-1" and not raised:
+            raised.append(run)
+            raise RuntimeError("odd")
+        await hand_over(self, run)
+
+    monkeypatch.setattr(LoopRunner, "_hand_over", raises_once)
+    async with launched(world) as runner:
+        await until(ended(world, "r-2"))
+        await until(ended(world, "r-1"))
+        assert not runner.cut_off.is_set()
+    assert raised
+
+
+async def test_workflow_that_another_took_from_the_queue_is_put_back(
+    world, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looking, "_TAKEN_S", 0.3)
+    world.fakes.trainer.step_s = 0.1
+    create(world, "r-1")
+    create(world, "r-2")
+    async with launched(world):
+        await until(lambda: bool(world.fakes.trainer.jobs))
+        # What a former leader's DBOS does before its store refuses it.
+        take = "UPDATE workflow_status SET status = 'PENDING' WHERE (workflow_uuid, status) = ('r-2', 'ENQUEUED')"
+        with sqlite3.connect(world.folder / "workflows.db", timeout=10) as database:
+            assert database.execute(take).rowcount == 1
+        database.close()
+        await until(ended(world, "r-1"))
+        await until(ended(world, "r-2"))
+    assert world.store.get_run("r-2").status is RunStatus.SUCCEEDED
+
+
+async def test_succeeded_again_after_a_replayed_report_has_its_report(world) -> None:
+    create(world)
+    async with launched(world):
+        await until(ended(world, "r-1"))
+    report = world.store.get_run("r-1").report_uri
+    world.store.retry_run("r-1", "")
+    assert world.store.get_run("r-1").report_uri == ""
+    async with launched(world):
+        await until(ended(world, "r-1"))
+    run = world.store.get_run("r-1")
+    assert (run.status, run.report_uri) == (RunStatus.SUCCEEDED, report)
+    assert run.report_html_uri
+    assert world.report()

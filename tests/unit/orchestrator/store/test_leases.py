@@ -1,6 +1,7 @@
 """The lease and the fence of writes, on both databases."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -138,3 +139,15 @@ def test_bound_registry_of_an_epoch_that_is_over_writes_nothing(store: SqlRunSto
     with pytest.raises(LeadershipLost):
         bound.registry.register(replace(new, name="r-1-i2-aaaaaaaa"))
     assert [one.name for one in store.registry.page()[0]] == [name]
+
+
+def test_renew_while_calls_hold_every_other_connection_does_not_wait(store: SqlRunStore) -> None:
+    epoch = _lead(store)
+    held = [store._engine.connect() for _ in range(15)]
+    try:
+        began_s = time.monotonic()
+        assert store.leases.renew("a", epoch)
+        assert time.monotonic() - began_s < 2
+    finally:
+        for connection in held:
+            connection.close()

@@ -256,3 +256,11 @@ def test_replicas_are_what_was_seen_last(store: SqlRunStore) -> None:
     )
     replicas.keep_only(["g:2"])
     assert ([one.target for one in replicas.records()], replicas.adapters()) == (["g:2"], [])
+
+
+def test_register_again_what_was_pruned_is_there_again(store: SqlRunStore) -> None:
+    add(store.registry, "a", state=S.RETIRED)
+    assert store.registry.claim_pruning("a", "old", 0)
+    again = store.registry.register(new_adapter("a"))
+    assert (again.prune_time, again.state) == (None, S.RETIRED)
+    assert store.registry.pruned_since(again.create_time) == []
