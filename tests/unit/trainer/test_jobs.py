@@ -11,6 +11,7 @@ from typing import IO, Any
 
 import pytest
 
+from services.common.artifacts import ArtifactStore
 from services.common.errors import (
     ConflictError,
     InvalidInputError,
@@ -22,7 +23,7 @@ from services.common.errors import (
 from services.common.rpc.server import Health
 from services.trainer.jobs import JobRunner
 from services.trainer.settings import TrainerSettings
-from services.trainer.store import JobStore, Outcome
+from services.trainer.store import EXIT_NO_SPACE, JobStore, Outcome
 from services.trainer.types import Job, JobState, Progress, TrainedAdapter
 from tests.unit.trainer.specs import make_spec
 
@@ -302,3 +303,33 @@ async def test_child_without_room_for_its_word_fails_not_ready_and_keeps_its_che
     assert (job.state, job.error_code, job.deaths) == (JobState.FAILED, "NOT_READY", 0)
     assert "no space left" in job.error_message
     assert (tmp_path / "state" / "jobs" / "job" / "checkpoints").is_dir()
+
+
+async def test_start_with_restart_ended_after_no_space_goes_on_from_the_checkpoints(tmp_path: Path) -> None:
+    full = f"mkdir checkpoints; touch checkpoints/step-5; exit {EXIT_NO_SPACE}"
+    kept = f"test -e checkpoints/step-5 || exit 1; {SUCCEED}"
+    async with running(tmp_path, full, kept) as runner:
+        runner.start("job", make_spec())
+        failed = await ended(runner)
+        assert (failed.state, failed.error_code) == (JobState.FAILED, "NOT_READY")
+        runner.start("job", make_spec(), restart_ended=True)
+        done = await ended(runner)
+        assert (done.state, done.deaths) == (JobState.SUCCEEDED, 0)
+
+
+async def test_start_with_restart_ended_trains_again_what_is_gone_from_the_store(tmp_path: Path) -> None:
+    artifacts = ArtifactStore(str(tmp_path / "artifacts"))
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "adapter_config.json").write_text("{}")
+    made = artifacts.put_folder("adapters/run-i1-{sha8}", tmp_path / "adapter", {})
+    adapter = TrainedAdapter(made.uri.rpartition("/")[2], made.uri, made.sha256)
+    succeed = f"echo '{json.dumps(asdict(Outcome(adapter=adapter)))}' > outcome.json"
+    async with running(tmp_path, succeed, artifacts_uri=str(tmp_path / "artifacts")) as runner:
+        runner.start("job", make_spec())
+        done = await ended(runner)
+        assert runner.start("job", make_spec(), restart_ended=True) == (done, True)
+        artifacts.delete(made.uri)
+        assert runner.start("job", make_spec()) == (done, True)
+        job, attached = runner.start("job", make_spec(), restart_ended=True)
+        assert (job.state, attached) == (JobState.QUEUED, False)
+        assert (await ended(runner)).state is JobState.SUCCEEDED

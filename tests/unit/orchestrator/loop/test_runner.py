@@ -445,9 +445,9 @@ async def test_workflow_that_another_took_from_the_queue_is_put_back(
     async with launched(world):
         await until(lambda: bool(world.fakes.trainer.jobs))
         # What a former leader's DBOS does before its store refuses it.
-        take = "UPDATE workflow_status SET status = 'PENDING' WHERE (workflow_uuid, status) = ('r-2', 'ENQUEUED')"
+        take = "UPDATE workflow_status SET status = ? WHERE workflow_uuid = ? AND status = ?"
         with sqlite3.connect(world.folder / "workflows.db", timeout=10) as database:
-            assert database.execute(take).rowcount == 1
+            assert database.execute(take, ("PENDING", "r-2", "ENQUEUED")).rowcount == 1
         database.close()
         await until(ended(world, "r-1"))
         await until(ended(world, "r-2"))
