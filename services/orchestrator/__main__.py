@@ -48,6 +48,7 @@ from services.orchestrator.loop.context import Services
 from services.orchestrator.loop.leadership import Doorbell, Leadership
 from services.orchestrator.loop.runner import LoopConfig, LoopRunner
 from services.orchestrator.loop.workflows import WorkflowSteps
+from services.orchestrator.platform_build import build_platform
 from services.orchestrator.registry.leading import RegistryTasks
 from services.orchestrator.registry.retention import Retention
 from services.orchestrator.settings import OrchestratorSettings
@@ -158,8 +159,12 @@ async def serve(settings: OrchestratorSettings) -> None:
         settings.reconcile_interval_s,
         require_approval=settings.require_approval,
     )
+    platform = build_platform(settings, store)
     leadership = Leadership(
-        store.leases, runner, timeout_s=settings.lease_timeout_s, tasks=registry.leader_tasks
+        store.leases,
+        runner,
+        timeout_s=settings.lease_timeout_s,
+        tasks=(*registry.leader_tasks, *platform.leader_tasks),
     )
     steps = WorkflowSteps(settings.system_database)
     api_keys = ApiKeys(store.api_keys)
@@ -174,6 +179,7 @@ async def serve(settings: OrchestratorSettings) -> None:
         steps=steps,
         registry=registry.registry,
         api_keys=api_keys,
+        platform=platform,
         endpoints=endpoints,
         max_queued_runs=settings.max_queued_runs,
     )

@@ -36,6 +36,7 @@ from services.orchestrator.domain.reference import ReferenceSet
 from services.orchestrator.governance import Governance
 from services.orchestrator.identity import Scope, require
 from services.orchestrator.looks import Probe, ServiceFacts
+from services.orchestrator.platform import Platform
 from services.orchestrator.ports import (
     CompletionRecord,
     EventRecord,
@@ -92,6 +93,7 @@ class Application:
         steps: StepReader,
         registry: Registry,
         api_keys: ApiKeys,
+        platform: Platform,
         endpoints: EndpointHosts | None = None,
         max_queued_runs: int = 0,
         probe_timeout_s: float = 3.0,
@@ -108,6 +110,7 @@ class Application:
         self.values = values
         self.registry = registry
         self.api_keys = api_keys
+        self.platform = platform
         self._endpoints = endpoints or EndpointHosts(None)
         self._max_queued_runs = max_queued_runs
         self._probe_timeout_s = probe_timeout_s

@@ -13,6 +13,7 @@ from services.orchestrator.access.keys import ApiKeys
 from services.orchestrator.application import Application
 from services.orchestrator.assets import AssetLibrary
 from services.orchestrator.looks import Probe
+from services.orchestrator.platform import Platform
 from services.orchestrator.registry.ports import Replica
 from services.orchestrator.registry.pruning import Pruner
 from services.orchestrator.registry.retention import Retention
@@ -81,6 +82,7 @@ def world(
         steps=steps,
         registry=registry,
         api_keys=ApiKeys(store.api_keys),
+        platform=Platform(),
         probe_timeout_s=probe_timeout_s,
         **options,
     )
