@@ -8,7 +8,7 @@ export PYTHON VALIGN_VENV VALIGN_BUILD
 export DO_NOT_TRACK := 1
 export VLLM_NO_USAGE_STATS := 1
 
-.PHONY: help setup tools models demo test test-fast chaos check fmt proto proto-check proto-release bench up clean
+.PHONY: help setup tools models demo test test-fast chaos stack stack-check check fmt proto proto-check proto-release bench up clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -68,6 +68,12 @@ bench: models ## Run every benchmark; one JSON object each (loop reads the demo'
 up: models ## Start the services on this machine with the demo's models
 	$(BIN)/valign up --model .cache/models/SmolLM2-135M-Instruct --encoder .cache/models/all-mpnet-base-v2 \
 	  --second-encoder .cache/models/all-MiniLM-L6-v2
+
+stack: tools models ## Start everything on this machine: the services, PostgreSQL, MLflow and Prometheus
+	@PYTHONUNBUFFERED=1 $(BIN)/python -m scripts.stack up
+
+stack-check: tools models ## Show each integration of the stack working (of a running one, or of its own)
+	@PYTHONUNBUFFERED=1 $(BIN)/python -m scripts.stack check
 
 clean: ## Remove the environment, caches and what runs left behind
 	rm -rf .venv .cache .valign* demo-report .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info
