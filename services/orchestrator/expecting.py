@@ -51,6 +51,6 @@ def check_expected(kind: str, name: str, etag: str) -> None:
         return
     seen = ", ".join(repr(one[:80]) for one in expected.etags) or "one that can match"
     raise PreconditionError(
-        f"{kind} {name} has changed since it was looked at: its etag is {etag!r}, not {seen}; look at it again",
+        f"{kind} {name} has changed since it was looked at: its etag is {etag!r}, not {seen}; look again",
         details={"etag": etag},
     )

@@ -112,7 +112,9 @@ def build_http_app(
 def _probes(application: Application, is_serving: Callable[[], bool]) -> APIRouter:
     routes = APIRouter(tags=["system"])
 
-    @routes.get("/healthz", summary="Is the process alive?", operation_id="getHealth")
+    @routes.get(
+        "/healthz", summary="Is the process alive?", operation_id="getHealth", responses=problems.problems()
+    )
     async def healthz() -> Status:
         """Answers as long as the process does."""
         return Status(status="ok")
@@ -140,7 +142,8 @@ def _probes(application: Application, is_serving: Callable[[], bool]) -> APIRout
         operation_id="getMetrics",
         response_class=Response,
         responses={
-            200: {"description": "Metrics.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+            200: {"description": "Metrics.", "content": {"text/plain": {"schema": {"type": "string"}}}},
+            **problems.problems(),
         },
     )
     async def metrics() -> Response:

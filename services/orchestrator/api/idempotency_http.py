@@ -193,7 +193,7 @@ async def _replay(found: Found, scope: Scope, receive: Receive, send: Send) -> N
         return
     if answer.body is None:
         error = ConflictError(
-            f"a request with this {HEADER} was answered with {answer.status}, and the answer is not kept since"
+            f"a request with this {HEADER} was answered with {answer.status}, and the answer is not kept:"
             " it holds a secret or is too long; look at the resource, or send a new key"
         )
         await _refuse(error, scope, receive, send)

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from services.common.errors import ErrorCode
 from services.orchestrator.api.lists import NextPage
 from services.orchestrator.application import ServiceState
 from services.orchestrator.catalogue import ShippedStudy
@@ -45,8 +46,13 @@ def _examples(example: Any) -> ConfigDict:
 class RunError(BaseModel):
     """Why a run failed."""
 
-    code: str = Field(description="A code of the error table.")
+    code: ErrorCode = Field(description="A code of the error table.")
     message: str = Field(description="What was wrong, and the remedy.")
+
+    @classmethod
+    def of(cls, code: str, message: str) -> "RunError | None":
+        """None without a code."""
+        return cls(code=ErrorCode(code), message=message) if code else None
 
 
 class StageProgress(BaseModel):
@@ -86,7 +92,7 @@ class Run(BaseModel):
     @classmethod
     def of(cls, run: RunRecord) -> "Run":
         """From the record."""
-        error = RunError(code=run.error_code, message=run.error_message) if run.error_code else None
+        error = RunError.of(run.error_code, run.error_message)
         return cls(
             run_id=run.run_id,
             name=run.name,

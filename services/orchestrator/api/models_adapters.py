@@ -14,6 +14,7 @@ from services.orchestrator.registry.records import (
     AdapterRecord,
     AdapterState,
     ReplicaAdapter,
+    ReplicaState,
     RouteChange,
     RouteView,
 )
@@ -175,7 +176,7 @@ class OnReplica(BaseModel):
 
     target: str = Field(description="The replica's address, host:port.")
     adapter: str = Field(description="The adapter.")
-    state: str = Field(description="`loading`, `proven` or `failed`.")
+    state: ReplicaState = Field(description="How far it is.")
     reason: str = Field(description="Why it failed.")
     attempts: int = Field(description="Attempts so far.")
     update_time: datetime | None = Field(description="When this was written.")

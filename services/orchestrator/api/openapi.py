@@ -13,6 +13,8 @@ from services.common.errors import ErrorCode
 from services.orchestrator.access.scopes import OPEN_OPERATIONS
 from services.orchestrator.api import problems
 from services.orchestrator.api.idempotency_http import HEADER, MAX_KEY_CHARACTERS, REPLAYED, takes_key
+from services.orchestrator.api.routes_values import Values
+from services.orchestrator.report.schema import Report
 from services.orchestrator.schemas import PromptSetDocument, ReferenceSetDocument
 from services.orchestrator.study import Study
 
@@ -21,7 +23,26 @@ if TYPE_CHECKING:
 
 _METHODS = frozenset({"get", "post", "put", "patch", "delete"})
 # Written before these were models of a route: a study as its author writes it, and a set.
-_MODELS = (Study, ReferenceSetDocument, PromptSetDocument, problems.Problem)
+_MODELS = (Study, ReferenceSetDocument, PromptSetDocument, Values, problems.Problem)
+# Answers that a route passes on as they are: read from a file, or written by a run of an earlier version.
+_ANSWERS = {
+    "checkStudy": "Study",
+    "checkReferenceSet": "ReferenceSetDocument",
+    "getReferenceSet": "ReferenceSetDocument",
+    "getPromptSet": "PromptSetDocument",
+    "getReport": "Report",
+    "getValues": "Values",
+}
+_PATH_PARAMETERS = {
+    "run_id": "A run's id.",
+    "name": "Its name.",
+    "key_id": "The key's id: the part of the key before the secret.",
+    "sha256": "sha256 (hex) of its bytes.",
+    "set_id": "The set's id.",
+    "study_id": "The study's id.",
+    "head_id": "The job's id, or the head's sha256.",
+    "evaluation_id": "The job's id, or the sha256 of its result.",
+}
 _STREAMS = frozenset({"text/event-stream", "application/x-ndjson"})
 
 
@@ -43,11 +64,20 @@ def document(app: "FastAPI") -> dict[str, Any]:
         schemas = schema.setdefault("components", {}).setdefault("schemas", {})
         for name, definition in extra["$defs"].items():
             schemas.setdefault(name, definition)
+        schemas |= _report_schemas()
         _drop_default_validation_errors(schema)
         _tell_of_credentials(schema)
         for path, method, operation in operations(schema):
             _tell_of_etags(path, method, operation)
             _tell_of_keys(method, operation)
+            _tell_of_answers(operation)
+            for parameter in operation.get("parameters", []):
+                parameter.setdefault("description", _PATH_PARAMETERS.get(parameter["name"], ""))
+        for name, definition in schemas.items():
+            _drop_titles(definition)
+            definition["title"] = name
+        for _, _, operation in operations(schema):
+            _drop_titles(operation)
         app.openapi_schema = schema
     return app.openapi_schema
 
@@ -66,6 +96,33 @@ def text_of(schema: dict[str, Any]) -> str:
     """The document as it is checked in: sorted, and without the version of the moment."""
     kept = {**schema, "info": {**schema["info"], "version": "1"}}
     return json.dumps(kept, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _report_schemas() -> dict[str, Any]:
+    """The report's own schemas, each named ``…InReport``: it has an Adapter too, which is another one."""
+    made = Report.model_json_schema(ref_template="#/components/schemas/{model}InReport")
+    parts = made.pop("$defs")
+    return {"Report": made, **{f"{name}InReport": part for name, part in parts.items()}}
+
+
+def _drop_titles(node: Any) -> None:
+    """Pydantic titles every property with its own name, and generators call classes by titles."""
+    if isinstance(node, list):
+        for item in node:
+            _drop_titles(item)
+    elif isinstance(node, dict):
+        # A property may be called "title": that one is a schema, and no text.
+        if isinstance(node.get("title"), str):
+            del node["title"]
+        for key, value in node.items():
+            if key not in ("example", "examples", "default", "enum", "const"):
+                _drop_titles(value)
+
+
+def _tell_of_answers(operation: dict[str, Any]) -> None:
+    if name := _ANSWERS.get(operation["operationId"]):
+        content = operation["responses"]["200"].setdefault("content", {})
+        content["application/json"] = {"schema": {"$ref": f"#/components/schemas/{name}"}}
 
 
 def _drop_default_validation_errors(schema: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from services.orchestrator.api.etags import IMMUTABLE, quoted
 from services.orchestrator.api.lists import NextPage, OrderBy, PageSize, PageToken
 from services.orchestrator.api.problems import problems
 from services.orchestrator.application import Application
-from services.orchestrator.assets import MAX_ASSET_BYTES, AssetRecord
+from services.orchestrator.assets import MAX_ASSET_BYTES, AssetKind, AssetRecord
 from services.orchestrator.listing import DEFAULT_PAGE_SIZE, ListOrder, Page
 
 PATH = "/assets"
@@ -42,7 +42,7 @@ class Asset(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
     sha256: str = Field(description="sha256 (hex) of its bytes.")
-    kind: str = Field(description="What it is for, for example `task`.")
+    kind: AssetKind = Field(description="What it is for.")
     name: str = Field(description="The label that it was first added with.")
     size_bytes: int = Field(description="Its size in bytes.")
     create_time: datetime = Field(description="When it was first added.")
@@ -52,7 +52,7 @@ class Asset(BaseModel):
         """From the record."""
         return cls(
             sha256=record.sha256,
-            kind=record.kind.value,
+            kind=record.kind,
             name=record.name,
             size_bytes=record.size_bytes,
             create_time=record.create_time,
