@@ -25,7 +25,7 @@ class Settings:
     token: str = field(default="", repr=False)
     timeout_s: float = 30.0
     verify: bool | ssl.SSLContext = True
-    retry: Retry = Retry()
+    retry: Retry = field(default_factory=Retry)
     user_agent: str = ""
     transport: Any = None
 

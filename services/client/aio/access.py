@@ -29,7 +29,7 @@ class AsyncApiKeys:
             body = await self._http.json("GET", "/api-keys", params=asked({"page_token": token}))
             for one in body["api_keys"]:
                 yield ApiKey.model_validate(one)
-            token = body["next_page_token"]
+            token = body.get("next_page_token", "")
             if not token:
                 return
 

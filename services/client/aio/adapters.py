@@ -1,6 +1,6 @@
 """Adapters and routes: what was trained, and which of it speaks to the public."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -59,7 +59,7 @@ class AsyncAdapters:
         answer = await self._http.json("POST", f"{_adapter(name)}/promote", json=body, headers=if_match(etag))
         return Route.model_validate(answer)
 
-    async def prune(self, *, dry_run: bool = False) -> list[str]:
+    async def prune(self, *, dry_run: bool = False) -> Sequence[str]:
         """Remove the files of old adapters that nothing refers to; returns their names."""
         params = asked({"dry_run": dry_run})
         return [

@@ -99,7 +99,7 @@ class AsyncAssets:
             body = await self._http.json("GET", "/assets", params=params)
             for one in body["assets"]:
                 yield Asset.model_validate(one)
-            token = body["next_page_token"]
+            token = body.get("next_page_token", "")
             if not token:
                 return
 
@@ -123,7 +123,7 @@ class AsyncAssets:
             body = await self._http.json("GET", "/rulers", params=asked({"page_token": token}))
             for one in body["rulers"]:
                 yield Ruler.model_validate(one)
-            token = body["next_page_token"]
+            token = body.get("next_page_token", "")
             if not token:
                 return
 

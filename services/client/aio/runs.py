@@ -85,7 +85,7 @@ class AsyncRuns:
         """Open a run that has ended again, from a recorded step on ("": where it ended)."""
         return await self._steer(run_id, "retry", etag, from_step=from_step)
 
-    async def steps(self, run_id: str) -> list[Step]:
+    async def steps(self, run_id: str) -> Sequence[Step]:
         """The steps that a run has recorded, in order."""
         body = await self._http.json("GET", f"{_path(run_id)}/steps")
         return [Step.model_validate(one) for one in body["steps"]]
@@ -161,7 +161,7 @@ class AsyncRuns:
         """Give the audit bundle (a zip) to ``write`` part by part; returns its sha256, which was checked."""
         return await self._http.checked_download(f"{_path(run_id)}/bundle", write)
 
-    async def principles(self, run_id: str, *, arm: str = "", topic: str = "") -> list[Principle]:
+    async def principles(self, run_id: str, *, arm: str = "", topic: str = "") -> Sequence[Principle]:
         """The usable principles that the run has drawn so far."""
         params = asked({"arm": arm, "topic": topic})
         body = await self._http.json("GET", f"{_path(run_id)}/principles", params=params)

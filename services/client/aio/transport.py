@@ -97,7 +97,7 @@ class AsyncTransport:
                 yield line
 
     async def events(self, path: str, after: str = "") -> AsyncIterator[ServerSentEvent]:
-        """Server-sent events after an id, until the stream ends; UnreachableError if the connection breaks."""
+        """Server-sent events after an id, until the stream ends; UnreachableError if it breaks."""
         headers = {"accept": "text/event-stream"} | ({"last-event-id": after} if after else {})
         parser = EventParser()
         async with self.stream(path, headers=headers) as response:
@@ -122,9 +122,7 @@ class AsyncTransport:
         """The same; UnexpectedAnswerError if the bytes are not those of the ETag. Returns the sha256."""
         _, found, told = await self.download(path, write)
         if told and told != found:
-            raise UnexpectedAnswerError(
-                f"{path} came with sha256 {found}, its ETag says {told}; get it again"
-            )
+            raise UnexpectedAnswerError(f"{path} came with sha256 {found}, its ETag says {told}")
         return found
 
 

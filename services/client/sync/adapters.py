@@ -1,6 +1,6 @@
 """Adapters and routes: what was trained, and which of it speaks to the public."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -57,7 +57,7 @@ class Adapters:
         answer = self._http.json("POST", f"{_adapter(name)}/promote", json=body, headers=if_match(etag))
         return Route.model_validate(answer)
 
-    def prune(self, *, dry_run: bool = False) -> list[str]:
+    def prune(self, *, dry_run: bool = False) -> Sequence[str]:
         """Remove the files of old adapters that nothing refers to; returns their names."""
         params = asked({"dry_run": dry_run})
         return [str(name) for name in (self._http.json("POST", "/adapters/prune", params=params))["pruned"]]

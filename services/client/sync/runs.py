@@ -82,7 +82,7 @@ class Runs:
         """Open a run that has ended again, from a recorded step on ("": where it ended)."""
         return self._steer(run_id, "retry", etag, from_step=from_step)
 
-    def steps(self, run_id: str) -> list[Step]:
+    def steps(self, run_id: str) -> Sequence[Step]:
         """The steps that a run has recorded, in order."""
         body = self._http.json("GET", f"{_path(run_id)}/steps")
         return [Step.model_validate(one) for one in body["steps"]]
@@ -158,7 +158,7 @@ class Runs:
         """Give the audit bundle (a zip) to ``write`` part by part; returns its sha256, which was checked."""
         return self._http.checked_download(f"{_path(run_id)}/bundle", write)
 
-    def principles(self, run_id: str, *, arm: str = "", topic: str = "") -> list[Principle]:
+    def principles(self, run_id: str, *, arm: str = "", topic: str = "") -> Sequence[Principle]:
         """The usable principles that the run has drawn so far."""
         params = asked({"arm": arm, "topic": topic})
         body = self._http.json("GET", f"{_path(run_id)}/principles", params=params)
