@@ -68,7 +68,7 @@ class Api:
         return self._call("GET", path, params=params).json()
 
     def all(self, path: str, field: str, *, limit: int = 0, **params: str | int) -> list[Json]:
-        """GET the items of a list under ``/v1`` over as many pages as it takes; at most ``limit`` (0: all)."""
+        """GET the items of a list under ``/v1`` over all its pages; at most ``limit`` of them (0: all)."""
         found: list[Json] = []
         token = ""
         while not limit or len(found) < limit:

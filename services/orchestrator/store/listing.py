@@ -59,7 +59,7 @@ def _conditions(status: RunStatus | None, where: RunFilter) -> list[sa.ColumnEle
     if where.created_before is not None:
         found.append(runs.c.create_time < where.created_before)
     if where.reference_set:
-        found.append(runs.c.study[("reference_set", "id")].as_string() == where.reference_set)
+        found.append(runs.c.study["reference_set"]["id"].as_string() == where.reference_set)
     if where.verdict is not None:
         # The event that ended the run tells its verdict; one that was retried has not ended.
         ended = sa.select(run_events.c.number).where(
@@ -68,7 +68,7 @@ def _conditions(status: RunStatus | None, where: RunFilter) -> list[sa.ColumnEle
             run_events.c.data["decision"].as_string() == where.verdict.value,
             run_events.c.number
             == sa.select(sa.func.max(_other.c.number))
-            .where(_other.c.run_id == runs.c.run_id, _other.c.kind == "run.succeeded")
+            .where(_other.c.run_id == run_events.c.run_id, _other.c.kind == "run.succeeded")
             .scalar_subquery(),
         )
         found += [runs.c.status == RunStatus.SUCCEEDED.value, ended.exists()]
