@@ -97,6 +97,7 @@ class IdempotencyMiddleware:
                 await asyncio.gather(work, return_exceptions=True)
             # Also where this task is cancelled: a claim that stays would block the key for a minute.
             await asyncio.shield(claim.settle(answer.kept()))
+        await answer.finish()
 
     def _operation(self, scope: Scope) -> str:
         for route in self._routes:
@@ -132,13 +133,16 @@ class _Claim:
 
 
 class _Recorded:
-    """Passes an answer on, and remembers it."""
+    """Passes an answer on, and remembers it.
+
+    Its last part waits for ``finish``: whoever has the whole answer and asks again must find it kept.
+    """
 
     def __init__(self, send: Send) -> None:
         self._send = send
         self._start: Message | None = None
         self._body = bytearray()
-        self._whole = False
+        self._last: Message | None = None
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -146,12 +150,19 @@ class _Recorded:
         elif message["type"] == "http.response.body":
             if len(self._body) <= MAX_KEPT_BYTES:
                 self._body += message.get("body", b"")
-            self._whole = not message.get("more_body", False)
+            if not message.get("more_body", False):
+                self._last = message
+                return
         await self._send(message)
+
+    async def finish(self) -> None:
+        """Send the last part."""
+        if self._last is not None:
+            await self._send(self._last)
 
     def kept(self) -> KeptAnswer | None:
         """What to keep of it; None if it was no success, or did not end."""
-        if self._start is None or not self._whole or not 200 <= self._start["status"] < 300:
+        if self._start is None or self._last is None or not 200 <= self._start["status"] < 300:
             return None
         sent = {name.decode("latin-1"): value.decode("latin-1") for name, value in self._start["headers"]}
         secret = "no-store" in sent.get("cache-control", "")

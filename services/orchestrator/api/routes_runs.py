@@ -20,6 +20,7 @@ from services.orchestrator.ports import RunStatus
 from services.orchestrator.store.jsontext import finite
 
 _INVALID = ErrorCode.INVALID_INPUT
+# OpenAPI 3.1 has no word for the items of a stream (3.2 has): as a schema it would be that of the whole body.
 _SSE_EVENT: dict[str, Any] = {
     "type": "object",
     "description": "One event of the stream.",
@@ -147,7 +148,7 @@ def router(application: Application) -> APIRouter:
             200: {
                 "description": "The events from the first (or the one after `Last-Event-ID`) on, then new "
                 "ones until the run has ended. `data` is an Event.",
-                "content": {"text/event-stream": {"schema": _SSE_EVENT, "example": _SSE_EXAMPLE}},
+                "content": {"text/event-stream": {"x-item-schema": _SSE_EVENT, "example": _SSE_EXAMPLE}},
             },
             204: {"description": "The run has ended and there is nothing after `Last-Event-ID`."},
             **problems(ErrorCode.NOT_FOUND, _INVALID),
