@@ -5,9 +5,12 @@ A status that this client does not know stays the text that came.
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
+
+# The member if there is one, else the text.
+_KNOWN = Field(union_mode="left_to_right")
 
 
 class Model(BaseModel):
@@ -68,7 +71,7 @@ class Run(Model):
 
     run_id: str
     name: str
-    status: RunStatus | str
+    status: Annotated[RunStatus | str, _KNOWN]
     stage: str
     identity: str
     create_time: datetime
@@ -126,7 +129,7 @@ class Principle(Model):
 class Verdict(Model):
     """The gate's decision. ``reasons`` are the rules, those that decided first."""
 
-    decision: Decision | str
+    decision: Annotated[Decision | str, _KNOWN]
     headline: str
     reasons: list[dict[str, Any]] = []
 
@@ -143,7 +146,7 @@ class Adapter(Model):
     base_model: str
     base_fingerprint: str
     rank: int
-    state: AdapterState | str
+    state: Annotated[AdapterState | str, _KNOWN]
     reason: str
     approval_required: bool
     created_by: str
@@ -165,7 +168,7 @@ class AdapterChange(Model):
 
     number: int
     time: datetime
-    state: AdapterState | str
+    state: Annotated[AdapterState | str, _KNOWN]
     actor: str
     reason: str
 

@@ -1,7 +1,7 @@
 """``Idempotency-Key`` on every request that changes something: plain ASGI, behind the access check.
 
 Answers of success alone are kept: a refused request has changed nothing and may be sent again under its key.
-An answer with ``Cache-Control: no-store`` holds a secret; then only is kept that there was one.
+An answer with ``Cache-Control: no-store``, or with a field ``secret``, is not kept, only that there was one.
 """
 
 import asyncio
@@ -165,7 +165,7 @@ class _Recorded:
         if self._start is None or self._last is None or not 200 <= self._start["status"] < 300:
             return None
         sent = {name.decode("latin-1"): value.decode("latin-1") for name, value in self._start["headers"]}
-        secret = "no-store" in sent.get("cache-control", "")
+        secret = "no-store" in sent.get("cache-control", "") or b'"secret":' in self._body
         headers = {name: value for name, value in sent.items() if name in _KEPT_HEADERS}
         body = None if secret or len(self._body) > MAX_KEPT_BYTES else bytes(self._body)
         return KeptAnswer(self._start["status"], headers, body)

@@ -13,6 +13,7 @@ from services.common.errors import ErrorCode
 from services.orchestrator.access.scopes import OPEN_OPERATIONS
 from services.orchestrator.api import problems
 from services.orchestrator.api.idempotency_http import HEADER, MAX_KEY_CHARACTERS, REPLAYED, takes_key
+from services.orchestrator.api.models import Event
 from services.orchestrator.api.routes_values import Values
 from services.orchestrator.report.schema import Report
 from services.orchestrator.schemas import PromptSetDocument, ReferenceSetDocument
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 _METHODS = frozenset({"get", "post", "put", "patch", "delete"})
 # Written before these were models of a route: a study as its author writes it, and a set.
-_MODELS = (Study, ReferenceSetDocument, PromptSetDocument, Values, problems.Problem)
+_MODELS = (Study, ReferenceSetDocument, PromptSetDocument, Values, Event, problems.Problem)
 # Answers that a route passes on as they are: read from a file, or written by a run of an earlier version.
 _ANSWERS = {
     "checkStudy": "Study",
