@@ -8,7 +8,7 @@ export PYTHON VALIGN_VENV VALIGN_BUILD
 export DO_NOT_TRACK := 1
 export VLLM_NO_USAGE_STATS := 1
 
-.PHONY: help setup tools models demo test test-fast chaos stack stack-check check fmt proto proto-check proto-release bench up clean
+.PHONY: help setup tools models demo test test-fast chaos stack stack-check check fmt proto proto-check proto-release openapi client bench up clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -60,6 +60,14 @@ proto-check: setup ## Fail if the generated code is stale
 
 proto-release: setup ## Take the contracts as they are as the ones that later changes must not break
 	$(BIN)/buf build proto -o proto/released.binpb
+
+openapi: setup ## Write docs/openapi.json, the REST contract as it is
+	@$(BIN)/python scripts/write_openapi.py
+
+client: setup ## Make the synchronous half of the client of the asynchronous one
+	@$(BIN)/python scripts/write_sync_client.py
+	@$(BIN)/ruff check --fix -q services/client/sync
+	@$(BIN)/ruff format -q services/client/sync
 
 bench: models ## Run every benchmark; one JSON object each (loop reads the demo's report)
 	@status=0; for name in analysis embedder trainer generator swap loop; do \

@@ -1,14 +1,18 @@
-"""The orchestrator's REST API as calls. It maps errors and knows paths, and holds no logic."""
+"""The orchestrator's REST API as the commands use it: a thin layer over ``services.client``.
 
-import hashlib
+It answers with JSON as it came, so that ``--json`` prints what the orchestrator said, and turns the client's
+errors into those that a command ends with.
+"""
+
 import json
+import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from services.cli.errors import ApiError, CliError, UnreachableError
-from services.cli.sse import read_events, split_lines
 
 if TYPE_CHECKING:
     import ssl
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
 
 ENDED = ("succeeded", "failed", "cancelled")
 Json = dict[str, Any]
+_PAGE = 200
 
 
 class Api:
@@ -30,35 +35,51 @@ class Api:
 
         CliError: a key or file that cannot be used.
         """
-        import httpx
+        from services.client import Client, Retry
+        from services.client.errors import InsecureUrlError
 
         self.url = url
-        # trust_env=False for this machine: a proxy set for the outside must not catch these calls
-        local = urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
         if not api_key.isascii() or not api_key.isprintable():
             raise CliError("VALIGN_API_KEY holds characters that no key has.", code="UNAUTHENTICATED")
-        if api_key and url.startswith("http://") and not local:
+        try:
+            self._client = Client(
+                url,
+                token=api_key,
+                timeout_s=timeout_s,
+                # A person waits: a second try soon, and no third after long.
+                retry=Retry(attempts=2, first_s=0.3, longest_s=5.0),
+                verify=_trusting(ca_file) if ca_file else True,
+                user_agent="valign-cli",
+            )
+        except InsecureUrlError as error:
             raise CliError(
                 f"{url} is not https, and VALIGN_API_KEY would be sent where others can read it.",
                 remedy="Use https://; or reach it through a tunnel to this machine; or unset VALIGN_API_KEY.",
-            )
-        self._http = httpx.Client(
-            base_url=url,
-            timeout=timeout_s,
-            trust_env=not local,
-            headers={"authorization": f"Bearer {api_key}"} if api_key else None,
-            verify=_trusting(ca_file) if ca_file else True,
-        )
+            ) from error
 
     def __enter__(self) -> "Api":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._http.close()
+        self._client.close()
 
     def get(self, path: str, **params: str | int) -> Any:
         """GET a JSON document under ``/v1``."""
         return self._call("GET", path, params=params).json()
+
+    def all(self, path: str, field: str, *, limit: int = 0, **params: str | int) -> list[Json]:
+        """GET the items of a list under ``/v1`` over all its pages; at most ``limit`` of them (0: all)."""
+        found: list[Json] = []
+        token = ""
+        while not limit or len(found) < limit:
+            asked = {name: value for name, value in params.items() if value != ""}
+            asked |= {"page_size": min(limit - len(found), _PAGE) if limit else _PAGE}
+            page = self.get(path, **asked, **({"page_token": token} if token else {}))
+            found += page[field]
+            token = page.get("next_page_token") or ""
+            if not token:
+                break
+        return found[:limit] if limit else found
 
     def get_text(self, path: str) -> str:
         """GET a text document under ``/v1``."""
@@ -86,33 +107,13 @@ class Api:
 
         Waits up to ten minutes for the first part: some files are made when they are asked for.
         """
-        import httpx
+        with self._told():
+            return self._client.http.download(path, write)
 
-        digest, size_bytes = hashlib.sha256(), 0
-        timeout = httpx.Timeout(10.0, read=600.0)
-        try:
-            with self._http.stream("GET", f"/v1{path}", timeout=timeout) as response:
-                self._raise_for(response, response.read)
-                for part in response.iter_bytes():
-                    write(part)
-                    digest.update(part)
-                    size_bytes += len(part)
-                told = response.headers.get("etag", "").strip('"')
-        except httpx.TransportError as error:
-            raise UnreachableError(self.url, _reason(error)) from error
-        return size_bytes, digest.hexdigest(), told
-
-    def lines(self, path: str, **params: int) -> Iterator[str]:
+    def lines(self, path: str, **params: str | int) -> Iterator[str]:
         """Yield the lines of a text document under ``/v1`` as they come."""
-        import httpx
-
-        timeout = httpx.Timeout(10.0, read=60.0)
-        try:
-            with self._http.stream("GET", f"/v1{path}", params=params, timeout=timeout) as response:
-                self._raise_for(response, response.read)
-                yield from response.iter_lines()
-        except httpx.TransportError as error:
-            raise UnreachableError(self.url, _reason(error)) from error
+        with self._told():
+            yield from self._client.http.lines(path, params=params)
 
     def post_document(self, path: str, document: str, headers: Mapping[str, str] | None = None) -> Json:
         """POST a YAML document."""
@@ -128,9 +129,9 @@ class Api:
         """POST JSON and return the text document that answers."""
         return self._call("POST", path, json=body).text
 
-    def create_run(self, study: str, idempotency_key: str) -> Json:
+    def create_run(self, study: str, idempotency_key: str = "") -> Json:
         """Begin a run of a study (YAML text); the same key and study give the same run."""
-        return self.post_document("/runs", study, {"idempotency-key": idempotency_key})
+        return self.post_document("/runs", study, {"idempotency-key": idempotency_key or str(uuid.uuid4())})
 
     def cancel_run(self, run_id: str) -> Json:
         """Ask a run to stop."""
@@ -142,20 +143,9 @@ class Api:
         body: Json = self._call("POST", f"/runs/{quote(run_id)}/{verb}", params=params).json()
         return body
 
-    def runs(self, *, status: str = "", limit: int = 50) -> list[Json]:
+    def runs(self, *, status: str = "", limit: int = 50, **filters: str) -> list[Json]:
         """Return up to ``limit`` runs, newest first, over as many pages as that takes."""
-        found: list[Json] = []
-        token = ""
-        while len(found) < limit:
-            params: dict[str, str | int] = {"page_size": min(limit - len(found), 200)}
-            params |= {"status": status} if status else {}
-            params |= {"page_token": token} if token else {}
-            page = self.get("/runs", **params)
-            found += page["runs"]
-            token = page.get("next_page_token") or ""
-            if not token:
-                break
-        return found[:limit]
+        return self.all("/runs", "runs", limit=limit, status=status, **filters)
 
     def run(self, run: str) -> Json:
         """Return a run by id; ``latest`` is the newest one."""
@@ -177,44 +167,28 @@ class Api:
         Ends when the server closes the stream. Raises ``UnreachableError`` when the
         connection is lost: call again with the last number seen.
         """
-        import httpx
-
-        headers = {"accept": "text/event-stream"} | ({"last-event-id": after} if after else {})
-        # The server sends a comment every few seconds; a minute's silence is a dead connection.
-        timeout = httpx.Timeout(10.0, read=60.0)
-        path = f"/v1/runs/{quote(run_id)}/events"
-        try:
-            with self._http.stream("GET", path, headers=headers, timeout=timeout) as response:
-                self._raise_for(response, response.read)
-                for event in read_events(split_lines(response.iter_text())):
-                    yield as_event(event.event, event.data, event.id)
-        except httpx.TransportError as error:
-            raise UnreachableError(self.url, _reason(error)) from error
+        with self._told():
+            for event in self._client.http.events(f"/runs/{quote(run_id)}/events", after):
+                yield as_event(event.event, event.data, event.id)
 
     def _call(self, method: str, path: str, **options: Any) -> "httpx.Response":
-        import httpx
+        with self._told():
+            return self._client.request(method, path, **options)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """The client's errors as those of a command."""
+        from services.client import errors
 
         try:
-            response = self._http.request(method, f"/v1{path}", **options)
-        except httpx.TransportError as error:
-            raise UnreachableError(self.url, _reason(error)) from error
-        self._raise_for(response, lambda: response.content)
-        return response
-
-    @staticmethod
-    def _raise_for(response: "httpx.Response", read: Callable[[], bytes]) -> None:
-        if response.is_success:
-            return
-        raw = read()
-        try:
-            body = json.loads(raw)
-        except ValueError:
-            body = None
-        if not isinstance(body, dict) or not ("detail" in body or "title" in body):
-            text = raw[:200].decode(errors="replace")
-            detail = f"{response.request.url} answered {response.status_code}: {text}"
-            body = {"title": "Unexpected answer", "status": response.status_code, "detail": detail}
-        raise ApiError(response.status_code, body)
+            yield
+        except errors.UnreachableError as error:
+            raise UnreachableError(self.url, error.reason) from error
+        except errors.ApiError as error:
+            raise ApiError(error.status, error.problem) from error
+        except errors.UnexpectedAnswerError as error:
+            body = {"title": "Unexpected answer", "status": error.status, "detail": str(error)}
+            raise ApiError(error.status, body) from error
 
 
 def as_event(kind: str, data: str, number: str) -> Json:
@@ -234,7 +208,3 @@ def _trusting(ca_file: Path) -> "ssl.SSLContext":
         raise CliError(
             f"VALIGN_CA_FILE names {ca_file}, which cannot be read as PEM certificates: {error}"
         ) from error
-
-
-def _reason(error: Exception) -> str:
-    return str(error) or type(error).__name__

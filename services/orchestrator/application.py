@@ -35,6 +35,7 @@ from services.orchestrator.domain.prompts import PromptSet
 from services.orchestrator.domain.reference import ReferenceSet
 from services.orchestrator.governance import Governance
 from services.orchestrator.identity import Scope, require
+from services.orchestrator.listing import ListOrder, Page, RunFilter
 from services.orchestrator.looks import Probe, ServiceFacts
 from services.orchestrator.platform import Platform
 from services.orchestrator.ports import (
@@ -54,7 +55,6 @@ from services.orchestrator.steering import Steering
 from services.orchestrator.study import Study, resolve
 from services.orchestrator.values_training import ValuesTraining
 
-MAX_PAGE_SIZE = 200
 MAX_KEY_CHARACTERS = 255
 # Another process may write the events: its writes are found by looking.
 _POLL_S = 0.3
@@ -119,6 +119,7 @@ class Application:
         self.audit = Publisher(store, artifacts)
         self.steering = Steering(store, queue, steps, max_queued_runs)
         self.audit_log = AuditLog(store.audit_log)
+        self.idempotency = store.idempotency
         self.benchmarks = Benchmarks(self.report, artifacts, assets)
 
     def close(self) -> None:
@@ -169,16 +170,20 @@ class Application:
         return await asyncio.to_thread(self._store.get_run, _known_shape(run_id))
 
     async def list_runs(
-        self, status: RunStatus | None = None, page_size: int = 50, page_token: str = ""
+        self,
+        status: RunStatus | None = None,
+        page_size: int = 50,
+        page_token: str = "",
+        *,
+        where: RunFilter | None = None,
+        order: ListOrder = ListOrder.NEWEST,
     ) -> tuple[list[RunRecord], str]:
-        """A page of runs, newest first, and the next page's token ("" on the last).
+        """A page of runs, and the next page's token ("" on the last).
 
         A page holds at most 200 runs, also if more are asked for.
         """
-        if page_size < 1:
-            raise InvalidInputError(f"page_size must be from 1 to {MAX_PAGE_SIZE}, not {page_size}")
-        size = min(page_size, MAX_PAGE_SIZE)
-        return await asyncio.to_thread(self._store.list_runs, status, size, page_token)
+        page = Page(page_size, page_token, order).bounded()
+        return await asyncio.to_thread(self._store.list_runs, status, where=where, page=page)
 
     async def cancel_run(self, run_id: str) -> RunRecord:
         """Ask a run to stop; a run that has ended stays as it is."""

@@ -17,6 +17,7 @@ from services.common.errors import InvalidInputError, NotFoundError
 from services.orchestrator.analysis.values.head import unpack_head
 from services.orchestrator.analysis.values.record import unpack_judge
 from services.orchestrator.documents import fault, invalid_document
+from services.orchestrator.listing import Page
 from services.orchestrator.ruler import unpack
 from services.orchestrator.tasks import parse_task
 
@@ -45,6 +46,10 @@ class AssetRecord:
     create_time: datetime
 
 
+# Below, ``list`` is a method.
+Assets = list[AssetRecord]
+
+
 class AssetStore(Protocol):
     """Which assets there are. Synchronous, like ``RunStore``."""
 
@@ -60,6 +65,10 @@ class AssetStore(Protocol):
 
     def list_assets(self, kind: AssetKind | None = None) -> list[AssetRecord]:
         """Newest first."""
+        ...
+
+    def asset_page(self, kind: AssetKind | None, page: Page) -> tuple[list[AssetRecord], str]:
+        """A page of them, and the next page's token ("" on the last)."""
         ...
 
 
@@ -114,6 +123,11 @@ class AssetLibrary:
     async def list(self, kind: AssetKind | str | None = None) -> Sequence[AssetRecord]:
         """All of them, or those of a kind; newest first."""
         return await asyncio.to_thread(self._store.list_assets, None if kind is None else asset_kind(kind))
+
+    async def page(self, kind: AssetKind | str | None = None, page: Page | None = None) -> tuple[Assets, str]:
+        """A page of all, or of those of a kind, newest first; and the next page's token ("" on the last)."""
+        wanted = None if kind is None else asset_kind(kind)
+        return await asyncio.to_thread(self._store.asset_page, wanted, (page or Page()).bounded())
 
     async def require(self, study: Mapping[str, Any]) -> None:
         """InvalidInputError that names each asset of a resolved study that is not here, and the remedy."""

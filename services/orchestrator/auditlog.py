@@ -12,6 +12,7 @@ import structlog
 from services.common.artifacts.names import SHA256
 from services.common.errors import InvalidInputError
 from services.common.hash_chain import Anchor, Verdict, verify
+from services.orchestrator.listing import AuditFilter
 
 log = structlog.get_logger(__name__)
 
@@ -49,7 +50,9 @@ class Entry(Protocol):
 class AuditEntries(Protocol):
     """Where the entries lie. Synchronous, like ``RunStore``."""
 
-    def entries(self, after: int = 0, limit: int = _ENTRIES_A_READ) -> Sequence[Entry]:
+    def entries(
+        self, after: int = 0, limit: int = _ENTRIES_A_READ, where: AuditFilter | None = None
+    ) -> Sequence[Entry]:
         """At most ``limit`` entries after a sequence number, in order."""
         ...
 
@@ -66,8 +69,12 @@ class AuditLog:
         # A check reads all of it: one at a time is enough for a database.
         self._turn = asyncio.Lock()
 
-    async def entries(self, after: int = 0, limit: int = 0) -> AsyncIterator[Sequence[Entry]]:
+    async def entries(
+        self, after: int = 0, limit: int = 0, where: AuditFilter | None = None
+    ) -> AsyncIterator[Sequence[Entry]]:
         """Entries after a sequence number, in order, in parts; at most ``limit`` of them (0: all there are).
+
+        With a filter the numbers have gaps: such an export is for reading, a whole one for checking.
 
         InvalidInputError for a number that is out of range, before the first part.
         """
@@ -77,7 +84,7 @@ class AuditLog:
         left = limit or MAX_SEQUENCE
         while left > 0:
             size = min(left, _ENTRIES_A_READ)
-            part = await asyncio.to_thread(self._store.entries, after, size)
+            part = await asyncio.to_thread(self._store.entries, after, size, where)
             if part:
                 yield part
             if len(part) < size:

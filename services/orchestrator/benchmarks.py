@@ -12,6 +12,7 @@ from services.orchestrator.analysis.evidence import Evidence
 from services.orchestrator.analysis.files import unpack_evidence
 from services.orchestrator.assets import AssetKind, AssetLibrary, AssetRecord, check_asset_name
 from services.orchestrator.comparing import Comparison, compare
+from services.orchestrator.listing import Page
 from services.orchestrator.report.comparison import render_comparison
 from services.orchestrator.report.schema import Report
 from services.orchestrator.ruler import RulerFacts, freeze, pack, unpack
@@ -72,6 +73,11 @@ class Benchmarks:
         """All rulers, newest first."""
         found = await self._assets.list(AssetKind.RULER)
         return [RulerRecord(one, await self._facts(one.sha256)) for one in found]
+
+    async def ruler_page(self, page: Page) -> tuple[list[RulerRecord], str]:
+        """A page of rulers, newest first, and the next page's token ("" on the last)."""
+        found, token = await self._assets.page(AssetKind.RULER, page)
+        return [RulerRecord(one, await self._facts(one.sha256)) for one in found], token
 
     async def _facts(self, sha256: str) -> RulerFacts:
         data = await self._assets.content(sha256)

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from services.orchestrator.auditlog import AuditEntries
 from services.orchestrator.domain.prompts import Prompt
+from services.orchestrator.idempotency import IdempotencyBook
+from services.orchestrator.listing import Page, RunFilter
 from services.orchestrator.records import (
     CompletionRecord as CompletionRecord,
 )
@@ -254,6 +256,11 @@ class RunStore(Protocol):
         ...
 
     @property
+    def idempotency(self) -> IdempotencyBook:
+        """What was answered under which idempotency key."""
+        ...
+
+    @property
     def audit_log(self) -> AuditEntries:
         """What was done by whom."""
         ...
@@ -277,9 +284,15 @@ class RunStore(Protocol):
         ...
 
     def list_runs(
-        self, status: RunStatus | None = None, page_size: int = 50, page_token: str = ""
+        self,
+        status: RunStatus | None = None,
+        page_size: int = 50,
+        page_token: str = "",
+        *,
+        where: RunFilter | None = None,
+        page: Page | None = None,
     ) -> tuple[list[RunRecord], str]:
-        """Newest first, and the next page's token ("" on the last)."""
+        """A page of runs, and the next page's token ("" on the last)."""
         ...
 
     def update_run(self, run_id: str, **changes: Any) -> RunRecord:

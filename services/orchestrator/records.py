@@ -47,6 +47,11 @@ class RunRecord:
     retry_from: str = ""
     created_by: str = ""
 
+    @property
+    def etag(self) -> str:
+        """Changes with what somebody decides about the run, and with its status; not with its progress."""
+        return f"{self.attempt}-{self.status.value}-{self.cancel_requested:d}{self.pause_requested:d}"
+
 
 @dataclass(frozen=True, slots=True)
 class OpenRun:

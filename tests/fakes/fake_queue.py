@@ -1,5 +1,7 @@
 """A queue in memory: it remembers what it was given, and a test plays the loop."""
 
+from collections.abc import Callable
+
 from services.common.errors import ValignError
 from services.orchestrator.ports import RunRecord, RunStatus, RunStore, StepRecord
 
@@ -8,6 +10,7 @@ class FakeQueue:
     """The ``RunQueue`` port. ``error`` is raised by the next ``enqueue``, once.
 
     ``ends_at_once``: a run that is enqueued ends as cancelled, so that nobody waits for it.
+    ``plays`` is called with each run that is enqueued: a test's loop.
     """
 
     def __init__(self, store: RunStore) -> None:
@@ -17,6 +20,7 @@ class FakeQueue:
         self.error: ValignError | Exception | None = None
         self.not_ready: ValignError | None = None
         self.ends_at_once = False
+        self.plays: Callable[[str], object] | None = None
 
     def check_ready(self) -> None:
         """Always ready, unless ``not_ready`` is set."""
@@ -32,6 +36,8 @@ class FakeQueue:
             self.enqueued.append(run_id)
             if self.ends_at_once:
                 await self.cancel(run_id)
+            if self.plays is not None:
+                self.plays(run_id)
 
     async def cancel(self, run_id: str) -> None:
         """End the run as cancelled at once."""

@@ -5,14 +5,13 @@ from urllib.parse import quote
 
 import typer
 
-from services.cli.api import Api, Json
+from services.cli.api import Json
 from services.cli.commands.common import JsonOption, UrlOption, connect
 from services.cli.output import console, print_json, table
 
 NameArgument = Annotated[str, typer.Argument(help="An adapter's name.")]
 RouteOption = Annotated[str, typer.Option("--route", help="The public name.")]
 RouteArgument = Annotated[str, typer.Argument(help="The public name.")]
-_PAGE = 200
 
 
 def register(app: typer.Typer) -> None:
@@ -51,7 +50,8 @@ def list_(
 ) -> None:
     """List the adapters, newest first."""
     with connect(url) as api:
-        found = _pages(api, limit, {"state": state, "run_id": api.run_id(run) if run else ""})
+        run_id = api.run_id(run) if run else ""
+        found = api.all("/adapters", "adapters", limit=limit, state=state, run_id=run_id)
     if as_json:
         print_json({"adapters": found})
         return
@@ -230,20 +230,6 @@ def rollback(
     """Make a route serve what it served before."""
     wanted = "" if to == "base" else to
     _route_call(f"/routes/{quote(route)}/rollback", {"to": wanted, "reason": reason}, url, as_json)
-
-
-def _pages(api: Api, limit: int, filters: dict[str, str]) -> list[Json]:
-    found: list[Json] = []
-    token = ""
-    while len(found) < limit:
-        params: dict[str, str | int] = {name: value for name, value in filters.items() if value}
-        params |= {"page_size": min(limit - len(found), _PAGE)} | ({"page_token": token} if token else {})
-        page = api.get("/adapters", **params)
-        found += page["adapters"]
-        token = page["next_page_token"]
-        if not token:
-            break
-    return found
 
 
 def _adapter_call(path: str, body: Json, done: str, url: str, as_json: bool) -> None:

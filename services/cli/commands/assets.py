@@ -48,7 +48,7 @@ def list_(
 ) -> None:
     """List what is kept, newest first."""
     with connect(url) as api:
-        body = api.get("/assets", **({"kind": kind} if kind else {}))
+        body = {"assets": api.all("/assets", "assets", kind=kind)}
     if as_json:
         print_json(body)
         return
@@ -108,7 +108,7 @@ def whole_sha256(api: Api, begun: str) -> str:
     """Return the sha256 that begins so. ``CliError`` if none does, or more than one."""
     if len(begun) == 64:
         return begun
-    found = [one["sha256"] for one in api.get("/assets")["assets"] if one["sha256"].startswith(begun)]
+    found = [one["sha256"] for one in api.all("/assets", "assets") if one["sha256"].startswith(begun)]
     if len(found) != 1:
         several = f"{len(found)} assets begin" if found else "No asset begins"
         raise CliError(

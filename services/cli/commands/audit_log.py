@@ -35,13 +35,18 @@ def show(
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on with new entries as they come.")
     ] = False,
+    actor: Annotated[str, typer.Option("--by", help="Only what this principal did.")] = "",
+    action: Annotated[str, typer.Option(help="Only this, for example adapter.promote.")] = "",
+    target: Annotated[str, typer.Option(help="Only what was done to the thing with this id.")] = "",
     url: UrlOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Print the log's entries, oldest first. With --json each is a line of JSON, as `export` writes it."""
+    asked = {"actor": actor, "action": action, "target": target}
+    where = {name: value for name, value in asked.items() if value}
     with connect(url) as api:
         while True:
-            for line in api.lines(_PATH, after=after, limit=limit):
+            for line in api.lines(_PATH, after=after, limit=limit, **where):
                 entry = json.loads(line)
                 after = entry["sequence"]
                 typer.echo(line if as_json else _words(entry))

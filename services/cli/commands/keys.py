@@ -51,7 +51,7 @@ def create(
 def list_(url: UrlOption = "", as_json: JsonOption = False) -> None:
     """List the API keys, newest first, without their secrets."""
     with connect(url) as api:
-        body = api.get("/api-keys")
+        body = {"api_keys": api.all("/api-keys", "api_keys")}
     if as_json:
         print_json(body)
         return

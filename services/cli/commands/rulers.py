@@ -50,7 +50,7 @@ def freeze(
 def list_(url: UrlOption = "", as_json: JsonOption = False) -> None:
     """List the rulers, newest first."""
     with connect(url) as api:
-        body = api.get("/rulers")
+        body = {"rulers": api.all("/rulers", "rulers")}
     if as_json:
         print_json(body)
         return
@@ -75,7 +75,7 @@ def find_ruler(api: Api, asked: str) -> Json:
     """Return the ruler of that name, sha256 or beginning of a sha256."""
     found: list[Json] = [
         one
-        for one in api.get("/rulers")["rulers"]
+        for one in api.all("/rulers", "rulers")
         if asked == one["name"] or (len(asked) >= _SHORTEST_PREFIX and one["sha256"].startswith(asked))
     ]
     if not found:

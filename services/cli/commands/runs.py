@@ -81,13 +81,27 @@ def runs(
     status: Annotated[
         str, typer.Option(help="Only queued, running, paused, succeeded, failed or cancelled runs.")
     ] = "",
+    name: Annotated[str, typer.Option(help="Only runs of studies with exactly this name.")] = "",
+    by: Annotated[str, typer.Option(help="Only runs that this principal began, for example key:ci.")] = "",
+    since: Annotated[
+        str, typer.Option(help="Only runs since this moment, for example 2026-11-21T00:00:00Z.")
+    ] = "",
+    reference_set: Annotated[str, typer.Option(help="Only runs against this reference set.")] = "",
+    verdict: Annotated[str, typer.Option(help="Only runs that ended in promote, hold or reject.")] = "",
     limit: Annotated[int, typer.Option(help="At most so many.", min=1)] = 20,
     url: UrlOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """List runs, newest first."""
+    filters = {
+        "name": name,
+        "created_by": by,
+        "created_after": since,
+        "reference_set": reference_set,
+        "verdict": verdict,
+    }
     with connect(url) as api:
-        found = api.runs(status=status, limit=limit)
+        found = api.runs(status=status, limit=limit, **filters)
     if as_json:
         print_json({"runs": found})
         return

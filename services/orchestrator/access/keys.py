@@ -15,6 +15,7 @@ from typing import Protocol
 
 from services.common.errors import InvalidInputError, UnauthenticatedError
 from services.orchestrator.identity import Principal, Scope
+from services.orchestrator.listing import Page
 
 PREFIX = "valign_"
 DEFAULT_LIFETIME_S = 90 * 86_400
@@ -45,6 +46,10 @@ class ApiKey:
         return self.revoke_time is None and (self.expire_time is None or now < self.expire_time)
 
 
+# Below, ``list`` is a method.
+Keys = list[ApiKey]
+
+
 class ApiKeyStore(Protocol):
     """Where keys are kept. Synchronous; async callers use a thread."""
 
@@ -54,6 +59,10 @@ class ApiKeyStore(Protocol):
 
     def list(self) -> list[ApiKey]:
         """Newest first."""
+        ...
+
+    def page(self, page: Page) -> tuple[Keys, str]:
+        """A page of them, newest first, and the next page's token ("" on the last)."""
         ...
 
     def revoke(self, key_id: str) -> ApiKey:
@@ -89,6 +98,10 @@ class ApiKeys:
     async def list(self) -> list[ApiKey]:
         """Newest first."""
         return await asyncio.to_thread(self._store.list)
+
+    async def page(self, page: Page) -> tuple[Keys, str]:
+        """A page of them, newest first, and the next page's token ("" on the last)."""
+        return await asyncio.to_thread(self._store.page, page.bounded())
 
     async def revoke(self, key_id: str) -> ApiKey:
         """End a key at once; NotFoundError if there is none."""

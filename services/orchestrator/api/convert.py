@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from google.protobuf import struct_pb2, timestamp_pb2  # type: ignore[import-untyped]
@@ -17,6 +17,15 @@ from services.orchestrator.clients.parts import in_parts
 from services.orchestrator.domain.prompts import PromptSet
 from services.orchestrator.domain.reference import ReferenceSet
 from services.orchestrator.governance import review_warnings
+from services.orchestrator.listing import (
+    DEFAULT_PAGE_SIZE,
+    MAX_FILTER_CHARACTERS,
+    AuditFilter,
+    Page,
+    RunFilter,
+    Verdict,
+    one_of,
+)
 from services.orchestrator.ports import CompletionRecord, EventRecord, RunRecord, RunStatus
 from services.orchestrator.store.jsontext import finite
 from services.orchestrator.study import prompt_set_digest
@@ -49,6 +58,7 @@ def run_to_pb(run: RunRecord) -> pb.Run:
         pause_requested=run.pause_requested,
         attempt=run.attempt,
         created_by=run.created_by,
+        etag=run.etag,
         progress={
             stage: pb.StageProgress(done=step["done"], total=step["total"])
             for stage, step in run.progress.items()
@@ -194,6 +204,60 @@ def timestamp(time: datetime) -> timestamp_pb2.Timestamp:
     message = timestamp_pb2.Timestamp()
     message.FromDatetime(time)
     return message
+
+
+def moment(request: Any, name: str) -> datetime | None:
+    """A field's time; None if it is not set. InvalidInputError for one that no calendar has."""
+    if not request.HasField(name):
+        return None
+    try:
+        found: datetime = getattr(request, name).ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
+        raise InvalidInputError(f"{name} is no time in the years 1 to 9999") from error
+    return found
+
+
+def etags(request: Any) -> tuple[str, ...] | None:
+    """What a change expects; None for nothing. The tag of an HTTP answer is taken as well."""
+    given = str(request.etag).strip('"')
+    return (given, given.partition(".")[0]) if given else None
+
+
+def run_filter(request: pb.ListRunsRequest) -> RunFilter:
+    """Which runs are asked for."""
+    return RunFilter(
+        _filter(request.name, "name"),
+        _filter(request.created_by, "created_by"),
+        moment(request, "created_after"),
+        moment(request, "created_before"),
+        _filter(request.reference_set, "reference_set"),
+        one_of(Verdict, request.verdict, "verdict"),
+    )
+
+
+def audit_filter(request: pb.ListAuditEntriesRequest) -> AuditFilter:
+    """Which entries are asked for."""
+    return AuditFilter(
+        _filter(request.actor, "actor"),
+        _filter(request.action, "action"),
+        _filter(request.target_kind, "target_kind"),
+        _filter(request.target, "target"),
+        moment(request, "time_after"),
+        moment(request, "time_before"),
+    )
+
+
+def page_of(request: Any) -> Page:
+    """Which page is asked for."""
+    return Page(request.page_size or DEFAULT_PAGE_SIZE, request.page_token)
+
+
+def _filter(text: str, name: str) -> str:
+    if len(text) > MAX_FILTER_CHARACTERS:
+        raise InvalidInputError(
+            f"{name} has {len(text)} characters; at most {MAX_FILTER_CHARACTERS} can match"
+        )
+    return text
 
 
 def diff_request(request: pb.DiffReferenceSetsRequest) -> str:

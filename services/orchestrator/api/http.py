@@ -2,17 +2,13 @@
 
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 import structlog
 from fastapi import APIRouter, FastAPI, Response
-from fastapi.openapi.utils import get_openapi
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from pydantic.json_schema import models_json_schema
 
 from services.common.errors import ErrorCode, NotReadyError
 from services.orchestrator.access.authenticate import OPEN, Access
-from services.orchestrator.access.scopes import OPEN_OPERATIONS
 from services.orchestrator.api import (
     problems,
     routes_access,
@@ -28,12 +24,13 @@ from services.orchestrator.api import (
     routes_values,
 )
 from services.orchestrator.api.access_http import AccessMiddleware
+from services.orchestrator.api.etags import ConditionalMiddleware
+from services.orchestrator.api.idempotency_http import IdempotencyMiddleware
 from services.orchestrator.api.middleware import RequestMiddleware
 from services.orchestrator.api.models import Status
+from services.orchestrator.api.openapi import document
 from services.orchestrator.application import Application
 from services.orchestrator.assets import MAX_ASSET_BYTES
-from services.orchestrator.schemas import ReferenceSetDocument
-from services.orchestrator.study import Study
 from services.orchestrator.values_training import MAX_LABEL_BYTES
 
 log = structlog.get_logger(__name__)
@@ -83,6 +80,7 @@ def build_http_app(
             {"name": "audit log", "description": "Who did what, and whether that was changed since."},
             {"name": "system", "description": "The services, probes and metrics."},
         ],
+        servers=[{"url": "/", "description": "The orchestrator that serves this document."}],
         redirect_slashes=False,
         # FastAPI's interactive pages load scripts from a CDN: nothing here calls out.
         docs_url=None,
@@ -90,6 +88,8 @@ def build_http_app(
     )
     problems.install(app)
     # The last that is added is the first that is called.
+    app.add_middleware(ConditionalMiddleware)
+    app.add_middleware(IdempotencyMiddleware, book=application.idempotency, routes=app.router.routes)
     app.add_middleware(AccessMiddleware, access=access, routes=app.router.routes)
     app.add_middleware(RequestMiddleware, larger_bodies=_LARGER_BODIES)
     app.include_router(_probes(application, is_serving))
@@ -105,14 +105,16 @@ def build_http_app(
     app.include_router(routes_values.router(application), prefix="/v1")
     app.include_router(routes_adapters.router(application), prefix="/v1")
     app.include_router(routes_access.router(application), prefix="/v1")
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    app.openapi = lambda: document(app)  # type: ignore[method-assign]
     return app
 
 
 def _probes(application: Application, is_serving: Callable[[], bool]) -> APIRouter:
     routes = APIRouter(tags=["system"])
 
-    @routes.get("/healthz", summary="Is the process alive?", operation_id="getHealth")
+    @routes.get(
+        "/healthz", summary="Is the process alive?", operation_id="getHealth", responses=problems.problems()
+    )
     async def healthz() -> Status:
         """Answers as long as the process does."""
         return Status(status="ok")
@@ -140,7 +142,8 @@ def _probes(application: Application, is_serving: Callable[[], bool]) -> APIRout
         operation_id="getMetrics",
         response_class=Response,
         responses={
-            200: {"description": "Metrics.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+            200: {"description": "Metrics.", "content": {"text/plain": {"schema": {"type": "string"}}}},
+            **problems.problems(),
         },
     )
     async def metrics() -> Response:
@@ -148,55 +151,6 @@ def _probes(application: Application, is_serving: Callable[[], bool]) -> APIRout
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     return routes
-
-
-def _openapi(app: FastAPI) -> dict[str, Any]:
-    if app.openapi_schema is None:
-        schema = get_openapi(
-            title=app.title,
-            version=app.version,
-            description=app.description,
-            license_info=app.license_info,
-            routes=app.routes,
-            tags=app.openapi_tags,
-        )
-        _, extra = models_json_schema(
-            [(Study, "validation"), (ReferenceSetDocument, "validation"), (problems.Problem, "validation")],
-            ref_template="#/components/schemas/{model}",
-        )
-        schemas = schema.setdefault("components", {}).setdefault("schemas", {})
-        for name, definition in extra["$defs"].items():
-            schemas.setdefault(name, definition)
-        _drop_default_validation_errors(schema)
-        _tell_of_credentials(schema)
-        app.openapi_schema = schema
-    return app.openapi_schema
-
-
-def _drop_default_validation_errors(schema: dict[str, Any]) -> None:
-    # FastAPI documents its own shape of 422 for every route with a parameter; ours are problems.
-    for operations in schema["paths"].values():
-        for operation in operations.values():
-            if "HTTPValidationError" in str(operation["responses"].get("422", "")):
-                del operation["responses"]["422"]
-    for name in ("HTTPValidationError", "ValidationError"):
-        schema["components"]["schemas"].pop(name, None)
-
-
-def _tell_of_credentials(schema: dict[str, Any]) -> None:
-    """Every route but the probes may ask for a bearer token, and answer that it is missing or not enough."""
-    schema["components"]["securitySchemes"] = {
-        "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, or a token of the issuer."}
-    }
-    refusals = problems.problems(ErrorCode.UNAUTHENTICATED, ErrorCode.FORBIDDEN, ErrorCode.OVERLOADED)
-    refusals.pop(ErrorCode.INTERNAL.http_status)
-    for operations in schema["paths"].values():
-        for operation in operations.values():
-            if operation["operationId"] in OPEN_OPERATIONS:
-                continue
-            operation["security"] = [{"bearer": []}]
-            for status, response in refusals.items():
-                operation["responses"].setdefault(str(status), response)
 
 
 def _version() -> str:

@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from services.common.errors import ErrorCode
+from services.orchestrator.api.lists import NextPage
 from services.orchestrator.application import ServiceState
 from services.orchestrator.catalogue import ShippedStudy
 from services.orchestrator.domain.prompts import PromptSet
@@ -25,6 +27,7 @@ RUN_EXAMPLE = {
     "pause_requested": False,
     "attempt": 1,
     "created_by": "key:ci",
+    "etag": "1-running-00",
     "error": None,
     "progress": {"uncover": {"done": 120, "total": 600}},
 }
@@ -43,8 +46,13 @@ def _examples(example: Any) -> ConfigDict:
 class RunError(BaseModel):
     """Why a run failed."""
 
-    code: str = Field(description="A code of the error table.")
+    code: ErrorCode = Field(description="A code of the error table.")
     message: str = Field(description="What was wrong, and the remedy.")
+
+    @classmethod
+    def of(cls, code: str, message: str) -> "RunError | None":
+        """None without a code."""
+        return cls(code=ErrorCode(code), message=message) if code else None
 
 
 class StageProgress(BaseModel):
@@ -74,13 +82,17 @@ class Run(BaseModel):
     )
     attempt: int = Field(description="Times that it was begun: 1, and one more for each retry.")
     created_by: str = Field(description="Who began it.")
+    etag: str = Field(
+        description="Changes with its status and with what somebody decides about it, not with its progress; "
+        "send it as `If-Match`."
+    )
     error: RunError | None = Field(description="Why it failed.")
     progress: dict[str, StageProgress] = Field(description="By stage, as far as it has come.")
 
     @classmethod
     def of(cls, run: RunRecord) -> "Run":
         """From the record."""
-        error = RunError(code=run.error_code, message=run.error_message) if run.error_code else None
+        error = RunError.of(run.error_code, run.error_message)
         return cls(
             run_id=run.run_id,
             name=run.name,
@@ -93,18 +105,18 @@ class Run(BaseModel):
             pause_requested=run.pause_requested,
             attempt=run.attempt,
             created_by=run.created_by,
+            etag=run.etag,
             error=error,
             progress={stage: StageProgress(**step) for stage, step in run.progress.items()},
         )
 
 
-class RunPage(BaseModel):
+class RunPage(NextPage):
     """A page of runs."""
 
     model_config = _examples({"runs": [RUN_EXAMPLE], "next_page_token": ""})
 
-    runs: list[Run] = Field(description="Newest first.")
-    next_page_token: str = Field(description="Ask for the next page with it; empty on the last one.")
+    runs: list[Run] = Field(description="In the order that was asked for.")
 
 
 class Event(BaseModel):

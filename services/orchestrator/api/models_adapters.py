@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from services.orchestrator.api.lists import NextPage
 from services.orchestrator.registry.records import (
     AdapterApproval,
     AdapterChange,
@@ -13,6 +14,7 @@ from services.orchestrator.registry.records import (
     AdapterRecord,
     AdapterState,
     ReplicaAdapter,
+    ReplicaState,
     RouteChange,
     RouteView,
 )
@@ -35,6 +37,7 @@ ADAPTER_EXAMPLE: dict[str, Any] = {
     "create_time": "2026-11-21T14:03:05.123456Z",
     "update_time": "2026-11-21T15:21:40.500000Z",
     "prune_time": None,
+    "etag": "5f1d8c2b9a47e3d0",
 }
 _REPLICA: dict[str, Any] = {
     "target": "10.0.0.1:50051",
@@ -53,6 +56,7 @@ ROUTE_EXAMPLE: dict[str, Any] = {
     "update_by": "key:ci",
     "state": "settled",
     "reason": "",
+    "etag": "3",
     "replicas": [_REPLICA],
 }
 
@@ -125,18 +129,18 @@ class Adapter(BaseModel):
     create_time: datetime = Field(description="When it was registered.")
     update_time: datetime = Field(description="When its state last changed.")
     prune_time: datetime | None = Field(description="When its files were removed.")
+    etag: str = Field(description="Changes with its state; send it as `If-Match`.")
 
     @classmethod
     def of(cls, record: AdapterRecord) -> "Adapter":
         """From the record."""
-        return cls(**asdict(record))
+        return cls(**asdict(record), etag=record.etag)
 
 
-class AdapterPage(BaseModel):
+class AdapterPage(NextPage):
     """A page of adapters."""
 
-    adapters: list[Adapter] = Field(description="Newest first.")
-    next_page_token: str = Field(description="Ask for the next page with it; empty on the last one.")
+    adapters: list[Adapter] = Field(description="In the order that was asked for.")
 
 
 class Change(BaseModel):
@@ -172,7 +176,7 @@ class OnReplica(BaseModel):
 
     target: str = Field(description="The replica's address, host:port.")
     adapter: str = Field(description="The adapter.")
-    state: str = Field(description="`loading`, `proven` or `failed`.")
+    state: ReplicaState = Field(description="How far it is.")
     reason: str = Field(description="Why it failed.")
     attempts: int = Field(description="Attempts so far.")
     update_time: datetime | None = Field(description="When this was written.")
@@ -232,6 +236,10 @@ class Route(BaseModel):
     update_by: str = Field(description="Who changed it.")
     state: str = Field(description="`settled` if every replica serves it; `pending`; `failed`.")
     reason: str = Field(description="Why it is pending or failed.")
+    etag: str = Field(
+        description="Changes with what it shall serve, not with what the replicas report; send it as "
+        "`If-Match`."
+    )
     replicas: list[RouteReplica] = Field(description="One entry a replica.")
 
     @classmethod
@@ -242,6 +250,7 @@ class Route(BaseModel):
             **asdict(view.route),
             state=view.state,
             reason=view.reason,
+            etag=view.route.etag,
             replicas=[
                 RouteReplica(
                     target=one.target,

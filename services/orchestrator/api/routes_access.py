@@ -3,14 +3,16 @@
 from datetime import datetime
 from typing import Any
 
-from fastapi import APIRouter, status
+from fastapi import APIRouter, Response, status
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.common.errors import ErrorCode
 from services.orchestrator.access.keys import MAX_LIFETIME_S, ApiKey
+from services.orchestrator.api.lists import NextPage, PageSize, PageToken
 from services.orchestrator.api.problems import problems
 from services.orchestrator.application import Application
 from services.orchestrator.identity import Scope, current_principal
+from services.orchestrator.listing import DEFAULT_PAGE_SIZE, Page
 
 PATH = "/api-keys"
 _TIME = "2026-11-21T14:03:05.123456Z"
@@ -78,8 +80,8 @@ class CreatedApiKey(BaseModel):
     )
 
 
-class ApiKeyList(BaseModel):
-    """Keys."""
+class ApiKeyList(NextPage):
+    """A page of keys."""
 
     api_keys: list[ApiKeySummary] = Field(description="Newest first.")
 
@@ -104,17 +106,27 @@ def router(application: Application) -> APIRouter:
         status_code=status.HTTP_201_CREATED,
         responses=problems(ErrorCode.INVALID_INPUT, ErrorCode.CONFLICT),
     )
-    async def create_api_key(body: CreateApiKeyBody) -> CreatedApiKey:
+    async def create_api_key(body: CreateApiKeyBody, response: Response) -> CreatedApiKey:
         """Make a key. Its secret is in this answer and nowhere else."""
+        # Nor is it kept under an idempotency key.
+        response.headers["cache-control"] = "no-store"
         key, token = await application.api_keys.create(
             body.name, body.scopes, body.lifetime_s, create_by=current_principal().name
         )
         return CreatedApiKey(api_key=ApiKeySummary.of(key), secret=token)
 
-    @routes.get(PATH, summary="List API keys", operation_id="listApiKeys", responses=problems())
-    async def list_api_keys() -> ApiKeyList:
-        """The keys, without their secrets."""
-        return ApiKeyList(api_keys=[ApiKeySummary.of(key) for key in await application.api_keys.list()])
+    @routes.get(
+        PATH,
+        summary="List API keys",
+        operation_id="listApiKeys",
+        responses=problems(ErrorCode.INVALID_INPUT),
+    )
+    async def list_api_keys(
+        page_size: PageSize = DEFAULT_PAGE_SIZE, page_token: PageToken = ""
+    ) -> ApiKeyList:
+        """The keys, without their secrets, a page at a time."""
+        found, token = await application.api_keys.page(Page(page_size, page_token))
+        return ApiKeyList(api_keys=[ApiKeySummary.of(key) for key in found], next_page_token=token)
 
     @routes.post(
         f"{PATH}/{{key_id}}/revoke",

@@ -2,9 +2,11 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 
 from services.common.errors import ErrorCode
+from services.orchestrator.api.etags import IfMatch, expected_etags, told
+from services.orchestrator.api.lists import OrderBy, PageSize, PageToken
 from services.orchestrator.api.models_adapters import (
     Adapter,
     AdapterPage,
@@ -21,6 +23,8 @@ from services.orchestrator.api.models_adapters import (
 )
 from services.orchestrator.api.problems import problems
 from services.orchestrator.application import Application
+from services.orchestrator.expecting import expecting
+from services.orchestrator.listing import DEFAULT_PAGE_SIZE, ListOrder
 from services.orchestrator.registry.records import AdapterState
 
 _GONE = ErrorCode.NOT_FOUND
@@ -46,11 +50,12 @@ def _add_adapters(routes: APIRouter, application: Application) -> None:
     async def list_adapters(
         state: Annotated[AdapterState | None, Query(description="Only this state.")] = None,
         run_id: Annotated[str, Query(description="Only this run's.")] = "",
-        page_size: Annotated[int, Query(description="Adapters a page, at most 200.")] = 50,
-        page_token: Annotated[str, Query(description="`next_page_token` of the page before.")] = "",
+        order_by: OrderBy = ListOrder.NEWEST,
+        page_size: PageSize = DEFAULT_PAGE_SIZE,
+        page_token: PageToken = "",
     ) -> AdapterPage:
-        """The registry's adapters, newest first, a page at a time."""
-        found, token = await application.registry.adapters(state, run_id, page_size, page_token)
+        """The registry's adapters, a page at a time."""
+        found, token = await application.registry.adapters(state, run_id, page_size, page_token, order_by)
         return AdapterPage(adapters=[Adapter.of(one) for one in found], next_page_token=token)
 
     # Before the routes with a name in them.
@@ -69,9 +74,11 @@ def _add_adapters(routes: APIRouter, application: Application) -> None:
     @routes.get(
         "/adapters/{name}", summary="Get an adapter", operation_id="getAdapter", responses=problems(_GONE)
     )
-    async def get_adapter(name: str) -> AdapterWhole:
+    async def get_adapter(name: str, response: Response) -> AdapterWhole:
         """One adapter, with its history, its approvals and where it is loaded."""
-        return AdapterWhole.of(await application.registry.adapter(name))
+        found = await application.registry.adapter(name)
+        told(response, found.adapter.etag)
+        return AdapterWhole.of(found)
 
     @routes.post(
         "/adapters/{name}/approve",
@@ -79,9 +86,10 @@ def _add_adapters(routes: APIRouter, application: Application) -> None:
         operation_id="approveAdapter",
         responses=problems(ErrorCode.INVALID_INPUT, ErrorCode.FORBIDDEN, _GONE, _NOT_NOW),
     )
-    async def approve_adapter(name: str, body: ApproveRequest) -> Adapter:
+    async def approve_adapter(name: str, body: ApproveRequest, if_match: IfMatch = "") -> Adapter:
         """Record the caller's approval. Who began the adapter's run cannot approve it."""
-        return Adapter.of(await application.registry.approve(name, body.comment))
+        with expecting("adapter", name, expected_etags(if_match)):
+            return Adapter.of(await application.registry.approve(name, body.comment))
 
     @routes.post(
         "/adapters/{name}/reject",
@@ -89,9 +97,10 @@ def _add_adapters(routes: APIRouter, application: Application) -> None:
         operation_id="rejectAdapter",
         responses=problems(ErrorCode.INVALID_INPUT, ErrorCode.FORBIDDEN, _GONE, _NOT_NOW),
     )
-    async def reject_adapter(name: str, body: RejectRequest) -> Adapter:
+    async def reject_adapter(name: str, body: RejectRequest, if_match: IfMatch = "") -> Adapter:
         """Say that an adapter must never be promoted. One that a route serves cannot be rejected."""
-        return Adapter.of(await application.registry.reject(name, body.reason))
+        with expecting("adapter", name, expected_etags(if_match)):
+            return Adapter.of(await application.registry.reject(name, body.reason))
 
     @routes.post(
         "/adapters/{name}/promote",
@@ -99,9 +108,10 @@ def _add_adapters(routes: APIRouter, application: Application) -> None:
         operation_id="promoteAdapter",
         responses=problems(ErrorCode.INVALID_INPUT, ErrorCode.FORBIDDEN, _GONE, ErrorCode.CONFLICT, _NOT_NOW),
     )
-    async def promote_adapter(name: str, body: PromoteRequest) -> Route:
+    async def promote_adapter(name: str, body: PromoteRequest, if_match: IfMatch = "") -> Route:
         """Make it what a route serves, once every replica has proven it. If one cannot, nothing changes."""
-        return Route.of(await application.registry.promote(name, body.route, body.override_reason))
+        with expecting("adapter", name, expected_etags(if_match)):
+            return Route.of(await application.registry.promote(name, body.route, body.override_reason))
 
 
 def _add_routes(routes: APIRouter, application: Application) -> None:
@@ -111,9 +121,11 @@ def _add_routes(routes: APIRouter, application: Application) -> None:
         return RouteList(routes=[Route.of(view) for view in await application.registry.routes()])
 
     @routes.get("/routes/{name}", summary="Get a route", operation_id="getRoute", responses=problems(_GONE))
-    async def get_route(name: str) -> RouteWhole:
+    async def get_route(name: str, response: Response) -> RouteWhole:
         """One route with its history."""
-        return RouteWhole.of(*await application.registry.route(name))
+        view, history = await application.registry.route(name)
+        told(response, view.route.etag)
+        return RouteWhole.of(view, history)
 
     @routes.post(
         "/routes/{name}/canary",
@@ -121,9 +133,10 @@ def _add_routes(routes: APIRouter, application: Application) -> None:
         operation_id="setCanary",
         responses=problems(ErrorCode.INVALID_INPUT, ErrorCode.FORBIDDEN, _GONE, ErrorCode.CONFLICT, _NOT_NOW),
     )
-    async def set_canary(name: str, body: CanaryRequest) -> Route:
+    async def set_canary(name: str, body: CanaryRequest, if_match: IfMatch = "") -> Route:
         """Send a share of the route's requests to an adapter; a share of 0 ends that."""
-        return Route.of(await application.registry.set_canary(name, body.adapter, body.share))
+        with expecting("route", name, expected_etags(if_match)):
+            return Route.of(await application.registry.set_canary(name, body.adapter, body.share))
 
     @routes.post(
         "/routes/{name}/rollback",
@@ -131,6 +144,7 @@ def _add_routes(routes: APIRouter, application: Application) -> None:
         operation_id="rollBackRoute",
         responses=problems(ErrorCode.INVALID_INPUT, ErrorCode.FORBIDDEN, _GONE, ErrorCode.CONFLICT, _NOT_NOW),
     )
-    async def roll_back_route(name: str, body: RollBackRequest) -> Route:
+    async def roll_back_route(name: str, body: RollBackRequest, if_match: IfMatch = "") -> Route:
         """Make it serve what it served before, any earlier adapter, or the base model."""
-        return Route.of(await application.registry.roll_back(name, body.to, body.reason))
+        with expecting("route", name, expected_etags(if_match)):
+            return Route.of(await application.registry.roll_back(name, body.to, body.reason))

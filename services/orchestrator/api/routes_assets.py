@@ -7,9 +7,12 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.common.errors import ErrorCode
+from services.orchestrator.api.etags import IMMUTABLE, quoted
+from services.orchestrator.api.lists import NextPage, OrderBy, PageSize, PageToken
 from services.orchestrator.api.problems import problems
 from services.orchestrator.application import Application
-from services.orchestrator.assets import MAX_ASSET_BYTES, AssetRecord
+from services.orchestrator.assets import MAX_ASSET_BYTES, AssetKind, AssetRecord
+from services.orchestrator.listing import DEFAULT_PAGE_SIZE, ListOrder, Page
 
 PATH = "/assets"
 _EXAMPLE: dict[str, Any] = {
@@ -39,7 +42,7 @@ class Asset(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
     sha256: str = Field(description="sha256 (hex) of its bytes.")
-    kind: str = Field(description="What it is for, for example `task`.")
+    kind: AssetKind = Field(description="What it is for.")
     name: str = Field(description="The label that it was first added with.")
     size_bytes: int = Field(description="Its size in bytes.")
     create_time: datetime = Field(description="When it was first added.")
@@ -49,17 +52,17 @@ class Asset(BaseModel):
         """From the record."""
         return cls(
             sha256=record.sha256,
-            kind=record.kind.value,
+            kind=record.kind,
             name=record.name,
             size_bytes=record.size_bytes,
             create_time=record.create_time,
         )
 
 
-class AssetList(BaseModel):
-    """Assets."""
+class AssetList(NextPage):
+    """A page of assets."""
 
-    assets: list[Asset] = Field(description="Newest first.")
+    assets: list[Asset] = Field(description="In the order that was asked for.")
 
 
 def router(application: Application) -> APIRouter:
@@ -89,9 +92,13 @@ def router(application: Application) -> APIRouter:
     )
     async def list_assets(
         kind: Annotated[str, Query(description="Only this kind; empty for all.")] = "",
+        order_by: OrderBy = ListOrder.NEWEST,
+        page_size: PageSize = DEFAULT_PAGE_SIZE,
+        page_token: PageToken = "",
     ) -> AssetList:
-        """What is kept."""
-        return AssetList(assets=[Asset.of(item) for item in await application.assets.list(kind or None)])
+        """What is kept, a page at a time."""
+        found, token = await application.assets.page(kind or None, Page(page_size, page_token, order_by))
+        return AssetList(assets=[Asset.of(item) for item in found], next_page_token=token)
 
     @routes.get(f"{PATH}/{{sha256}}", summary="Get an asset", operation_id="getAsset", responses=not_found)
     async def get_asset(sha256: str) -> Asset:
@@ -112,7 +119,11 @@ def router(application: Application) -> APIRouter:
         },
     )
     async def get_asset_content(sha256: str) -> Response:
-        """The bytes, checked against their sha256."""
-        return Response(await application.assets.content(sha256), media_type="application/octet-stream")
+        """The bytes, checked against their sha256. They never change: `ETag` is the sha256."""
+        return Response(
+            await application.assets.content(sha256),
+            media_type="application/octet-stream",
+            headers={"etag": quoted(sha256), "cache-control": IMMUTABLE},
+        )
 
     return routes

@@ -1,9 +1,10 @@
 """Audit bundles and model cards over REST."""
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
 from services.common.errors import ErrorCode
+from services.orchestrator.api.etags import REVALIDATE, matches, quoted
 from services.orchestrator.api.problems import problems
 from services.orchestrator.application import Application
 
@@ -29,13 +30,18 @@ def router(application: Application) -> APIRouter:
             **not_found,
         },
     )
-    async def get_bundle(run_id: str) -> StreamingResponse:
-        """Made when it is first asked for, and the same bytes ever after."""
+    async def get_bundle(request: Request, run_id: str) -> Response:
+        """Made when it is first asked for, and the same bytes until the run is retried."""
         bundle = await application.bundle(run_id)
+        if matches(request.headers.get("if-none-match", ""), bundle.sha256):
+            return Response(
+                status_code=304, headers={"etag": quoted(bundle.sha256), "cache-control": REVALIDATE}
+            )
         headers = {
             "content-length": str(bundle.size_bytes),
             "content-disposition": f'attachment; filename="valign-{run_id}.zip"',
-            "etag": f'"{bundle.sha256}"',
+            "etag": quoted(bundle.sha256),
+            "cache-control": REVALIDATE,
         }
         parts = application.bundle_parts(bundle)
         return StreamingResponse(parts, media_type="application/zip", headers=headers)

@@ -5,10 +5,12 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from services.common.errors import ErrorCode
+from services.orchestrator.api.etags import IfMatch, expected_etags
 from services.orchestrator.api.models import Run
 from services.orchestrator.api.models_control import RunSteps
 from services.orchestrator.api.problems import problems
 from services.orchestrator.application import Application
+from services.orchestrator.expecting import expecting
 
 _MISSING, _STATE = ErrorCode.NOT_FOUND, ErrorCode.PRECONDITION
 
@@ -21,21 +23,23 @@ def router(application: Application) -> APIRouter:
         "/runs/{run_id}/pause",
         summary="Pause a run",
         operation_id="pauseRun",
-        responses=problems(_MISSING, _STATE),
+        responses=problems(_MISSING, _STATE, ErrorCode.INVALID_INPUT),
     )
-    async def pause_run(run_id: str) -> Run:
+    async def pause_run(run_id: str, if_match: IfMatch = "") -> Run:
         """Stop a run where it is, and keep all that it has. Training in progress goes on to its end."""
-        return Run.of(await application.pause_run(run_id))
+        with expecting("run", run_id, expected_etags(if_match)):
+            return Run.of(await application.pause_run(run_id))
 
     @routes.post(
         "/runs/{run_id}/resume",
         summary="Resume a run",
         operation_id="resumeRun",
-        responses=problems(_MISSING, _STATE),
+        responses=problems(_MISSING, _STATE, ErrorCode.INVALID_INPUT),
     )
-    async def resume_run(run_id: str) -> Run:
+    async def resume_run(run_id: str, if_match: IfMatch = "") -> Run:
         """Let a paused run go on: it waits for its turn, and begins with the step that was cut."""
-        return Run.of(await application.resume_run(run_id))
+        with expecting("run", run_id, expected_etags(if_match)):
+            return Run.of(await application.resume_run(run_id))
 
     @routes.post(
         "/runs/{run_id}/retry",
@@ -52,9 +56,11 @@ def router(application: Application) -> APIRouter:
                 examples=["train_1"],
             ),
         ] = "",
+        if_match: IfMatch = "",
     ) -> Run:
         """Open a run that has ended again, from a step on. What it drew and trained before is used again."""
-        return Run.of(await application.retry_run(run_id, from_step))
+        with expecting("run", run_id, expected_etags(if_match)):
+            return Run.of(await application.retry_run(run_id, from_step))
 
     @routes.get(
         "/runs/{run_id}/steps",

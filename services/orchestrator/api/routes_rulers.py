@@ -7,9 +7,11 @@ from fastapi import APIRouter, status
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.common.errors import ErrorCode
+from services.orchestrator.api.lists import NextPage, PageSize, PageToken
 from services.orchestrator.api.problems import problems
 from services.orchestrator.application import Application
 from services.orchestrator.benchmarks import RulerRecord
+from services.orchestrator.listing import DEFAULT_PAGE_SIZE, Page
 
 _REQUEST: dict[str, Any] = {"run_id": "r-20261121-k3m9qx", "name": "benchmark-2026"}
 _EXAMPLE: dict[str, Any] = {
@@ -72,8 +74,8 @@ class RulerSummary(BaseModel):
         )
 
 
-class RulerList(BaseModel):
-    """Rulers."""
+class RulerList(NextPage):
+    """A page of rulers."""
 
     rulers: list[RulerSummary] = Field(description="Newest first.")
 
@@ -94,9 +96,15 @@ def router(application: Application) -> APIRouter:
         other models can be measured by them. Freezing the same run again gives the same ruler."""
         return RulerSummary.of(await application.benchmarks.freeze(body.run_id, body.name))
 
-    @routes.get("/rulers", summary="List rulers", operation_id="listRulers", responses=problems())
-    async def list_rulers() -> RulerList:
-        """The rulers that studies can name."""
-        return RulerList(rulers=[RulerSummary.of(one) for one in await application.benchmarks.rulers()])
+    @routes.get(
+        "/rulers",
+        summary="List rulers",
+        operation_id="listRulers",
+        responses=problems(ErrorCode.INVALID_INPUT),
+    )
+    async def list_rulers(page_size: PageSize = DEFAULT_PAGE_SIZE, page_token: PageToken = "") -> RulerList:
+        """The rulers that studies can name, a page at a time."""
+        found, token = await application.benchmarks.ruler_page(Page(page_size, page_token))
+        return RulerList(rulers=[RulerSummary.of(one) for one in found], next_page_token=token)
 
     return routes

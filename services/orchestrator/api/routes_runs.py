@@ -7,15 +7,20 @@ from fastapi.responses import JSONResponse
 
 from services.common.errors import ErrorCode
 from services.orchestrator.api.bodies import read_document
+from services.orchestrator.api.etags import IfMatch, expected_etags, told
 from services.orchestrator.api.examples import STUDY_BODY
+from services.orchestrator.api.lists import Moment, OrderBy, PageSize, PageToken, Text
 from services.orchestrator.api.models import EVENT_EXAMPLE, Principle, PrincipleList, Run, RunPage
 from services.orchestrator.api.problems import problems
 from services.orchestrator.api.sse import event_number, event_stream
 from services.orchestrator.application import MAX_KEY_CHARACTERS, Application
+from services.orchestrator.expecting import expecting
+from services.orchestrator.listing import DEFAULT_PAGE_SIZE, ListOrder, RunFilter, Verdict
 from services.orchestrator.ports import RunStatus
 from services.orchestrator.store.jsontext import finite
 
 _INVALID = ErrorCode.INVALID_INPUT
+# OpenAPI 3.1 has no word for the items of a stream (3.2 has): as a schema it would be that of the whole body.
 _SSE_EVENT: dict[str, Any] = {
     "type": "object",
     "description": "One event of the stream.",
@@ -89,11 +94,23 @@ def router(application: Application) -> APIRouter:
     )
     async def list_runs(
         status: Annotated[RunStatus | None, Query(description="Only runs with this status.")] = None,
-        page_size: Annotated[int, Query(ge=1, description="Runs a page; more than 200 count as 200.")] = 50,
-        page_token: Annotated[str, Query(description="`next_page_token` of the page before.")] = "",
+        name: Annotated[Text, Query(description="Only runs of studies with exactly this name.")] = "",
+        created_by: Annotated[Text, Query(description="Only runs that this principal began.")] = "",
+        created_after: Annotated[
+            Moment | None, Query(description="Only runs that were accepted at or after this moment.")
+        ] = None,
+        created_before: Annotated[
+            Moment | None, Query(description="Only runs that were accepted before this moment.")
+        ] = None,
+        reference_set: Annotated[Text, Query(description="Only runs against the set with this id.")] = "",
+        verdict: Annotated[Verdict | None, Query(description="Only runs that ended in this verdict.")] = None,
+        order_by: OrderBy = ListOrder.NEWEST,
+        page_size: PageSize = DEFAULT_PAGE_SIZE,
+        page_token: PageToken = "",
     ) -> RunPage:
-        """Runs, newest first, a page at a time."""
-        runs, token = await application.list_runs(status, page_size, page_token)
+        """Runs, a page at a time."""
+        where = RunFilter(name, created_by, created_after, created_before, reference_set, verdict)
+        runs, token = await application.list_runs(status, page_size, page_token, where=where, order=order_by)
         return RunPage(runs=[Run.of(run) for run in runs], next_page_token=token)
 
     @routes.get(
@@ -103,20 +120,23 @@ def router(application: Application) -> APIRouter:
         operation_id="getRun",
         responses=problems(ErrorCode.NOT_FOUND),
     )
-    async def get_run(run_id: str) -> Run:
+    async def get_run(run_id: str, response: Response) -> Run:
         """One run."""
-        return Run.of(await application.get_run(run_id))
+        run = await application.get_run(run_id)
+        told(response, run.etag)
+        return Run.of(run)
 
     @routes.post(
         "/runs/{run_id}/cancel",
         tags=["runs"],
         summary="Cancel a run",
         operation_id="cancelRun",
-        responses=problems(ErrorCode.NOT_FOUND),
+        responses=problems(ErrorCode.NOT_FOUND, ErrorCode.PRECONDITION, _INVALID),
     )
-    async def cancel_run(run_id: str) -> Run:
+    async def cancel_run(run_id: str, if_match: IfMatch = "") -> Run:
         """Ask a run to stop. A run that has ended stays as it is."""
-        return Run.of(await application.cancel_run(run_id))
+        with expecting("run", run_id, expected_etags(if_match)):
+            return Run.of(await application.cancel_run(run_id))
 
     @routes.get(
         "/runs/{run_id}/events",
@@ -128,7 +148,7 @@ def router(application: Application) -> APIRouter:
             200: {
                 "description": "The events from the first (or the one after `Last-Event-ID`) on, then new "
                 "ones until the run has ended. `data` is an Event.",
-                "content": {"text/event-stream": {"schema": _SSE_EVENT, "example": _SSE_EXAMPLE}},
+                "content": {"text/event-stream": {"x-item-schema": _SSE_EVENT, "example": _SSE_EXAMPLE}},
             },
             204: {"description": "The run has ended and there is nothing after `Last-Event-ID`."},
             **problems(ErrorCode.NOT_FOUND, _INVALID),

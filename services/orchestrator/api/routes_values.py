@@ -12,7 +12,7 @@ from services.orchestrator.api.models import RunError
 from services.orchestrator.api.problems import problems
 from services.orchestrator.application import Application
 from services.orchestrator.store.jsontext import finite
-from services.orchestrator.values_judge import load_values, questions_sha256
+from services.orchestrator.values_judge import ValuesDocument, load_values, questions_sha256
 from services.orchestrator.values_training import MAX_LABEL_BYTES, HeadOptions, JudgeOptions, ValuesJob
 
 HEADS_PATH = "/values/heads"
@@ -78,7 +78,9 @@ class ValuesJobModel(BaseModel):
             stage=job.stage,
             done=job.done,
             total=job.total,
-            error=RunError(code=job.error_code, message=job.error_message) if job.error_code else None,
+            error=RunError(code=ErrorCode(job.error_code), message=job.error_message)
+            if job.error_code
+            else None,
             sha256=job.sha256,
             evaluator=job.evaluator,
             fingerprint=job.fingerprint,
@@ -86,6 +88,12 @@ class ValuesJobModel(BaseModel):
             agreement=list(job.agreement),
             facts=finite(dict(job.facts)),
         )
+
+
+class Values(ValuesDocument):
+    """The packaged values and questions."""
+
+    sha256: str = Field(description="sha256 (hex) of the questions: part of a judge's identity.")
 
 
 def values_data() -> dict[str, Any]:

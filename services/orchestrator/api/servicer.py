@@ -15,6 +15,8 @@ from services.orchestrator.api.servicer_auditlog import AuditLogServicer
 from services.orchestrator.api.servicer_control import ControlServicer
 from services.orchestrator.application import Application
 from services.orchestrator.assets import MAX_ASSET_BYTES
+from services.orchestrator.expecting import expecting
+from services.orchestrator.listing import ListOrder, one_of
 from services.orchestrator.values_training import (
     DEFAULT_HELD_OUT,
     DEFAULT_LIMIT,
@@ -60,12 +62,16 @@ class OrchestratorServicer(
             convert.status_from_pb(request.status),
             request.page_size or _DEFAULT_PAGE_SIZE,
             request.page_token,
+            where=convert.run_filter(request),
+            order=one_of(ListOrder, request.order_by, "order_by") or ListOrder.NEWEST,
         )
         return pb.ListRunsResponse(runs=[convert.run_to_pb(run) for run in runs], next_page_token=token)
 
     async def CancelRun(self, request: pb.CancelRunRequest, context: Any) -> pb.CancelRunResponse:
         """Ask a run to stop."""
-        return pb.CancelRunResponse(run=convert.run_to_pb(await self._application.cancel_run(request.run_id)))
+        with expecting("run", request.run_id, convert.etags(request)):
+            run = await self._application.cancel_run(request.run_id)
+        return pb.CancelRunResponse(run=convert.run_to_pb(run))
 
     async def WatchRun(self, request: pb.WatchRunRequest, context: Any) -> AsyncIterator[pb.WatchRunResponse]:
         """A run's events until it has ended."""
@@ -163,8 +169,10 @@ class OrchestratorServicer(
 
     async def ListAssets(self, request: pb.ListAssetsRequest, context: Any) -> pb.ListAssetsResponse:
         """What is kept."""
-        found = await self._application.assets.list(request.kind or None)
-        return pb.ListAssetsResponse(assets=[convert.asset_to_pb(item) for item in found])
+        found, token = await self._application.assets.page(request.kind or None, convert.page_of(request))
+        return pb.ListAssetsResponse(
+            assets=[convert.asset_to_pb(item) for item in found], next_page_token=token
+        )
 
     async def GetAsset(self, request: pb.GetAssetRequest, context: Any) -> pb.GetAssetResponse:
         """One asset, without its content."""
@@ -211,8 +219,10 @@ class OrchestratorServicer(
 
     async def ListRulers(self, request: pb.ListRulersRequest, context: Any) -> pb.ListRulersResponse:
         """The rulers that there are."""
-        found = await self._application.benchmarks.rulers()
-        return pb.ListRulersResponse(rulers=[convert.ruler_to_pb(one) for one in found])
+        found, token = await self._application.benchmarks.ruler_page(convert.page_of(request))
+        return pb.ListRulersResponse(
+            rulers=[convert.ruler_to_pb(one) for one in found], next_page_token=token
+        )
 
     async def GetValues(self, request: pb.GetValuesRequest, context: Any) -> pb.GetValuesResponse:
         """The ten values and the questions about them."""

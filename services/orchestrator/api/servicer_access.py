@@ -4,6 +4,7 @@ from typing import Any
 
 from services.common.pb.orchestrator.v1 import orchestrator_pb2 as pb
 from services.orchestrator.access.keys import ApiKey
+from services.orchestrator.api import convert
 from services.orchestrator.application import Application
 from services.orchestrator.identity import current_principal
 
@@ -22,9 +23,8 @@ class AccessServicer:
 
     async def ListApiKeys(self, request: pb.ListApiKeysRequest, context: Any) -> pb.ListApiKeysResponse:
         """The keys without their secrets."""
-        return pb.ListApiKeysResponse(
-            api_keys=[_to_pb(key) for key in await self._application.api_keys.list()]
-        )
+        found, token = await self._application.api_keys.page(convert.page_of(request))
+        return pb.ListApiKeysResponse(api_keys=[_to_pb(key) for key in found], next_page_token=token)
 
     async def RevokeApiKey(self, request: pb.RevokeApiKeyRequest, context: Any) -> pb.RevokeApiKeyResponse:
         """End a key at once."""

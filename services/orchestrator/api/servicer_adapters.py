@@ -4,9 +4,12 @@ from typing import Any
 
 from services.common.errors import InvalidInputError
 from services.common.pb.orchestrator.v1 import orchestrator_pb2 as pb
-from services.orchestrator.api.convert import timestamp
+from services.orchestrator.api.convert import etags, timestamp
 from services.orchestrator.application import Application
+from services.orchestrator.expecting import expecting
+from services.orchestrator.listing import ListOrder, one_of
 from services.orchestrator.registry.records import (
+    DEFAULT_ROUTE,
     AdapterRecord,
     AdapterState,
     ReplicaAdapter,
@@ -37,6 +40,7 @@ class AdapterMethods:
             request.run_id,
             request.page_size or _DEFAULT_PAGE_SIZE,
             request.page_token,
+            one_of(ListOrder, request.order_by, "order_by") or ListOrder.NEWEST,
         )
         return pb.ListAdaptersResponse(adapters=[_adapter(one) for one in found], next_page_token=token)
 
@@ -66,19 +70,24 @@ class AdapterMethods:
         self, request: pb.ApproveAdapterRequest, context: Any
     ) -> pb.ApproveAdapterResponse:
         """The caller's approval."""
-        found = await self._application.registry.approve(request.name, request.comment)
+        with expecting("adapter", request.name, etags(request)):
+            found = await self._application.registry.approve(request.name, request.comment)
         return pb.ApproveAdapterResponse(adapter=_adapter(found))
 
     async def RejectAdapter(self, request: pb.RejectAdapterRequest, context: Any) -> pb.RejectAdapterResponse:
         """Never to be promoted."""
-        found = await self._application.registry.reject(request.name, request.reason)
+        with expecting("adapter", request.name, etags(request)):
+            found = await self._application.registry.reject(request.name, request.reason)
         return pb.RejectAdapterResponse(adapter=_adapter(found))
 
     async def PromoteAdapter(
         self, request: pb.PromoteAdapterRequest, context: Any
     ) -> pb.PromoteAdapterResponse:
         """What a route serves."""
-        view = await self._application.registry.promote(request.name, request.route, request.override_reason)
+        with expecting("adapter", request.name, etags(request)):
+            view = await self._application.registry.promote(
+                request.name, request.route, request.override_reason
+            )
         return pb.PromoteAdapterResponse(route=_route(view))
 
     async def PruneAdapters(self, request: pb.PruneAdaptersRequest, context: Any) -> pb.PruneAdaptersResponse:
@@ -109,13 +118,15 @@ class AdapterMethods:
 
     async def SetCanary(self, request: pb.SetCanaryRequest, context: Any) -> pb.SetCanaryResponse:
         """A share of a route's requests."""
-        view = await self._application.registry.set_canary(request.route, request.adapter, request.share)
+        with expecting("route", request.route or DEFAULT_ROUTE, etags(request)):
+            view = await self._application.registry.set_canary(request.route, request.adapter, request.share)
         return pb.SetCanaryResponse(route=_route(view))
 
     async def RollBackRoute(self, request: pb.RollBackRouteRequest, context: Any) -> pb.RollBackRouteResponse:
         """What it served before."""
         to = request.to if request.HasField("to") else None
-        view = await self._application.registry.roll_back(request.route, to, request.reason)
+        with expecting("route", request.route or DEFAULT_ROUTE, etags(request)):
+            view = await self._application.registry.roll_back(request.route, to, request.reason)
         return pb.RollBackRouteResponse(route=_route(view))
 
 
@@ -145,6 +156,7 @@ def _adapter(record: AdapterRecord) -> pb.AdapterRecord:
         create_time=timestamp(record.create_time),
         update_time=timestamp(record.update_time),
         prune_time=None if record.prune_time is None else timestamp(record.prune_time),
+        etag=record.etag,
     )
 
 
@@ -171,6 +183,7 @@ def _route(view: RouteView) -> pb.RouteRecord:
         update_by=route.update_by,
         state=view.state,
         reason=view.reason,
+        etag=route.etag,
         replicas=[
             pb.RouteReplica(
                 target=one.target,

@@ -20,7 +20,8 @@ class AuditLogServicer:
         self, request: pb.ListAuditEntriesRequest, context: Any
     ) -> AsyncIterator[pb.ListAuditEntriesResponse]:
         """Entries in order, in parts."""
-        async for part in self._application.audit_log.entries(request.after, request.limit):
+        where = convert.audit_filter(request)
+        async for part in self._application.audit_log.entries(request.after, request.limit, where):
             for some in in_parts([_to_pb(entry) for entry in part], lambda entry: int(entry.ByteSize())):
                 yield pb.ListAuditEntriesResponse(entries=some)
 

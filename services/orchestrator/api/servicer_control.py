@@ -5,6 +5,7 @@ from typing import Any
 from services.common.pb.orchestrator.v1 import orchestrator_pb2 as pb
 from services.orchestrator.api import convert
 from services.orchestrator.application import Application
+from services.orchestrator.expecting import expecting
 
 
 class ControlServicer:
@@ -14,15 +15,20 @@ class ControlServicer:
 
     async def PauseRun(self, request: pb.PauseRunRequest, context: Any) -> pb.PauseRunResponse:
         """Stop a run where it is."""
-        return pb.PauseRunResponse(run=convert.run_to_pb(await self._application.pause_run(request.run_id)))
+        with expecting("run", request.run_id, convert.etags(request)):
+            run = await self._application.pause_run(request.run_id)
+        return pb.PauseRunResponse(run=convert.run_to_pb(run))
 
     async def ResumeRun(self, request: pb.ResumeRunRequest, context: Any) -> pb.ResumeRunResponse:
         """Let a paused run go on."""
-        return pb.ResumeRunResponse(run=convert.run_to_pb(await self._application.resume_run(request.run_id)))
+        with expecting("run", request.run_id, convert.etags(request)):
+            run = await self._application.resume_run(request.run_id)
+        return pb.ResumeRunResponse(run=convert.run_to_pb(run))
 
     async def RetryRun(self, request: pb.RetryRunRequest, context: Any) -> pb.RetryRunResponse:
         """Open a run that has ended again."""
-        run = await self._application.retry_run(request.run_id, request.from_step)
+        with expecting("run", request.run_id, convert.etags(request)):
+            run = await self._application.retry_run(request.run_id, request.from_step)
         return pb.RetryRunResponse(run=convert.run_to_pb(run))
 
     async def ListRunSteps(self, request: pb.ListRunStepsRequest, context: Any) -> pb.ListRunStepsResponse:

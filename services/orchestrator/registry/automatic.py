@@ -5,9 +5,10 @@ import asyncio
 import structlog
 
 from services.common.errors import NotFoundError, ValignError
+from services.orchestrator.listing import MAX_PAGE_SIZE
 from services.orchestrator.ports import RunStatus, RunStore
 from services.orchestrator.registry.records import AdapterRecord, AdapterState
-from services.orchestrator.registry.service import MAX_PAGE_SIZE, Registry
+from services.orchestrator.registry.service import Registry
 from services.orchestrator.store.registry import SqlRegistry
 from services.orchestrator.study_sections import PromotionSettings
 

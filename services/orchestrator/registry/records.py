@@ -1,5 +1,7 @@
 """What the registry speaks of: adapters, their histories, routes, and the generator's replicas."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -59,6 +61,12 @@ class AdapterRecord:
     create_time: datetime
     update_time: datetime
     prune_time: datetime | None = None
+
+    @property
+    def etag(self) -> str:
+        """Changes with its state, the reason for it, and the removal of its files."""
+        text = json.dumps([self.state.value, self.reason, str(self.update_time), str(self.prune_time)])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +145,11 @@ class RouteRecord(Route):
 
     update_time: datetime
     update_by: str
+
+    @property
+    def etag(self) -> str:
+        """Changes with what the route shall serve; not with what the replicas report."""
+        return str(self.version)
 
 
 @dataclass(frozen=True, slots=True)

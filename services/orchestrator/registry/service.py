@@ -18,6 +18,7 @@ from services.common.errors import (
     ValignError,
 )
 from services.orchestrator.identity import Scope, require
+from services.orchestrator.listing import ListOrder, Page
 from services.orchestrator.registry.lifecycle import (
     AGAINST_THE_GATE,
     ROLLED_BACK,
@@ -43,7 +44,6 @@ from services.orchestrator.registry.records import (
 from services.orchestrator.registry.views import view_of
 from services.orchestrator.store.registry import SqlRegistry
 
-MAX_PAGE_SIZE = 200
 MAX_TEXT_CHARACTERS = 2000
 _ADAPTER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _ROUTE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -84,18 +84,23 @@ class Registry:
     # Adapters
 
     async def adapters(
-        self, state: AdapterState | None = None, run_id: str = "", page_size: int = 50, page_token: str = ""
+        self,
+        state: AdapterState | None = None,
+        run_id: str = "",
+        page_size: int = 50,
+        page_token: str = "",
+        order: ListOrder = ListOrder.NEWEST,
     ) -> tuple[list[AdapterRecord], str]:
-        """A page of adapters, newest first, and the next page's token ("" on the last).
+        """A page of adapters, and the next page's token ("" on the last).
 
         A page holds at most 200 adapters, also if more are asked for.
         """
-        if page_size < 1:
-            raise InvalidInputError(f"page_size must be from 1 to {MAX_PAGE_SIZE}, not {page_size}")
+        page = Page(page_size, page_token, order).bounded()
         if run_id and not _ADAPTER.fullmatch(run_id):
             return [], ""
-        size = min(page_size, MAX_PAGE_SIZE)
-        return await asyncio.to_thread(self._store.page, state, run_id, size, page_token)
+        return await asyncio.to_thread(
+            self._store.page, state, run_id, page.size, page.token, order=page.order
+        )
 
     async def adapter(self, name: str) -> AdapterDetails:
         """One adapter, its history, its approvals and where it is loaded."""

@@ -6,9 +6,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from services.common.errors import ConflictError, NotFoundError
-from services.orchestrator.access.keys import ApiKey
+from services.orchestrator.access.keys import ApiKey, Keys
 from services.orchestrator.identity import Scope
+from services.orchestrator.listing import Page
 from services.orchestrator.store.audit import append_audit
+from services.orchestrator.store.paging import read_page
 from services.orchestrator.store.tables_operations import api_keys
 
 _COLUMNS = [column for column in api_keys.columns if column.name != "secret_sha256"]
@@ -49,6 +51,12 @@ class SqlApiKeyStore:
         query = sa.select(*_COLUMNS).order_by(api_keys.c.create_time.desc(), api_keys.c.key_id)
         with self._engine.connect() as connection:
             return [_key(row) for row in connection.execute(query)]
+
+    def page(self, page: Page) -> tuple[Keys, str]:
+        """A page of them, newest first, and the next page's token ("" on the last)."""
+        with self._engine.connect() as connection:
+            by = (api_keys.c.create_time, api_keys.c.key_id)
+            return read_page(connection, sa.select(*_COLUMNS), by, page, {}, _key)
 
     def revoke(self, key_id: str) -> ApiKey:
         """End a key at once; one that was ended before stays as it is."""

@@ -8,8 +8,10 @@ import sqlalchemy as sa
 
 from services.common.errors import NotFoundError
 from services.orchestrator.assets import AssetKind, AssetRecord
+from services.orchestrator.listing import Page
 from services.orchestrator.store.audit import append_audit
 from services.orchestrator.store.engine import insert_or_ignore
+from services.orchestrator.store.paging import read_page
 from services.orchestrator.store.tables import assets
 
 
@@ -44,6 +46,15 @@ class SqlAssetStore:
             query = query.where(assets.c.kind == kind.value)
         with self._engine.connect() as connection:
             return [_record(row) for row in connection.execute(query)]
+
+    def asset_page(self, kind: AssetKind | None, page: Page) -> tuple[list[AssetRecord], str]:
+        """A page of them, and the next page's token ("" on the last)."""
+        query = sa.select(assets)
+        if kind is not None:
+            query = query.where(assets.c.kind == kind.value)
+        with self._engine.connect() as connection:
+            by = (assets.c.create_time, assets.c.sha256)
+            return read_page(connection, query, by, page, {"kind": kind}, _record)
 
 
 def _read(connection: sa.Connection, sha256: str) -> AssetRecord:

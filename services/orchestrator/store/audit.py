@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from services.common.hash_chain import FIRST_PREVIOUS as FIRST_PREVIOUS
 from services.common.hash_chain import entry_sha256
 from services.orchestrator.identity import current_principal
+from services.orchestrator.listing import AuditFilter
 from services.orchestrator.store.jsontext import canonical
 from services.orchestrator.store.tables_operations import audit_head, audit_log
 
@@ -88,12 +89,14 @@ class SqlAuditLog:
         with self._engine.begin() as connection:
             append_audit(connection, action, target_kind, target, details)
 
-    def entries(self, after: int = 0, limit: int = _ENTRIES_A_READ) -> list[AuditEntry]:
+    def entries(
+        self, after: int = 0, limit: int = _ENTRIES_A_READ, where: AuditFilter | None = None
+    ) -> list[AuditEntry]:
         """At most ``limit`` entries after a sequence number, in order."""
         columns = [audit_log.c[name] for name in AuditEntry.__slots__]
         query = (
             sa.select(*columns)
-            .where(audit_log.c.sequence > after)
+            .where(audit_log.c.sequence > after, *_conditions(where or AuditFilter()))
             .order_by(audit_log.c.sequence)
             .limit(limit)
         )
@@ -111,3 +114,18 @@ class SqlAuditLog:
         with self._engine.connect() as connection:
             sequence, sha256 = connection.execute(sa.select(audit_head.c.sequence, audit_head.c.sha256)).one()
         return int(sequence), str(sha256)
+
+
+def _conditions(where: AuditFilter) -> list[sa.ColumnElement[bool]]:
+    named = ("actor", "action", "target_kind", "target")
+    found = [audit_log.c[name] == value for name in named if (value := getattr(where, name))]
+    # Times are kept as they were hashed: texts of one shape, which sort like the moments.
+    if where.time_after is not None:
+        found.append(audit_log.c.time >= _as_hashed(where.time_after))
+    if where.time_before is not None:
+        found.append(audit_log.c.time < _as_hashed(where.time_before))
+    return found
+
+
+def _as_hashed(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")

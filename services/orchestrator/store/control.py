@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from services.common.errors import PreconditionError
 from services.orchestrator.ports import OpenRun, RunRecord, RunStatus
 from services.orchestrator.store.audit import append_audit
-from services.orchestrator.store.rows import ENDED, append_event, read_run, refuse_full_queue
+from services.orchestrator.store.rows import ENDED, append_event, expect_run, read_run, refuse_full_queue
 from services.orchestrator.store.tables import run_values, runs
 
 _OPEN_COLUMNS = [runs.c[name] for name in OpenRun.__slots__]
@@ -86,6 +86,7 @@ class RunControl:
         PreconditionError: it is not paused, or is being cancelled.
         """
         with self._writing() as connection:
+            expect_run(connection, run_id)
             this = runs.c.run_id == run_id
             may = (
                 this,
@@ -117,6 +118,7 @@ class RunControl:
         was seen. OverloadedError: ``max_queued`` runs wait already (0: no limit).
         """
         with self._writing() as connection:
+            expect_run(connection, run_id)
             # The update locks the row, so that of two that retry at once one does.
             ended = [runs.c.run_id == run_id, runs.c.status.in_(ENDED)]
             if seen is not None:
@@ -165,6 +167,7 @@ class RunControl:
         self, run_id: str, may: list[sa.ColumnElement[bool]], values: dict[str, Any], action: str
     ) -> tuple[RunRecord, bool]:
         with self._writing() as connection:
+            expect_run(connection, run_id)
             this = (runs.c.run_id == run_id, *may)
             changed = connection.execute(sa.update(runs).where(*this).values(**values)).rowcount == 1
             record = read_run(connection, run_id)

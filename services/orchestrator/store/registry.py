@@ -11,8 +11,10 @@ from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
-from services.common.errors import ConflictError, InvalidInputError, PreconditionError
+from services.common.errors import ConflictError, PreconditionError
+from services.orchestrator.expecting import check_expected
 from services.orchestrator.identity import current_principal
+from services.orchestrator.listing import ListOrder, Page
 from services.orchestrator.records import RunStatus
 from services.orchestrator.registry.lifecycle import check_move, check_servable
 from services.orchestrator.registry.records import (
@@ -23,9 +25,9 @@ from services.orchestrator.registry.records import (
     NewAdapter,
 )
 from services.orchestrator.registry.retention import PRUNABLE
-from services.orchestrator.store import tokens
 from services.orchestrator.store.audit import append_audit
 from services.orchestrator.store.engine import insert_or_ignore
+from services.orchestrator.store.paging import read_page
 from services.orchestrator.store.registry_rows import (
     adapter_of,
     append_history,
@@ -46,7 +48,6 @@ from services.orchestrator.store.tables_operations import (
 )
 from services.orchestrator.store.transactions import Transactions
 
-MAX_PAGE_SIZE = 200
 _ACTIONS = {
     AdapterState.TRAINED: "adapter.register",
     AdapterState.PROVEN: "adapter.prove",
@@ -102,25 +103,29 @@ class SqlRegistry:
             return read(connection, name)
 
     def page(
-        self, state: AdapterState | None = None, run_id: str = "", page_size: int = 50, page_token: str = ""
+        self,
+        state: AdapterState | None = None,
+        run_id: str = "",
+        page_size: int = 50,
+        page_token: str = "",
+        *,
+        order: ListOrder = ListOrder.NEWEST,
     ) -> tuple[list[AdapterRecord], str]:
-        """Newest first, ``page_size`` (1 to 200) of them, and the next page's token ("" on the last)."""
-        if not 1 <= page_size <= MAX_PAGE_SIZE:
-            raise InvalidInputError(f"page_size must be from 1 to {MAX_PAGE_SIZE}, not {page_size}")
-        query = sa.select(adapters).order_by(adapters.c.create_time.desc(), adapters.c.name.desc())
+        """``page_size`` (1 to 200) of them, and the next page's token ("" on the last)."""
+        query = sa.select(adapters)
         if state is not None:
             query = query.where(adapters.c.state == state.value)
         if run_id:
             query = query.where(adapters.c.run_id == run_id)
-        if page_token:
-            time, name = tokens.decode(page_token)
-            older = sa.and_(adapters.c.create_time == time, adapters.c.name < name)
-            query = query.where(sa.or_(adapters.c.create_time < time, older))
         with self._engine.connect() as connection:
-            found = [adapter_of(row) for row in connection.execute(query.limit(page_size + 1))]
-        page = found[:page_size]
-        more = len(found) > page_size
-        return page, tokens.encode(page[-1].create_time, page[-1].name) if more else ""
+            return read_page(
+                connection,
+                query,
+                (adapters.c.create_time, adapters.c.name),
+                Page(page_size, page_token, order),
+                {"state": state, "run_id": run_id},
+                adapter_of,
+            )
 
     def named(self, names: Collection[str]) -> dict[str, AdapterRecord]:
         """Those of these adapters that are known, by name."""
@@ -203,7 +208,9 @@ class SqlRegistry:
         with self._engine.begin() as connection:
             if not lock(connection, name):
                 raise unknown(name)
-            check_servable(read(connection, name))
+            record = read(connection, name)
+            check_expected("adapter", name, record.etag)
+            check_servable(record)
             made = insert_or_ignore(connection, adapter_approvals, [{**row, "time": datetime.now(UTC)}])
             if made:
                 append_audit(connection, "adapter.approve", "adapter", name, {"comment": comment})
@@ -215,6 +222,7 @@ class SqlRegistry:
             if not lock(connection, name):
                 raise unknown(name)
             record = read(connection, name)
+            check_expected("adapter", name, record.etag)
             if routes := serving(connection, name):
                 raise PreconditionError(
                     f"adapter {name} is what route {', '.join(routes)} serves, and cannot be rejected; roll"

@@ -6,6 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from services.common.errors import ConflictError, NotFoundError
+from services.orchestrator.expecting import check_expected
 from services.orchestrator.identity import current_principal
 from services.orchestrator.registry.lifecycle import check_move, check_servable, previous_of
 from services.orchestrator.registry.records import BASE, AdapterRecord, AdapterState, RouteChange, RouteRecord
@@ -80,6 +81,7 @@ def check_state(connection: sa.Connection, name: str, expected: AdapterState | N
     if not lock(connection, name):
         raise unknown(name)
     record = read(connection, name)
+    check_expected("adapter", name, record.etag)
     check_servable(record)
     if expected is not None and record.state is not expected:
         raise ConflictError(

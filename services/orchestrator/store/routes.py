@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from services.common.errors import ConflictError
+from services.orchestrator.expecting import check_expected
 from services.orchestrator.identity import current_principal
 from services.orchestrator.registry.records import BASE, AdapterState, RouteChange, RouteRecord
 from services.orchestrator.store.audit import append_audit
@@ -74,6 +75,8 @@ class SqlRoutes:
             ConflictError: somebody else has changed the route, or an adapter, since.
             PreconditionError: an adapter that may not be served.
         """
+        # The version that was seen is checked again in the transaction: both hold, or neither.
+        check_expected("route", name, str(expected_version))
         now = datetime.now(UTC)
         content = {"adapter": adapter, "canary_adapter": canary_adapter, "canary_share": canary_share}
         told = {**content, "version": expected_version + 1}

@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from services.common.errors import NotFoundError, OverloadedError
+from services.orchestrator.expecting import check_expected, is_expected
 from services.orchestrator.ports import RunRecord, RunStatus
 from services.orchestrator.store.tables import run_events, runs
 
@@ -20,6 +21,14 @@ def read_run(connection: sa.Connection, run_id: str) -> RunRecord:
     if row is None:
         raise NotFoundError(f"there is no run {run_id[:80]!r}")
     return run_of(row)
+
+
+def expect_run(connection: sa.Connection, run_id: str) -> None:
+    """PreconditionError if the caller expects the run to be other than it is; else its row is locked."""
+    if is_expected("run", run_id):
+        # A write that changes nothing locks the row until the commit.
+        connection.execute(sa.update(runs).where(runs.c.run_id == run_id).values(stage=runs.c.stage))
+        check_expected("run", run_id, read_run(connection, run_id).etag)
 
 
 def run_of(row: sa.Row[Any]) -> RunRecord:

@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import TimeoutError as NoConnectionError
 
-from services.common.errors import ConflictError, InvalidInputError, NotReadyError
+from services.common.errors import ConflictError, NotReadyError
 from services.orchestrator.identity import LOCAL, VALIGN, current_principal
 from services.orchestrator.ports import (
     EventRecord,
@@ -23,14 +23,16 @@ from services.orchestrator.ports import (
     RunRecord,
     RunStatus,
 )
-from services.orchestrator.store import migrate, tokens
+from services.orchestrator.store import migrate
 from services.orchestrator.store.api_keys import SqlApiKeyStore
 from services.orchestrator.store.assets import SqlAssetStore
 from services.orchestrator.store.audit import SqlAuditLog, append_audit
 from services.orchestrator.store.control import RunControl
 from services.orchestrator.store.engine import insert_or_ignore, open_engine
+from services.orchestrator.store.idempotency import SqlIdempotency
 from services.orchestrator.store.jsontext import canonical, finite
 from services.orchestrator.store.leases import SqlLeases, holds
+from services.orchestrator.store.listing import RunListing
 from services.orchestrator.store.outage import Patience, through_outages
 from services.orchestrator.store.platform import SqlPlatform
 from services.orchestrator.store.registry import SqlRegistry
@@ -42,12 +44,10 @@ from services.orchestrator.store.rows import (
     event_of,
     read_run,
     refuse_full_queue,
-    run_of,
 )
 from services.orchestrator.store.tables import idempotency_keys, run_events, runs
 from services.orchestrator.store.transactions import Fenced
 
-MAX_PAGE_SIZE = 200
 # Long enough for a database that restarts, short enough for a caller that waits for an answer.
 _WAIT_S = 5.0
 # What the audit log says of how a run ended.
@@ -57,7 +57,7 @@ _OUTCOME = {"status", "stage", "end_time", "error_code", "error_message"}
 _SETTABLE = {column.name for column in RUN_COLUMNS} - {"run_id", "create_time"}
 
 
-class SqlRunStore(RunControl, RunResults):
+class SqlRunStore(RunControl, RunListing, RunResults):
     """Runs, events, completions and values in one database."""
 
     def __init__(self, database_url: str) -> None:
@@ -66,6 +66,7 @@ class SqlRunStore(RunControl, RunResults):
         self.patience = Patience(_WAIT_S)
         self.assets = SqlAssetStore(self._engine)
         self.api_keys = SqlApiKeyStore(self._engine)
+        self.idempotency = SqlIdempotency(self._engine)
         self.audit_log = SqlAuditLog(self._engine)
         self.platform = SqlPlatform(self._engine)
         # Connections of its own: calls that keep all others busy must not cost the leadership.
@@ -213,26 +214,6 @@ class SqlRunStore(RunControl, RunResults):
         """The run; NotFoundError if there is none."""
         with self._reading() as connection:
             return read_run(connection, run_id)
-
-    @through_outages
-    def list_runs(
-        self, status: RunStatus | None = None, page_size: int = 50, page_token: str = ""
-    ) -> tuple[list[RunRecord], str]:
-        """Newest first, ``page_size`` (1 to 200) of them, and the next page's token ("" on the last)."""
-        if not 1 <= page_size <= MAX_PAGE_SIZE:
-            raise InvalidInputError(f"page_size must be from 1 to {MAX_PAGE_SIZE}, not {page_size}")
-        query = sa.select(*RUN_COLUMNS).order_by(runs.c.create_time.desc(), runs.c.run_id.desc())
-        if status is not None:
-            query = query.where(runs.c.status == status.value)
-        if page_token:
-            time, run_id = tokens.decode(page_token)
-            older = sa.and_(runs.c.create_time == time, runs.c.run_id < run_id)
-            query = query.where(sa.or_(runs.c.create_time < time, older))
-        with self._reading() as connection:
-            found = [run_of(row) for row in connection.execute(query.limit(page_size + 1))]
-        page = found[:page_size]
-        more = len(found) > page_size
-        return page, tokens.encode(page[-1].create_time, page[-1].run_id) if more else ""
 
     @through_outages
     def update_run(self, run_id: str, **changes: Any) -> RunRecord:

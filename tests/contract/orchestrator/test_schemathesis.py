@@ -41,7 +41,8 @@ def _config(assets: tuple[str, ...]) -> str:
     }
     lines = [f"hooks = {json.dumps(str(_HOOKS))}", "[dictionaries]"]
     lines += [f"{name} = {{ values = {json.dumps(values)} }}" for name, values in dictionaries.items()]
-    lines += ["[parameters]"]
+    # One value each of what every operation takes alike: their own tests look closer.
+    lines += ["[parameters]", '"header.If-None-Match" = "\\"x\\""', '"header.Idempotency-Key" = "k"']
     lines += [f'"{at}" = {{ dictionary = "{name}", probability = 0.6 }}' for at, name in bound.items()]
     # The thousands of cases that cover a study's schema are the same as those of checkStudy.
     lines += ["[[operations]]", 'include-operation-id = "createRun"', "phases.coverage.enabled = false"]

@@ -82,7 +82,7 @@ class StageProgress(_message.Message):
     def __init__(self, done: _Optional[int] = ..., total: _Optional[int] = ...) -> None: ...
 
 class Run(_message.Message):
-    __slots__ = ("run_id", "name", "status", "stage", "identity", "create_time", "end_time", "error_code", "error_message", "cancel_requested", "progress", "pause_requested", "attempt", "created_by")
+    __slots__ = ("run_id", "name", "status", "stage", "identity", "create_time", "end_time", "error_code", "error_message", "cancel_requested", "progress", "pause_requested", "attempt", "created_by", "etag")
     class ProgressEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -104,6 +104,7 @@ class Run(_message.Message):
     PAUSE_REQUESTED_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     CREATED_BY_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     name: str
     status: RunStatus
@@ -118,7 +119,8 @@ class Run(_message.Message):
     pause_requested: bool
     attempt: int
     created_by: str
-    def __init__(self, run_id: _Optional[str] = ..., name: _Optional[str] = ..., status: _Optional[_Union[RunStatus, str]] = ..., stage: _Optional[str] = ..., identity: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., error_code: _Optional[str] = ..., error_message: _Optional[str] = ..., cancel_requested: _Optional[bool] = ..., progress: _Optional[_Mapping[str, StageProgress]] = ..., pause_requested: _Optional[bool] = ..., attempt: _Optional[int] = ..., created_by: _Optional[str] = ...) -> None: ...
+    etag: str
+    def __init__(self, run_id: _Optional[str] = ..., name: _Optional[str] = ..., status: _Optional[_Union[RunStatus, str]] = ..., stage: _Optional[str] = ..., identity: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., error_code: _Optional[str] = ..., error_message: _Optional[str] = ..., cancel_requested: _Optional[bool] = ..., progress: _Optional[_Mapping[str, StageProgress]] = ..., pause_requested: _Optional[bool] = ..., attempt: _Optional[int] = ..., created_by: _Optional[str] = ..., etag: _Optional[str] = ...) -> None: ...
 
 class GetRunRequest(_message.Message):
     __slots__ = ("run_id",)
@@ -133,14 +135,28 @@ class GetRunResponse(_message.Message):
     def __init__(self, run: _Optional[_Union[Run, _Mapping]] = ...) -> None: ...
 
 class ListRunsRequest(_message.Message):
-    __slots__ = ("page_size", "page_token", "status")
+    __slots__ = ("page_size", "page_token", "status", "name", "created_by", "created_after", "created_before", "reference_set", "verdict", "order_by")
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    CREATED_BY_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AFTER_FIELD_NUMBER: _ClassVar[int]
+    CREATED_BEFORE_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_SET_FIELD_NUMBER: _ClassVar[int]
+    VERDICT_FIELD_NUMBER: _ClassVar[int]
+    ORDER_BY_FIELD_NUMBER: _ClassVar[int]
     page_size: int
     page_token: str
     status: RunStatus
-    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., status: _Optional[_Union[RunStatus, str]] = ...) -> None: ...
+    name: str
+    created_by: str
+    created_after: _timestamp_pb2.Timestamp
+    created_before: _timestamp_pb2.Timestamp
+    reference_set: str
+    verdict: str
+    order_by: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., status: _Optional[_Union[RunStatus, str]] = ..., name: _Optional[str] = ..., created_by: _Optional[str] = ..., created_after: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., reference_set: _Optional[str] = ..., verdict: _Optional[str] = ..., order_by: _Optional[str] = ...) -> None: ...
 
 class ListRunsResponse(_message.Message):
     __slots__ = ("runs", "next_page_token")
@@ -151,10 +167,12 @@ class ListRunsResponse(_message.Message):
     def __init__(self, runs: _Optional[_Iterable[_Union[Run, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class CancelRunRequest(_message.Message):
-    __slots__ = ("run_id",)
+    __slots__ = ("run_id", "etag")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
     run_id: str
-    def __init__(self, run_id: _Optional[str] = ...) -> None: ...
+    etag: str
+    def __init__(self, run_id: _Optional[str] = ..., etag: _Optional[str] = ...) -> None: ...
 
 class CancelRunResponse(_message.Message):
     __slots__ = ("run",)
@@ -445,16 +463,22 @@ class AddAssetResponse(_message.Message):
     def __init__(self, asset: _Optional[_Union[Asset, _Mapping]] = ...) -> None: ...
 
 class ListAssetsRequest(_message.Message):
-    __slots__ = ("kind",)
+    __slots__ = ("kind", "page_size", "page_token")
     KIND_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     kind: str
-    def __init__(self, kind: _Optional[str] = ...) -> None: ...
+    page_size: int
+    page_token: str
+    def __init__(self, kind: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
 
 class ListAssetsResponse(_message.Message):
-    __slots__ = ("assets",)
+    __slots__ = ("assets", "next_page_token")
     ASSETS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     assets: _containers.RepeatedCompositeFieldContainer[Asset]
-    def __init__(self, assets: _Optional[_Iterable[_Union[Asset, _Mapping]]] = ...) -> None: ...
+    next_page_token: str
+    def __init__(self, assets: _Optional[_Iterable[_Union[Asset, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class GetAssetRequest(_message.Message):
     __slots__ = ("sha256",)
@@ -653,14 +677,20 @@ class FreezeRulerResponse(_message.Message):
     def __init__(self, ruler: _Optional[_Union[Ruler, _Mapping]] = ...) -> None: ...
 
 class ListRulersRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("page_size", "page_token")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
 
 class ListRulersResponse(_message.Message):
-    __slots__ = ("rulers",)
+    __slots__ = ("rulers", "next_page_token")
     RULERS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     rulers: _containers.RepeatedCompositeFieldContainer[Ruler]
-    def __init__(self, rulers: _Optional[_Iterable[_Union[Ruler, _Mapping]]] = ...) -> None: ...
+    next_page_token: str
+    def __init__(self, rulers: _Optional[_Iterable[_Union[Ruler, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class GetBundleRequest(_message.Message):
     __slots__ = ("run_id",)
@@ -691,10 +721,12 @@ class GetModelCardResponse(_message.Message):
     def __init__(self, markdown: _Optional[str] = ...) -> None: ...
 
 class PauseRunRequest(_message.Message):
-    __slots__ = ("run_id",)
+    __slots__ = ("run_id", "etag")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
     run_id: str
-    def __init__(self, run_id: _Optional[str] = ...) -> None: ...
+    etag: str
+    def __init__(self, run_id: _Optional[str] = ..., etag: _Optional[str] = ...) -> None: ...
 
 class PauseRunResponse(_message.Message):
     __slots__ = ("run",)
@@ -703,10 +735,12 @@ class PauseRunResponse(_message.Message):
     def __init__(self, run: _Optional[_Union[Run, _Mapping]] = ...) -> None: ...
 
 class ResumeRunRequest(_message.Message):
-    __slots__ = ("run_id",)
+    __slots__ = ("run_id", "etag")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
     run_id: str
-    def __init__(self, run_id: _Optional[str] = ...) -> None: ...
+    etag: str
+    def __init__(self, run_id: _Optional[str] = ..., etag: _Optional[str] = ...) -> None: ...
 
 class ResumeRunResponse(_message.Message):
     __slots__ = ("run",)
@@ -715,12 +749,14 @@ class ResumeRunResponse(_message.Message):
     def __init__(self, run: _Optional[_Union[Run, _Mapping]] = ...) -> None: ...
 
 class RetryRunRequest(_message.Message):
-    __slots__ = ("run_id", "from_step")
+    __slots__ = ("run_id", "from_step", "etag")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     FROM_STEP_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     from_step: str
-    def __init__(self, run_id: _Optional[str] = ..., from_step: _Optional[str] = ...) -> None: ...
+    etag: str
+    def __init__(self, run_id: _Optional[str] = ..., from_step: _Optional[str] = ..., etag: _Optional[str] = ...) -> None: ...
 
 class RetryRunResponse(_message.Message):
     __slots__ = ("run",)
@@ -751,7 +787,7 @@ class ListRunStepsResponse(_message.Message):
     def __init__(self, steps: _Optional[_Iterable[_Union[RunStep, _Mapping]]] = ...) -> None: ...
 
 class AdapterRecord(_message.Message):
-    __slots__ = ("name", "sha256", "uri", "run_id", "arm", "iteration", "base_model", "base_fingerprint", "rank", "state", "reason", "approval_required", "created_by", "create_time", "update_time", "prune_time")
+    __slots__ = ("name", "sha256", "uri", "run_id", "arm", "iteration", "base_model", "base_fingerprint", "rank", "state", "reason", "approval_required", "created_by", "create_time", "update_time", "prune_time", "etag")
     NAME_FIELD_NUMBER: _ClassVar[int]
     SHA256_FIELD_NUMBER: _ClassVar[int]
     URI_FIELD_NUMBER: _ClassVar[int]
@@ -768,6 +804,7 @@ class AdapterRecord(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     PRUNE_TIME_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
     name: str
     sha256: str
     uri: str
@@ -784,7 +821,8 @@ class AdapterRecord(_message.Message):
     create_time: _timestamp_pb2.Timestamp
     update_time: _timestamp_pb2.Timestamp
     prune_time: _timestamp_pb2.Timestamp
-    def __init__(self, name: _Optional[str] = ..., sha256: _Optional[str] = ..., uri: _Optional[str] = ..., run_id: _Optional[str] = ..., arm: _Optional[str] = ..., iteration: _Optional[int] = ..., base_model: _Optional[str] = ..., base_fingerprint: _Optional[str] = ..., rank: _Optional[int] = ..., state: _Optional[_Union[AdapterState, str]] = ..., reason: _Optional[str] = ..., approval_required: _Optional[bool] = ..., created_by: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., prune_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    etag: str
+    def __init__(self, name: _Optional[str] = ..., sha256: _Optional[str] = ..., uri: _Optional[str] = ..., run_id: _Optional[str] = ..., arm: _Optional[str] = ..., iteration: _Optional[int] = ..., base_model: _Optional[str] = ..., base_fingerprint: _Optional[str] = ..., rank: _Optional[int] = ..., state: _Optional[_Union[AdapterState, str]] = ..., reason: _Optional[str] = ..., approval_required: _Optional[bool] = ..., created_by: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., prune_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., etag: _Optional[str] = ...) -> None: ...
 
 class AdapterChange(_message.Message):
     __slots__ = ("number", "time", "state", "actor", "reason")
@@ -827,16 +865,18 @@ class ReplicaAdapter(_message.Message):
     def __init__(self, target: _Optional[str] = ..., adapter: _Optional[str] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., attempts: _Optional[int] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ListAdaptersRequest(_message.Message):
-    __slots__ = ("state", "run_id", "page_size", "page_token")
+    __slots__ = ("state", "run_id", "page_size", "page_token", "order_by")
     STATE_FIELD_NUMBER: _ClassVar[int]
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    ORDER_BY_FIELD_NUMBER: _ClassVar[int]
     state: AdapterState
     run_id: str
     page_size: int
     page_token: str
-    def __init__(self, state: _Optional[_Union[AdapterState, str]] = ..., run_id: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    order_by: str
+    def __init__(self, state: _Optional[_Union[AdapterState, str]] = ..., run_id: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., order_by: _Optional[str] = ...) -> None: ...
 
 class ListAdaptersResponse(_message.Message):
     __slots__ = ("adapters", "next_page_token")
@@ -865,12 +905,14 @@ class GetAdapterResponse(_message.Message):
     def __init__(self, adapter: _Optional[_Union[AdapterRecord, _Mapping]] = ..., history: _Optional[_Iterable[_Union[AdapterChange, _Mapping]]] = ..., approvals: _Optional[_Iterable[_Union[AdapterApproval, _Mapping]]] = ..., replicas: _Optional[_Iterable[_Union[ReplicaAdapter, _Mapping]]] = ...) -> None: ...
 
 class ApproveAdapterRequest(_message.Message):
-    __slots__ = ("name", "comment")
+    __slots__ = ("name", "comment", "etag")
     NAME_FIELD_NUMBER: _ClassVar[int]
     COMMENT_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
     name: str
     comment: str
-    def __init__(self, name: _Optional[str] = ..., comment: _Optional[str] = ...) -> None: ...
+    etag: str
+    def __init__(self, name: _Optional[str] = ..., comment: _Optional[str] = ..., etag: _Optional[str] = ...) -> None: ...
 
 class ApproveAdapterResponse(_message.Message):
     __slots__ = ("adapter",)
@@ -879,12 +921,14 @@ class ApproveAdapterResponse(_message.Message):
     def __init__(self, adapter: _Optional[_Union[AdapterRecord, _Mapping]] = ...) -> None: ...
 
 class RejectAdapterRequest(_message.Message):
-    __slots__ = ("name", "reason")
+    __slots__ = ("name", "reason", "etag")
     NAME_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
     name: str
     reason: str
-    def __init__(self, name: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+    etag: str
+    def __init__(self, name: _Optional[str] = ..., reason: _Optional[str] = ..., etag: _Optional[str] = ...) -> None: ...
 
 class RejectAdapterResponse(_message.Message):
     __slots__ = ("adapter",)
@@ -893,14 +937,16 @@ class RejectAdapterResponse(_message.Message):
     def __init__(self, adapter: _Optional[_Union[AdapterRecord, _Mapping]] = ...) -> None: ...
 
 class PromoteAdapterRequest(_message.Message):
-    __slots__ = ("name", "route", "override_reason")
+    __slots__ = ("name", "route", "override_reason", "etag")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ROUTE_FIELD_NUMBER: _ClassVar[int]
     OVERRIDE_REASON_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
     name: str
     route: str
     override_reason: str
-    def __init__(self, name: _Optional[str] = ..., route: _Optional[str] = ..., override_reason: _Optional[str] = ...) -> None: ...
+    etag: str
+    def __init__(self, name: _Optional[str] = ..., route: _Optional[str] = ..., override_reason: _Optional[str] = ..., etag: _Optional[str] = ...) -> None: ...
 
 class PromoteAdapterResponse(_message.Message):
     __slots__ = ("route",)
@@ -921,7 +967,7 @@ class PruneAdaptersResponse(_message.Message):
     def __init__(self, pruned: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class RouteRecord(_message.Message):
-    __slots__ = ("name", "adapter", "canary_adapter", "canary_share", "version", "update_time", "update_by", "state", "reason", "replicas")
+    __slots__ = ("name", "adapter", "canary_adapter", "canary_share", "version", "update_time", "update_by", "state", "reason", "replicas", "etag")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ADAPTER_FIELD_NUMBER: _ClassVar[int]
     CANARY_ADAPTER_FIELD_NUMBER: _ClassVar[int]
@@ -932,6 +978,7 @@ class RouteRecord(_message.Message):
     STATE_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     REPLICAS_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
     name: str
     adapter: str
     canary_adapter: str
@@ -942,7 +989,8 @@ class RouteRecord(_message.Message):
     state: str
     reason: str
     replicas: _containers.RepeatedCompositeFieldContainer[RouteReplica]
-    def __init__(self, name: _Optional[str] = ..., adapter: _Optional[str] = ..., canary_adapter: _Optional[str] = ..., canary_share: _Optional[float] = ..., version: _Optional[int] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_by: _Optional[str] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., replicas: _Optional[_Iterable[_Union[RouteReplica, _Mapping]]] = ...) -> None: ...
+    etag: str
+    def __init__(self, name: _Optional[str] = ..., adapter: _Optional[str] = ..., canary_adapter: _Optional[str] = ..., canary_share: _Optional[float] = ..., version: _Optional[int] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_by: _Optional[str] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., replicas: _Optional[_Iterable[_Union[RouteReplica, _Mapping]]] = ..., etag: _Optional[str] = ...) -> None: ...
 
 class RouteReplica(_message.Message):
     __slots__ = ("target", "serving", "version", "seen_time", "error")
@@ -1001,14 +1049,16 @@ class GetRouteResponse(_message.Message):
     def __init__(self, route: _Optional[_Union[RouteRecord, _Mapping]] = ..., history: _Optional[_Iterable[_Union[RouteChange, _Mapping]]] = ...) -> None: ...
 
 class SetCanaryRequest(_message.Message):
-    __slots__ = ("route", "adapter", "share")
+    __slots__ = ("route", "adapter", "share", "etag")
     ROUTE_FIELD_NUMBER: _ClassVar[int]
     ADAPTER_FIELD_NUMBER: _ClassVar[int]
     SHARE_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
     route: str
     adapter: str
     share: float
-    def __init__(self, route: _Optional[str] = ..., adapter: _Optional[str] = ..., share: _Optional[float] = ...) -> None: ...
+    etag: str
+    def __init__(self, route: _Optional[str] = ..., adapter: _Optional[str] = ..., share: _Optional[float] = ..., etag: _Optional[str] = ...) -> None: ...
 
 class SetCanaryResponse(_message.Message):
     __slots__ = ("route",)
@@ -1017,14 +1067,16 @@ class SetCanaryResponse(_message.Message):
     def __init__(self, route: _Optional[_Union[RouteRecord, _Mapping]] = ...) -> None: ...
 
 class RollBackRouteRequest(_message.Message):
-    __slots__ = ("route", "to", "reason")
+    __slots__ = ("route", "to", "reason", "etag")
     ROUTE_FIELD_NUMBER: _ClassVar[int]
     TO_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
     route: str
     to: str
     reason: str
-    def __init__(self, route: _Optional[str] = ..., to: _Optional[str] = ..., reason: _Optional[str] = ...) -> None: ...
+    etag: str
+    def __init__(self, route: _Optional[str] = ..., to: _Optional[str] = ..., reason: _Optional[str] = ..., etag: _Optional[str] = ...) -> None: ...
 
 class RollBackRouteResponse(_message.Message):
     __slots__ = ("route",)
@@ -1071,14 +1123,20 @@ class CreateApiKeyResponse(_message.Message):
     def __init__(self, api_key: _Optional[_Union[ApiKey, _Mapping]] = ..., secret: _Optional[str] = ...) -> None: ...
 
 class ListApiKeysRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("page_size", "page_token")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
 
 class ListApiKeysResponse(_message.Message):
-    __slots__ = ("api_keys",)
+    __slots__ = ("api_keys", "next_page_token")
     API_KEYS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     api_keys: _containers.RepeatedCompositeFieldContainer[ApiKey]
-    def __init__(self, api_keys: _Optional[_Iterable[_Union[ApiKey, _Mapping]]] = ...) -> None: ...
+    next_page_token: str
+    def __init__(self, api_keys: _Optional[_Iterable[_Union[ApiKey, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class RevokeApiKeyRequest(_message.Message):
     __slots__ = ("key_id",)
@@ -1127,12 +1185,24 @@ class AuditEntry(_message.Message):
     def __init__(self, sequence: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., actor: _Optional[str] = ..., action: _Optional[str] = ..., target_kind: _Optional[str] = ..., target: _Optional[str] = ..., details_json: _Optional[str] = ..., previous_sha256: _Optional[str] = ..., sha256: _Optional[str] = ...) -> None: ...
 
 class ListAuditEntriesRequest(_message.Message):
-    __slots__ = ("after", "limit")
+    __slots__ = ("after", "limit", "actor", "action", "target_kind", "target", "time_after", "time_before")
     AFTER_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
+    ACTOR_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    TARGET_KIND_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    TIME_AFTER_FIELD_NUMBER: _ClassVar[int]
+    TIME_BEFORE_FIELD_NUMBER: _ClassVar[int]
     after: int
     limit: int
-    def __init__(self, after: _Optional[int] = ..., limit: _Optional[int] = ...) -> None: ...
+    actor: str
+    action: str
+    target_kind: str
+    target: str
+    time_after: _timestamp_pb2.Timestamp
+    time_before: _timestamp_pb2.Timestamp
+    def __init__(self, after: _Optional[int] = ..., limit: _Optional[int] = ..., actor: _Optional[str] = ..., action: _Optional[str] = ..., target_kind: _Optional[str] = ..., target: _Optional[str] = ..., time_after: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., time_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class ListAuditEntriesResponse(_message.Message):
     __slots__ = ("entries",)
