@@ -1,6 +1,8 @@
-"""Prometheus metrics of every rpc, and the endpoint that serves a process's metrics."""
+"""Prometheus metrics of every service: its rpcs, what runs there, and the endpoint that serves them."""
 
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
+
+from services.common.tracing import build
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 
@@ -16,6 +18,17 @@ RPC_SECONDS = Histogram(
     buckets=_SECONDS,
 )
 RPC_IN_FLIGHT = Gauge("valign_rpc_server_in_flight", "Calls in flight.", ("service", "method"))
+
+BUILD_INFO = Gauge(
+    "valign_build_info",
+    "Always 1; its labels say which service of which version runs.",
+    ("service", "version"),
+)
+
+
+def tell_build(service: str) -> None:
+    """Say in ``valign_build_info`` what this process is."""
+    BUILD_INFO.labels(service, build()).set(1)
 
 
 def serve_metrics(host: str, port: int) -> None:
