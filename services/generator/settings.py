@@ -64,6 +64,10 @@ class GeneratorSettings(ServiceSettings):
         64, description="Generate and Score calls open at once; more are refused as OVERLOADED.", ge=1
     )
 
+    engine_metrics: bool = Field(
+        True, description="Serve vLLM's own metrics beside ours: queue, KV cache, latencies."
+    )
+
     artifacts: str = Field(
         "./artifacts", description="Root URI of the artifact store that adapters come from."
     )
