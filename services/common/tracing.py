@@ -1,8 +1,8 @@
 """OpenTelemetry traces: the provider of this process, and the one trace of a run.
 
 Everything of a run is one trace, whichever process does it and however often it is resumed or retried: trace
-id, root span and stage spans have ids that follow from the run's id. A process that is killed loses the span
-that was open and nothing else, and the next process goes on under the same parents.
+id, root span, stage spans and step spans have ids that follow from the run's id. What a killed process was in
+the middle of is told by the one that does it again, under the same id: no span lacks its parent.
 
 Off unless ``tracing_endpoint`` is set; then spans are sent in batches from a thread of their own. A collector
 that is away costs spans, never a call: the queue is bounded, and what does not fit is dropped. What these
@@ -101,7 +101,7 @@ def start_tracing(service: str, settings: ServiceSettings, exporter: Any = None)
         exporter = OTLPSpanExporter(
             endpoint=settings.tracing_endpoint,
             timeout=_EXPORT_S,
-            channel_options=(("grpc.enable_http_proxy", "0"),),
+            channel_options=(("grpc.enable_http_proxy", 0),),  # type: ignore[arg-type]  # it says str, and means any
         )
     provider = TracerProvider(
         resource=Resource.create(
@@ -194,7 +194,7 @@ def in_run(run_id: str) -> Context:
 
 def in_stage(run_id: str, attempt: int, stage: str) -> Context:
     """A context whose parent is the span of one stage of one attempt of a run."""
-    return _under(run_id, _stage_id(run_id, attempt, stage))
+    return _under(run_id, _part_id(run_id, attempt, f"stage {stage}"))
 
 
 @contextmanager
@@ -216,9 +216,35 @@ def tell_stage(
     run_id: str, attempt: int, stage: str, start_ns: int, attributes: Mapping[str, Any], error: str = ""
 ) -> None:
     """The span of a stage that has just ended."""
-    chosen = (_run_ids(run_id)[0], _stage_id(run_id, attempt, stage))
+    chosen = (_run_ids(run_id)[0], _part_id(run_id, attempt, f"stage {stage}"))
     told = {RUN_ID: run_id, "valign.run.attempt": attempt, "valign.stage": stage, **attributes}
     _tell(f"stage {stage}", chosen, in_run(run_id), start_ns, told, error)
+
+
+@contextmanager
+def step_span(
+    run_id: str, attempt: int, stage: str, step: str, attributes: Mapping[str, Any]
+) -> Iterator[Span]:
+    """A span around a step, below its stage. A step that is cut (cancelled) is not told: it is done again."""
+    if not _current.on:
+        yield trace.INVALID_SPAN
+        return
+    chosen = (_run_ids(run_id)[0], _part_id(run_id, attempt, f"step {step}"))
+    told = {RUN_ID: run_id, "valign.run.attempt": attempt, "valign.stage": stage, **attributes}
+    opened = _start(f"step {step}", chosen, in_stage(run_id, attempt, stage), None, told)
+    with trace.use_span(opened, end_on_exit=False, record_exception=False, set_status_on_exception=False):
+        yield opened
+    opened.end()
+
+
+def _start(
+    name: str, chosen: tuple[int, int], parent: Context, start_ns: int | None, attributes: Mapping[str, Any]
+) -> Span:
+    token = _chosen.set(chosen)
+    try:
+        return TRACER.start_span(name, context=parent, start_time=start_ns, attributes=_known(attributes))
+    finally:
+        _chosen.reset(token)
 
 
 def _tell(
@@ -231,11 +257,7 @@ def _tell(
 ) -> None:
     if not _current.on:
         return
-    token = _chosen.set(chosen)
-    try:
-        told = TRACER.start_span(name, context=parent, start_time=start_ns, attributes=_known(attributes))
-    finally:
-        _chosen.reset(token)
+    told = _start(name, chosen, parent, start_ns, attributes)
     if error:
         mark_error(told, error)
     told.end()
@@ -256,8 +278,8 @@ def _run_ids(run_id: str) -> tuple[int, int]:
     return int.from_bytes(digest[:16]), int.from_bytes(digest[16:24])
 
 
-def _stage_id(run_id: str, attempt: int, stage: str) -> int:
-    digest = hashlib.sha256(f"valign stage {run_id} {attempt} {stage}".encode()).digest()
+def _part_id(run_id: str, attempt: int, part: str) -> int:
+    digest = hashlib.sha256(f"valign part {run_id} {attempt} {part}".encode()).digest()
     return int.from_bytes(digest[:8])
 
 

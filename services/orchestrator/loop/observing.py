@@ -61,15 +61,8 @@ class Observing:
     def step(self, name: str, stage: str, iteration: int | None) -> Iterator[StepSeen]:
         """A span around the step, under its stage's; its calls' costs are collected."""
         ctx = self._ctx
-        attributes = {
-            tracing.RUN_ID: ctx.run_id,
-            "valign.run.attempt": ctx.attempt,
-            "valign.stage": stage,
-            "valign.step": name,
-            "valign.iteration": iteration,
-        }
-        parent = tracing.in_stage(ctx.run_id, ctx.attempt, stage) if tracing.tracing_is_on() else None
-        with tracing.span(f"step {name}", attributes, parent=parent) as span:
+        told = {"valign.iteration": iteration}
+        with tracing.step_span(ctx.run_id, ctx.attempt, stage, name, told) as span:
             seen = StepSeen(ctx, stage, span)
             with usage.collecting(seen.collect):
                 yield seen
