@@ -177,6 +177,7 @@ class JobRunner:
         """
         with self._state_lock():
             self._load()
+            metrics.begin()
             self._open = True
             self._closed.clear()
             try:

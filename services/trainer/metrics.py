@@ -4,7 +4,7 @@ import math
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from services.trainer.types import Job, Progress
+from services.trainer.types import Job, JobState, Progress
 
 JOBS_ENDED = Counter("valign_trainer_jobs_ended_total", "Jobs that ended, by state.", ("state",))
 JOBS_WAITING = Gauge("valign_trainer_jobs_waiting", "Jobs that wait for another to end.")
@@ -26,6 +26,13 @@ CPU_SECONDS = Counter("valign_trainer_cpu_seconds_total", "CPU seconds of the jo
 GPU_SECONDS = Counter(
     "valign_trainer_gpu_seconds_total", "Seconds that jobs' processes ran on a GPU; 0 without one."
 )
+
+
+def begin() -> None:
+    """Every end begins at 0: a counter that is born at 1 shows no increase."""
+    for state in JobState:
+        if state.ended:
+            JOBS_ENDED.labels(state.value)
 
 
 def show_progress(point: Progress, before: Progress | None) -> None:

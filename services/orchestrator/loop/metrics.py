@@ -11,6 +11,9 @@ from contextlib import suppress
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from services.common.errors import ErrorCode
+from services.orchestrator.records import RunStatus
+
 MOST_STUDIES = 16
 MOST_TOPICS = 64
 OTHER = "other"
@@ -46,17 +49,17 @@ EXTERNAL_SECONDS = Counter(
 WAITS = Counter(
     "valign_run_service_waits_total",
     "Times that a run had to wait for a service that was away or full.",
-    ("service",),
+    ("component",),
 )
 CPU_SECONDS = Counter(
     "valign_run_cpu_seconds_total",
     "CPU seconds that services spent for runs.",
-    ("study", "stage", "service"),
+    ("study", "stage", "component"),
 )
 GPU_SECONDS = Counter(
     "valign_run_gpu_seconds_total",
     "GPU seconds that services spent for runs; no series where there is no GPU.",
-    ("study", "stage", "service"),
+    ("study", "stage", "component"),
 )
 DRAWS = Counter("valign_run_draws_total", "Completions drawn, by what became of them.", ("outcome",))
 VERDICTS = Counter("valign_run_verdicts_total", "Runs by what the gate decided.", ("decision",))
@@ -68,6 +71,12 @@ VALUE_DIFFERENCE = Gauge(
 
 _named: set[str] = set()
 _shown: "OrderedDict[str, set[tuple[str, str]]]" = OrderedDict()
+
+
+def begin() -> None:
+    """Failures begin at 0: a counter that is born at 1 shows no increase."""
+    for code in ErrorCode:
+        RUNS_ENDED.labels(RunStatus.FAILED.value, code.value.lower())
 
 
 def study_label(name: str) -> str:

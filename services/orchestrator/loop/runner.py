@@ -91,6 +91,7 @@ class LoopRunner(Looking):
         self._stopping = False
         self._active, self._handed, self._taken, self._odd = {}, set(), {}, {}
         self.cut_off.clear()
+        metrics.begin()
         config: DBOSConfig = {
             "name": "valign-orchestrator",
             "system_database_url": self._config.system_database_url,

@@ -62,7 +62,7 @@ def test_metrics_after_a_run_say_what_it_did(story: Story) -> None:
     assert value("valign_orchestrator_leader") == 1
     shown = {(has["study"], has["topic"], has["arm"]) for has, _ in found["valign_value_difference"]}
     assert {("watched-study", "privacy", "before"), ("watched-study", "fairness", "after")} <= shown
-    assert value("valign_run_cpu_seconds_total", study="watched-study", service="generator") > 0
+    assert value("valign_run_cpu_seconds_total", study="watched-study", component="generator") > 0
     assert "valign_run_gpu_seconds_total" not in found
     # Nothing goes on any more.
     assert "valign_run_stage_progress_ratio" not in found
