@@ -241,7 +241,7 @@ class SqlRegistry:
         """How many adapters are in each state."""
         query = sa.select(adapters.c.state, sa.func.count()).group_by(adapters.c.state)
         with self._engine.connect() as connection:
-            found = {AdapterState(state): count for state, count in connection.execute(query).tuples()}
+            found = {AdapterState(state): count for state, count in connection.execute(query)}
         return {state: found.get(state, 0) for state in AdapterState}
 
     def open_runs(self) -> frozenset[str]:
