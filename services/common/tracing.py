@@ -21,14 +21,23 @@ import structlog
 from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    NoOpTracer,
+    Span,
+    SpanContext,
+    SpanKind,
+    Status,
+    StatusCode,
+    TraceFlags,
+    Tracer,
+)
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from services.common.settings import ServiceSettings
 
 log = structlog.get_logger(__name__)
 
-TRACER = trace.get_tracer("valign")
 RUN_ID = "valign.run.id"
 
 _EXPORT_S = 5.0
@@ -44,14 +53,15 @@ class Tracing:
     """The tracer provider of this process. ``OFF`` records nothing and sends nothing."""
 
     def __init__(self, provider: Any = None, exporter: Any = None, ratio: float = 0.0) -> None:
-        self._provider = provider
+        self.provider = provider
+        self.tracer: Tracer = provider.get_tracer("valign") if provider else NoOpTracer()
         self._exporter = exporter
         self._ratio = ratio
 
     @property
     def on(self) -> bool:
         """Whether spans are recorded."""
-        return self._provider is not None
+        return self.provider is not None
 
     def samples(self, trace_id: int) -> bool:
         """Whether a trace with this id is kept: every process with the same ratio says the same."""
@@ -63,10 +73,13 @@ class Tracing:
         return told.decision is Decision.RECORD_AND_SAMPLE
 
     def close(self) -> None:
-        """Send what is left, for a few seconds at most. Blocks."""
-        if self._provider is None:
+        """Record no more, and send what is left, for a few seconds at most. Blocks."""
+        global _current
+        if self.provider is None:
             return
-        ending = threading.Thread(target=self._provider.shutdown, name="valign-tracing-end", daemon=True)
+        if _current is self:
+            _current = OFF
+        ending = threading.Thread(target=self.provider.shutdown, name="valign-tracing-end", daemon=True)
         ending.start()
         ending.join(_FLUSH_S)
         if ending.is_alive():
@@ -113,7 +126,6 @@ def start_tracing(service: str, settings: ServiceSettings, exporter: Any = None)
         shutdown_on_exit=False,
     )
     provider.add_span_processor(BatchSpanProcessor(exporter))
-    trace.set_tracer_provider(provider)
     _current = Tracing(provider, exporter, settings.tracing_sample_ratio)
     log.info("tracing.on", endpoint=settings.tracing_endpoint, ratio=settings.tracing_sample_ratio)
     return _current
@@ -125,6 +137,11 @@ def build() -> str:
         return version("valign")
     except PackageNotFoundError:
         return "0+unknown"
+
+
+def tracer() -> Tracer:
+    """What opens spans here."""
+    return _current.tracer
 
 
 def tracing_is_on() -> bool:
@@ -157,7 +174,7 @@ def span(
     start_ns: int | None = None,
 ) -> Iterator[Span]:
     """A span around the block, current in it; an exception makes it an error by its class, not its text."""
-    with TRACER.start_as_current_span(
+    with _current.tracer.start_as_current_span(
         name,
         context=parent,
         kind=kind,
@@ -242,7 +259,9 @@ def _start(
 ) -> Span:
     token = _chosen.set(chosen)
     try:
-        return TRACER.start_span(name, context=parent, start_time=start_ns, attributes=_known(attributes))
+        return _current.tracer.start_span(
+            name, context=parent, start_time=start_ns, attributes=_known(attributes)
+        )
     finally:
         _chosen.reset(token)
 

@@ -297,7 +297,7 @@ def main() -> None:
     tell_build("orchestrator")
     tracing = start_tracing("orchestrator", settings)
     if tracing.on:
-        trace_http_calls()
+        trace_http_calls(tracing)
     status = 0
     try:
         asyncio.run(serve(settings))

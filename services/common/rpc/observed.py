@@ -66,7 +66,7 @@ def _observed(rpc: Callable[..., Any], method: str) -> Callable[..., Any]:
     service = path.partition("/")[0]
 
     def begin(*args: Any, metadata: Any = None, **kwargs: Any) -> Any:
-        span = tracing.TRACER.start_span(
+        span = tracing.tracer().start_span(
             path, kind=SpanKind.CLIENT, attributes={"rpc.system.name": "grpc", "rpc.method": path}
         )
         with trace.use_span(span, end_on_exit=False):

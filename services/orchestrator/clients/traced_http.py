@@ -3,17 +3,21 @@
 from typing import Any
 from urllib.parse import urlsplit
 
+from services.common.tracing import Tracing
+
 _ADDRESSES = ("url.full", "http.url")
 
 
-def trace_http_calls() -> None:
+def trace_http_calls(tracing: Tracing) -> None:
     """From now on every httpx client of this process opens a span a call. Once a process."""
     from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 
     async def told_later(span: Any, request: Any) -> None:
         _hide_path(span, request)
 
-    HTTPXClientInstrumentor().instrument(request_hook=_hide_path, async_request_hook=told_later)
+    HTTPXClientInstrumentor().instrument(
+        tracer_provider=tracing.provider, request_hook=_hide_path, async_request_hook=told_later
+    )
 
 
 def _hide_path(span: Any, request: Any) -> None:
