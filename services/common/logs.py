@@ -58,6 +58,8 @@ def configure_logging(service: str, level: str = "info", fmt: str = "json") -> N
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    # Warnings of libraries would be bare text among the lines.
+    logging.captureWarnings(True)
     # One line for every HTTP call of a client library would drown the service's own.
     for noisy in ("httpx", "httpcore", "urllib3", "filelock", "fsspec"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))

@@ -117,6 +117,12 @@ def apply_engine_environment(settings: GeneratorSettings) -> None:
         os.environ.setdefault(name, value)
 
 
+def inherited_logging() -> tuple[str, str]:
+    """Level and format of the log, for a process of the engine: it has the service's environment alone."""
+    prefix = "VALIGN_GENERATOR_LOG_"
+    return os.environ.get(f"{prefix}LEVEL", "info"), os.environ.get(f"{prefix}FORMAT", "json")
+
+
 def apply_cpu_environment() -> None:
     """Set what the engine's processes read on a CPU. To be called before they start."""
     # vLLM compiles small kernels even in eager mode, on first use: that would need a C++ compiler

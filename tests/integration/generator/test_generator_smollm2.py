@@ -361,8 +361,8 @@ async def test_judge_of_values_has_all_answers_and_its_bias_is_taken_away(servic
 async def test_metrics_of_the_engine_stand_beside_ours_and_are_those_of_the_guide(
     service: GeneratorProcess,
 ) -> None:
-    async with open_channel(service.target) as channel:
-        await generate(stub_of(channel), [item("one", GREEDY)])
+    async with stub_of(service) as stub:
+        await generate(stub, [item("one", GREEDY)])
     text = httpx.get(f"http://127.0.0.1:{service.metrics_port}/metrics", timeout=30).text
     samples: dict[str, list[dict[str, str]]] = {}
     for family in text_string_to_metric_families(text):
@@ -383,5 +383,6 @@ def test_log_of_the_engine_is_json_that_names_the_service(service: GeneratorProc
     lines = (service.folder / "generator.log").read_text().splitlines()
     ours = [json.loads(line) for line in lines if line.startswith("{")]
     assert {line["service"] for line in ours} == {"generator"}
-    # The engine's own processes and C++ libraries write where they like; those lines are few.
-    assert len(ours) >= len(lines) / 2, [line for line in lines if not line.startswith("{")][:20]
+    # The engine's process too; what C++ libraries write by themselves are few lines.
+    assert any(line["logger"].startswith("vllm.v1.worker") for line in ours)
+    assert len(ours) >= 0.8 * len(lines), [line for line in lines if not line.startswith("{")]
