@@ -9,12 +9,13 @@ import grpc
 import structlog
 
 from services.common.errors import PreconditionError, ValignError
-from services.common.metrics import serve_metrics
+from services.common.metrics import serve_metrics, tell_build
 from services.common.rpc.fence import Fence
 from services.common.rpc.peers import Peers
 from services.common.rpc.server import Health, build_health_server, build_server
 from services.common.rpc.tls import server_credentials
 from services.common.settings import ServiceSettings
+from services.common.tracing import start_tracing
 
 log = structlog.get_logger(__name__)
 
@@ -104,11 +105,15 @@ async def run_service(
     before anything else, calls in flight get ``settings.drain_timeout_s`` seconds, and ``stop``
     releases what ``start`` took.
     """
+    tell_build(name)
+    tracing = start_tracing(name, settings)
     try:
         await _serve(name, settings, service_names, register, start, stop, fence)
     except ValignError as error:
         log.error("service.failed", name=name, code=error.code.value, reason=error.message)
         raise SystemExit(1) from error
+    finally:
+        await asyncio.to_thread(tracing.close)
 
 
 async def _serve(

@@ -50,6 +50,18 @@ class ServiceSettings(BaseSettings):
     max_concurrent_rpcs: int = Field(
         1000, description="Calls at once, streams among them; more are refused as RESOURCE_EXHAUSTED.", ge=1
     )
+    tracing_endpoint: str = Field(
+        "",
+        description="Collector of traces, OTLP over gRPC: http://127.0.0.1:4317, or https:// for TLS. Empty:"
+        " none.",
+        pattern=r"^(https?://[^/?#@\s]+)?$",
+    )
+    tracing_sample_ratio: float = Field(
+        1.0, description="Share of traces that is kept; a run is kept whole or not at all.", ge=0, le=1
+    )
+    tracing_content: bool = Field(
+        False, description="Put prompts and completions into spans. Whoever reads the traces reads them."
+    )
     allow_insecure_network: bool = Field(
         False, description="Listen beyond loopback although whoever reaches the port may use it."
     )

@@ -16,8 +16,18 @@ from types import TracebackType
 import numpy as np
 import structlog
 
+from services.common import usage
 from services.common.errors import NotReadyError, OverloadedError
-from services.embedder.metrics import BATCH_TEXTS, ENCODE_SECONDS, QUEUED, TEXTS, TRUNCATED
+from services.embedder.metrics import (
+    BATCH_TEXTS,
+    CPU_SECONDS,
+    ENCODE_SECONDS,
+    FAILURES,
+    GPU_SECONDS,
+    QUEUED,
+    TEXTS,
+    TRUNCATED,
+)
 from services.embedder.types import Encoded, Encoder
 
 log = structlog.get_logger(__name__)
@@ -26,9 +36,10 @@ log = structlog.get_logger(__name__)
 class _Submission:
     """Texts that were handed in together, and the rows that are there already."""
 
-    __slots__ = ("future", "missing", "order", "rows", "taken", "texts", "truncated")
+    __slots__ = ("account", "future", "missing", "order", "rows", "taken", "texts", "truncated")
 
-    def __init__(self, texts: Sequence[str], dimension: int) -> None:
+    def __init__(self, texts: Sequence[str], dimension: int, account: usage.Usage) -> None:
+        self.account = account
         self.texts = texts
         self.order = sorted(range(len(texts)), key=lambda i: len(texts[i]), reverse=True)
         self.taken = 0
@@ -44,11 +55,12 @@ class Lane:
     def __init__(self, batcher: "Batcher") -> None:
         self._batcher = batcher
         self._submissions: deque[_Submission] = deque()
+        self._account = usage.account()
         self.waiting = 0
 
     def submit(self, texts: Sequence[str]) -> "asyncio.Future[Encoded]":
         """Queue at least one text; the future has their rows in the same order, or the encoder's error."""
-        submission = _Submission(texts, self._batcher.encoder.info.dimension)
+        submission = _Submission(texts, self._batcher.encoder.info.dimension, self._account)
         self._submissions.append(submission)
         self.waiting += len(texts)
         self._batcher._added(self, len(texts))
@@ -164,7 +176,7 @@ class Batcher:
             if not batch:
                 continue
             texts = [submission.texts[index] for submission, index in batch]
-            started = time.perf_counter()
+            started, cpu_started = time.perf_counter(), time.process_time()
             try:
                 encoded = await loop.run_in_executor(self._executor, self.encoder.encode, texts)
             except asyncio.CancelledError:
@@ -172,9 +184,13 @@ class Batcher:
                 raise
             except Exception as error:
                 log.exception("encoder.failed", texts=len(texts))
+                FAILURES.inc()
                 _fail(batch, error)
                 continue
-            ENCODE_SECONDS.observe(time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            ENCODE_SECONDS.observe(seconds)
+            gpu_s = 0.0 if self.encoder.info.device == "cpu" else seconds
+            _charge(batch, time.process_time() - cpu_started, gpu_s)
             BATCH_TEXTS.observe(len(texts))
             TEXTS.inc(len(texts))
             TRUNCATED.inc(int(encoded.truncated.sum()))
@@ -202,6 +218,13 @@ class Batcher:
                 self._lanes.append(lane)
         self._count(-len(batch))
         return batch
+
+
+def _charge(batch: list[tuple[_Submission, int]], cpu_s: float, gpu_s: float) -> None:
+    CPU_SECONDS.inc(cpu_s)
+    GPU_SECONDS.inc(gpu_s)
+    for submission, _ in batch:
+        submission.account.add(cpu_s / len(batch), gpu_s / len(batch))
 
 
 def _deliver(batch: list[tuple[_Submission, int]], encoded: Encoded) -> None:

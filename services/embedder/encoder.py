@@ -67,6 +67,7 @@ class SentenceTransformerEncoder:
             max_tokens=_max_tokens(loaded),
             # By name: the class has moved between releases.
             normalized=type(loaded[-1]).__name__ == "Normalize",
+            device=loaded.device.type,
         )
         log.info("encoder.loaded", model=model, folder=str(folder), device=str(loaded.device), **_facts(info))
         return cls(loaded, info, bfloat16=precision == "bfloat16")

@@ -15,3 +15,8 @@ ENCODE_SECONDS = Histogram(
     "Seconds of one forward pass, tokenisation included.",
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
+FAILURES = Counter("valign_embedder_failed_batches_total", "Forward passes that failed.")
+CPU_SECONDS = Counter("valign_embedder_cpu_seconds_total", "CPU seconds of the service in forward passes.")
+GPU_SECONDS = Counter(
+    "valign_embedder_gpu_seconds_total", "Seconds of forward passes on a GPU; 0 without one."
+)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+from services.common import tracing
 from services.common.errors import NotReadyError
 from services.common.pb.embedder.v1 import embedder_pb2, embedder_pb2_grpc
 from services.embedder.batcher import Batcher, Lane
@@ -38,8 +39,20 @@ class EmbedderServicer(embedder_pb2_grpc.EmbedderServiceServicer):
         self, requests: AsyncIterator[embedder_pb2.EmbedRequest], context: Any
     ) -> AsyncIterator[embedder_pb2.EmbedResponse]:
         """Rows in the order of the texts. No text at all is no error, and gives no row."""
-        with self._ready().open() as lane:
+        batcher = self._ready()
+        model = batcher.encoder.info.model
+        spanned = tracing.span(
+            f"embeddings {model}",
+            {
+                "gen_ai.operation.name": "embeddings",
+                "gen_ai.provider.name": "sentence-transformers",
+                "gen_ai.request.model": model,
+                "gen_ai.embeddings.dimension.count": batcher.encoder.info.dimension,
+            },
+        )
+        with spanned as span, batcher.open() as lane:
             call = _Call(lane, self._window_texts)
+            texts = 0
             reader = asyncio.create_task(call.read(requests))
             try:
                 while (part := await call.parts.get()) is not None:
@@ -50,7 +63,9 @@ class EmbedderServicer(embedder_pb2_grpc.EmbedderServiceServicer):
                     for response in to_responses(encoded, offset):
                         yield response
                     call.sent(len(encoded.rows))
+                    texts += len(encoded.rows)
             finally:
+                span.set_attribute("valign.embeddings.texts", texts)
                 reader.cancel()
 
     def _ready(self) -> Batcher:

@@ -13,7 +13,8 @@ class EncoderInfo:
     """Identity of a sentence encoder.
 
     ``normalized`` is true if the model itself gives rows of Euclidean length 1. ``fingerprint``
-    is a sha256 (hex) over weights, tokenizer, pooling, normalisation and precision.
+    is a sha256 (hex) over weights, tokenizer, pooling, normalisation and precision. ``device`` is PyTorch's
+    type of the device that it runs on.
     """
 
     model: str
@@ -21,6 +22,7 @@ class EncoderInfo:
     fingerprint: str
     max_tokens: int
     normalized: bool
+    device: str = "cpu"
 
 
 @dataclass(frozen=True, slots=True)

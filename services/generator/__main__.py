@@ -43,7 +43,12 @@ async def serve(settings: GeneratorSettings) -> None:
             tolerance=settings.canary_tolerance,
         )
         generator = Generator(
-            engine, adapters, max_in_flight=settings.max_in_flight, max_calls=settings.max_calls
+            engine,
+            adapters,
+            max_in_flight=settings.max_in_flight,
+            max_calls=settings.max_calls,
+            gpus=settings.tensor_parallel_size * settings.pipeline_parallel_size,
+            tracing_content=settings.tracing_content,
         )
         supervisor = Supervisor(
             engine,

@@ -20,6 +20,7 @@ import structlog
 from services.common.artifacts import ArtifactStore
 from services.common.errors import (
     ConflictError,
+    ErrorCode,
     InvalidInputError,
     NotFoundError,
     NotReadyError,
@@ -99,6 +100,8 @@ class Adapters:
         self._loads: dict[str, tuple[str, asyncio.Task[LoadResult]]] = {}
         self._content: dict[str, str] = {}
         self._adding = asyncio.Lock()
+        for outcome in ("loaded", "failed", *(code.value.lower() for code in ErrorCode)):
+            ADAPTER_LOADS.labels(outcome)
 
     async def load(self, name: str, uri: str, sha256: str) -> LoadResult:
         """Fetch, check, load and prove an adapter; what is loaded already answers at once.

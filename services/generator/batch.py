@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
+from services.generator.metrics import WAITING
+
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
@@ -44,7 +46,8 @@ async def run_batch(
         try:
             async for item in items:
                 await unread.acquire()
-                await slots.acquire()
+                with WAITING.track_inprogress():
+                    await slots.acquire()
                 task = asyncio.create_task(one(item))
                 running.add(task)
                 task.add_done_callback(ended)

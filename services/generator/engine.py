@@ -19,6 +19,7 @@ from services.common.base_model import fingerprint_base_model, resolve_base_mode
 from services.common.errors import InternalError, InvalidInputError, NotReadyError, PreconditionError
 from services.common.prompting import end_of_turn_ids, render_continuation, render_prompt
 from services.generator.adapter_files import read_header
+from services.generator.engine_stats import drop_unbounded
 from services.generator.settings import GeneratorSettings, apply_cpu_environment
 from services.generator.types import Completion, EngineInfo, LoraHandle, Prompt, Sampling, Score
 
@@ -251,10 +252,11 @@ class VllmEngine:
                 gpu_memory_utilization=settings.gpu_memory_utilization,
                 tensor_parallel_size=settings.tensor_parallel_size,
                 pipeline_parallel_size=settings.pipeline_parallel_size,
-                disable_log_stats=True,
+                disable_log_stats=not settings.engine_metrics,
                 **_device_arguments(device, max_model_len, settings.enforce_eager),
             )
             llm = AsyncLLM.from_engine_args(arguments)
+            drop_unbounded()
         except Exception as error:
             raise PreconditionError(f"model {settings.model} cannot be served: {error}") from error
         # Some models' generation settings lack the token that their chat template ends a turn with.

@@ -6,11 +6,22 @@ from contextlib import AbstractContextManager, aclosing, contextmanager, nullcon
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from services.common.errors import ErrorCode, InvalidInputError, OverloadedError, ValignError
+from services.common import usage
+from services.common.errors import ErrorCode, InvalidInputError, NotReadyError, OverloadedError, ValignError
+from services.common.process import ProcessTree
 from services.generator.adapters import Adapters, Lease
 from services.generator.batch import run_batch
-from services.generator.metrics import IN_FLIGHT, TOKENS
+from services.generator.metrics import (
+    CALLS,
+    CALLS_REFUSED,
+    CPU_SECONDS,
+    GPU_SECONDS,
+    IN_FLIGHT,
+    REQUEST_SECONDS,
+    TOKENS,
+)
 from services.generator.routes import Routes
+from services.generator.spans import RequestSpans
 from services.generator.types import Asked, Completion, Engine, GenerateItem, ItemT, Score, ScoreItem
 
 ResultT = TypeVar("ResultT", Completion, Score)
@@ -36,9 +47,20 @@ class Generator:
         adapters: its adapters.
         max_in_flight: requests in the engine at once, over all calls.
         max_calls: calls open at once.
+        gpus: GPUs that the engine holds where it runs on GPUs.
+        tracing_content: put prompts and completions into spans.
     """
 
-    def __init__(self, engine: Engine, adapters: Adapters, *, max_in_flight: int, max_calls: int) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        adapters: Adapters,
+        *,
+        max_in_flight: int,
+        max_calls: int,
+        gpus: int = 1,
+        tracing_content: bool = False,
+    ) -> None:
         self.engine = engine
         self.adapters = adapters
         self.routes = Routes(engine, adapters)
@@ -46,6 +68,9 @@ class Generator:
         self._max_unread = 2 * max_in_flight
         self._max_calls = max_calls
         self._calls = 0
+        self._gpus = gpus
+        self._spans = RequestSpans(engine, content=tracing_content)
+        self.meter = usage.Meter(ProcessTree().cpu_s, self._gpus_held, _spent)
 
     async def generate(
         self, adapter: str, items: AsyncIterator[Asked[GenerateItem]], route: str = ""
@@ -62,7 +87,9 @@ class Generator:
         """
 
         async def work(item: GenerateItem, lease: Lease) -> Completion:
-            result = await self.engine.generate(item.prompt, item.sampling, lease.lora)
+            with self._spans.chat(item, lease) as told:
+                result = await self.engine.generate(item.prompt, item.sampling, lease.lora)
+                told(result)
             TOKENS.labels("prompt").inc(result.prompt_tokens)
             TOKENS.labels("generated").inc(result.completion_tokens)
             return result
@@ -77,7 +104,9 @@ class Generator:
         """Score continuations as they arrive. Raises as ``generate`` does."""
 
         async def work(item: ScoreItem, lease: Lease) -> Score:
-            result = await self.engine.score(item.prompt, item.continuation, lease.lora)
+            with self._spans.score(item, lease) as told:
+                result = await self.engine.score(item.prompt, item.continuation, lease.lora)
+                told(result)
             TOKENS.labels("scored").inc(result.tokens)
             return result
 
@@ -116,7 +145,7 @@ class Generator:
         work: Callable[[ItemT, Lease], Awaitable[ResultT]],
         route: str = "",
     ) -> AsyncGenerator[Outcome[ResultT], None]:
-        gauge = IN_FLIGHT.labels(kind)
+        gauge, seconds, account = IN_FLIGHT.labels(kind), REQUEST_SECONDS.labels(kind), usage.account()
         # NotReadyError now, before the caller sends a whole batch to no engine.
         _ = self.engine.info
         with self._one_call(), self._leases(adapter, route) as lease_of:
@@ -131,7 +160,8 @@ class Generator:
                 lease.in_flight += 1
                 gauge.inc()
                 try:
-                    return await work(item, lease)
+                    with seconds.time(), self.meter.working_for(account):
+                        return await work(item, lease)
                 except ValignError as error:
                     if error.code is not ErrorCode.INVALID_INPUT:
                         raise
@@ -149,15 +179,30 @@ class Generator:
     @contextmanager
     def _one_call(self) -> Iterator[None]:
         if self._calls >= self._max_calls:
+            CALLS_REFUSED.inc()
             raise OverloadedError(
                 f"{self._calls} calls are open, the most that are taken; try again later, put more prompts"
                 " into one call, or raise VALIGN_GENERATOR_MAX_CALLS"
             )
         self._calls += 1
+        CALLS.set(self._calls)
         try:
             yield
         finally:
             self._calls -= 1
+            CALLS.set(self._calls)
+
+    def _gpus_held(self) -> int:
+        try:
+            return 0 if self.engine.info.device == "cpu" else self._gpus
+        except NotReadyError:
+            # It has just died, with the requests that are being counted.
+            return 0
+
+
+def _spent(cpu_s: float, gpu_s: float) -> None:
+    CPU_SECONDS.inc(cpu_s)
+    GPU_SECONDS.inc(gpu_s)
 
 
 async def _unique(items: AsyncIterator[Asked[ItemT]]) -> AsyncIterator[Asked[ItemT]]:

@@ -64,6 +64,10 @@ class GeneratorSettings(ServiceSettings):
         64, description="Generate and Score calls open at once; more are refused as OVERLOADED.", ge=1
     )
 
+    engine_metrics: bool = Field(
+        True, description="Serve vLLM's own metrics beside ours: queue, KV cache, latencies."
+    )
+
     artifacts: str = Field(
         "./artifacts", description="Root URI of the artifact store that adapters come from."
     )
@@ -111,6 +115,12 @@ def apply_engine_environment(settings: GeneratorSettings) -> None:
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
+
+
+def inherited_logging() -> tuple[str, str]:
+    """Level and format of the log, for a process of the engine: it has the service's environment alone."""
+    prefix = "VALIGN_GENERATOR_LOG_"
+    return os.environ.get(f"{prefix}LEVEL", "info"), os.environ.get(f"{prefix}FORMAT", "json")
 
 
 def apply_cpu_environment() -> None:

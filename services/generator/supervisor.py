@@ -7,7 +7,7 @@ from collections.abc import Callable
 import structlog
 
 from services.common.rpc.server import Health
-from services.generator.metrics import ENGINE_RESTARTS, ENGINE_UP
+from services.generator.metrics import ENGINE_INCARNATION, ENGINE_RESTARTS, ENGINE_UP
 from services.generator.types import Engine
 
 log = structlog.get_logger(__name__)
@@ -55,6 +55,7 @@ class Supervisor:
     async def _serve(self, health: Health) -> None:
         await health.set_serving(True)
         ENGINE_UP.set(1)
+        ENGINE_INCARNATION.set(self._engine.incarnation)
 
     async def _keep_alive(self, health: Health) -> None:
         pause_s = self._backoff_s

@@ -19,7 +19,7 @@ from services.common.artifacts import ArtifactStore
 from services.common.errors import InternalError, PreconditionError, ValignError
 from services.common.lifecycle import start_health_server, start_server, stop_event
 from services.common.logs import configure_logging
-from services.common.metrics import serve_metrics
+from services.common.metrics import serve_metrics, tell_build
 from services.common.pb.orchestrator.v1 import orchestrator_pb2_grpc as pb_grpc
 from services.common.redact import know_secrets
 from services.common.rpc.client import open_channel
@@ -27,6 +27,7 @@ from services.common.rpc.fence import epoch_metadata
 from services.common.rpc.server import Health
 from services.common.rpc.tls import channel_credentials, read_pair
 from services.common.settings import load_settings
+from services.common.tracing import start_tracing
 from services.orchestrator.access.build import build_access
 from services.orchestrator.access.endpoints import EndpointHosts
 from services.orchestrator.access.keys import ApiKeys
@@ -42,6 +43,7 @@ from services.orchestrator.clients.openai import OpenAIGenerator, key_for
 from services.orchestrator.clients.patience import Patience
 from services.orchestrator.clients.probe import GrpcProbe, describe_embedder, describe_generator
 from services.orchestrator.clients.replica import GrpcReplica
+from services.orchestrator.clients.traced_http import trace_http_calls
 from services.orchestrator.clients.trainer import GrpcTrainer
 from services.orchestrator.housekeeping import keep_house
 from services.orchestrator.loop.context import Services
@@ -292,12 +294,18 @@ def main() -> None:
     settings = load_settings(OrchestratorSettings)
     know_secrets(settings.secrets())
     configure_logging("orchestrator", settings.log_level, settings.log_format)
+    tell_build("orchestrator")
+    tracing = start_tracing("orchestrator", settings)
+    if tracing.on:
+        trace_http_calls(tracing)
+    status = 0
     try:
         asyncio.run(serve(settings))
     except ValignError as error:
         log.error("service.failed", code=error.code.value, message=error.message)
-        _leave(1)
-    _leave(0)
+        status = 1
+    tracing.close()
+    _leave(status)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import IO
 
 import structlog
-from prometheus_client import Counter, Gauge
 
 from services.common.artifacts import MANIFEST_NAME, ArtifactStore
 from services.common.errors import (
@@ -34,8 +33,10 @@ from services.common.errors import (
     PreconditionError,
 )
 from services.common.rpc.server import Health
+from services.trainer import metrics
 from services.trainer.settings import TrainerSettings
 from services.trainer.store import EXIT_NO_SPACE, JobFolder, JobStore, Outcome, no_space
+from services.trainer.telemetry import children_cpu_s, job_span, note_origin
 from services.trainer.types import Job, JobState, TrainingSpec
 from services.trainer.validation import check_job_id, check_spec
 
@@ -43,11 +44,6 @@ log = structlog.get_logger(__name__)
 
 _POLL_S = 0.1
 _WRITE_S = 5.0
-
-_JOBS_ENDED = Counter("valign_trainer_jobs_ended_total", "Jobs that ended, by state.", ("state",))
-_JOBS_WAITING = Gauge("valign_trainer_jobs_waiting", "Jobs that wait for another to end.")
-_CHILD_DEATHS = Counter("valign_trainer_child_deaths_total", "Processes that ended without a word.")
-_STEPS = Counter("valign_trainer_steps_total", "Optimizer steps done.")
 
 
 class JobRunner:
@@ -102,6 +98,7 @@ class JobRunner:
                 keep_work = known.error_code == ErrorCode.NOT_READY
                 self._store.folder(job_id).drop_results(keep_work=keep_work)
             self._store.create(job, spec)
+            note_origin(self._store.folder(job_id))
         except OSError as error:
             if not no_space(error):
                 raise
@@ -162,7 +159,7 @@ class JobRunner:
         job = self.get(job_id)
         if job.state is JobState.QUEUED:
             self._queue.remove(job_id)
-            _JOBS_WAITING.set(len(self._queue))
+            metrics.JOBS_WAITING.set(len(self._queue))
             self._end(job, JobState.CANCELLED)
         elif job.state is JobState.RUNNING:
             self._cancelled.add(job_id)
@@ -180,6 +177,7 @@ class JobRunner:
         """
         with self._state_lock():
             self._load()
+            metrics.begin()
             self._open = True
             self._closed.clear()
             try:
@@ -187,7 +185,7 @@ class JobRunner:
                 while True:
                     while self._queue:
                         job_id = self._queue.popleft()
-                        _JOBS_WAITING.set(len(self._queue))
+                        metrics.JOBS_WAITING.set(len(self._queue))
                         await self._run_job(self._jobs[job_id])
                     self._wake.clear()
                     await self._wake.wait()
@@ -228,22 +226,24 @@ class JobRunner:
 
     def _enqueue(self, job_id: str) -> None:
         self._queue.append(job_id)
-        _JOBS_WAITING.set(len(self._queue))
+        metrics.JOBS_WAITING.set(len(self._queue))
         self._wake.set()
 
     async def _run_job(self, job: Job) -> None:
         """Start the child as often as is needed, until the job has ended."""
         folder = self._store.folder(job.job_id)
         exit_code = 0
-        while not job.state.ended:
-            # The child of an earlier service may have had its last word already.
-            outcome = folder.read_outcome()
-            if outcome is None and job.job_id not in self._cancelled:
-                job = self._change(replace(job, state=JobState.RUNNING, attempts=job.attempts + 1))
-                exit_code = await self._life_of_child(job, folder)
-                job = self._jobs[job.job_id]
+        with job_span(job, folder) as told:
+            while not job.state.ended:
+                # The child of an earlier service may have had its last word already.
                 outcome = folder.read_outcome()
-            job = self._conclude(job, folder, outcome, exit_code)
+                if outcome is None and job.job_id not in self._cancelled:
+                    job = self._change(replace(job, state=JobState.RUNNING, attempts=job.attempts + 1))
+                    exit_code = await self._life_of_child(job, folder)
+                    job = self._jobs[job.job_id]
+                    outcome = folder.read_outcome()
+                job = self._conclude(job, folder, outcome, exit_code)
+            told(job)
 
     def _conclude(self, job: Job, folder: JobFolder, outcome: Outcome | None, exit_code: int) -> Job:
         """What a child's end means for its job."""
@@ -261,7 +261,7 @@ class JobRunner:
             log.error("job.no_space", job_id=job.job_id)
             full = replace(job, error_code=ErrorCode.NOT_READY, error_message=message)
             return self._end(full, JobState.FAILED, keep_work=True)
-        _CHILD_DEATHS.inc()
+        metrics.CHILD_DEATHS.inc()
         deaths = job.deaths + 1
         log.error("job.child_died", job_id=job.job_id, exit_code=exit_code, deaths=deaths)
         if deaths <= self._settings.max_restarts:
@@ -293,7 +293,7 @@ class JobRunner:
         """One life of the child: start it, follow its progress, return its exit status."""
         settings = self._settings
         started = time.monotonic()
-        before_s = job.duration_s
+        before_s, cpu_before_s = job.duration_s, children_cpu_s()
         written = started
         _, offset = folder.read_progress(0)
         with folder.log.open("ab") as output:
@@ -310,7 +310,7 @@ class JobRunner:
                 points, offset = folder.read_progress(offset)
                 now = time.monotonic()
                 for point in points:
-                    _STEPS.inc()
+                    metrics.show_progress(point, self._jobs[job.job_id].progress)
                     job = replace(self._jobs[job.job_id], progress=point, duration_s=before_s + now - started)
                     # The curve is on disk already; the time spent is written now and then.
                     self._change(job, write=now - written > _WRITE_S)
@@ -319,8 +319,13 @@ class JobRunner:
                     return ended.result()
         finally:
             ended.cancel()
+            lived_s, cpu_s = time.monotonic() - started, children_cpu_s() - cpu_before_s
             job = self._jobs[job.job_id]
-            self._change(replace(job, duration_s=before_s + time.monotonic() - started))
+            gpu_s = lived_s if job.progress is not None and job.progress.device == "cuda" else 0.0
+            metrics.CPU_SECONDS.inc(cpu_s)
+            metrics.GPU_SECONDS.inc(gpu_s)
+            cpu_s, gpu_s = job.cpu_s + cpu_s, job.gpu_s + gpu_s
+            self._change(replace(job, duration_s=before_s + lived_s, cpu_s=cpu_s, gpu_s=gpu_s))
             if child.returncode is not None:
                 self._child = None
 
@@ -358,7 +363,7 @@ class JobRunner:
         self._cancelled.discard(job.job_id)
         if not keep_work:
             self._store.folder(job.job_id).drop_work()
-        _JOBS_ENDED.labels(state.value).inc()
+        metrics.show_end(job)
         log.info("job.ended", job_id=job.job_id, state=state, code=job.error_code, message=job.error_message)
         return job
 

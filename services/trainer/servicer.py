@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import grpc
 
+from services.common import usage
 from services.common.pb.trainer.v1 import trainer_pb2 as pb
 from services.common.pb.trainer.v1 import trainer_pb2_grpc
 from services.trainer.convert import job_to_pb, spec_from_pb
@@ -33,6 +34,8 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
         """The job's state, then every change until it has ended."""
         async for job in self._runner.watch(request.job_id):
             yield pb.WatchTrainingResponse(job=job_to_pb(job))
+        # Whoever follows a job to its end pays for it.
+        usage.account().add(job.cpu_s, job.gpu_s)
 
     async def GetTraining(
         self, request: pb.GetTrainingRequest, context: grpc.aio.ServicerContext

@@ -106,7 +106,10 @@ class JobState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """One point of a job's curve; ``loss`` is in nats a token, ``tokens_per_s`` without padding."""
+    """One point of a job's curve; ``loss`` is in nats a token, ``tokens_per_s`` without padding.
+
+    ``tokens`` counts from the job's begin; ``device`` is where it runs, "cpu" or "cuda".
+    """
 
     step: int
     total_steps: int
@@ -115,6 +118,8 @@ class Progress:
     learning_rate: float
     tokens_per_s: float
     time_left_s: float
+    tokens: int = 0
+    device: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +136,7 @@ class Job:
     """A job as callers see it.
 
     ``attempts`` counts every start of its process, ``deaths`` those that ended without a word,
-    ``duration_s`` the seconds that its processes have run.
+    ``duration_s`` the seconds that its processes have run, ``cpu_s`` and ``gpu_s`` what that cost.
     """
 
     job_id: str
@@ -145,3 +150,5 @@ class Job:
     duration_s: float = 0.0
     attempts: int = 0
     deaths: int = 0
+    cpu_s: float = 0.0
+    gpu_s: float = 0.0

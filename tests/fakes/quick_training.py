@@ -57,7 +57,7 @@ def _train(folder: JobFolder, step_s: float) -> None:
         for step in range(done + 1, STEPS + 1):
             time.sleep(step_s)
             left_s = (STEPS - step) * step_s
-            point = Progress(step, STEPS, step / STEPS, 1 / step, 1e-4, 100.0, left_s)
+            point = Progress(step, STEPS, step / STEPS, 1 / step, 1e-4, 100.0, left_s, 50 * step, "cpu")
             curve.write(json.dumps(asdict(point)) + "\n")
             curve.flush()
             write_atomic(last, {"step": step})

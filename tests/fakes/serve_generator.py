@@ -111,7 +111,11 @@ async def serve(settings: GeneratorSettings, args: argparse.Namespace) -> None:
             tolerance=settings.canary_tolerance,
         )
         generator = Generator(
-            engine, adapters, max_in_flight=settings.max_in_flight, max_calls=settings.max_calls
+            engine,
+            adapters,
+            max_in_flight=settings.max_in_flight,
+            max_calls=settings.max_calls,
+            tracing_content=settings.tracing_content,
         )
         supervisor = Supervisor(engine, adapters.forget_all, backoff_s=1.0, backoff_max_s=5.0)
         await run_service(

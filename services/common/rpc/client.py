@@ -11,6 +11,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from services.common.errors import NotReadyError, ValignError
+from services.common.rpc.observed import ObservedChannel
 from services.common.rpc.server import MAX_MESSAGE_BYTES
 from services.common.rpc.status import as_valign_error
 
@@ -24,7 +25,8 @@ T = TypeVar("T")
 def open_channel(target: str, credentials: grpc.ChannelCredentials | None = None) -> grpc.aio.Channel:
     """A channel to ``host:port``; connections are made when the first call needs one.
 
-    ``credentials`` are those of ``tls.channel_credentials``; None speaks in the clear.
+    ``credentials`` are those of ``tls.channel_credentials``; None speaks in the clear. Trace, run id and
+    request id travel with each call.
     """
     options = [
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -40,8 +42,8 @@ def open_channel(target: str, credentials: grpc.ChannelCredentials | None = None
         ("grpc.enable_http_proxy", 0),
     ]
     if credentials is not None:
-        return grpc.aio.secure_channel(target, credentials, options=options)
-    return grpc.aio.insecure_channel(target, options=options)
+        return ObservedChannel(grpc.aio.secure_channel(target, credentials, options=options))
+    return ObservedChannel(grpc.aio.insecure_channel(target, options=options))
 
 
 async def call(rpc: Callable[..., Awaitable[T]], request: Any, *, timeout_s: float) -> T:

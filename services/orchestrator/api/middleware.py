@@ -1,4 +1,4 @@
-"""What happens around every HTTP request: its id, log line, metrics, size limit, the last error net.
+"""What happens around every HTTP request: its id, span, log line, metrics, size limit, the last error net.
 
 Plain ASGI, so that streams pass through untouched.
 """
@@ -7,12 +7,15 @@ import re
 import time
 import uuid
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import structlog
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind
 from prometheus_client import Counter, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services.common import tracing
 from services.common.errors import InternalError
 from services.orchestrator.api.problems import RefusedRequestError, problem_response
 
@@ -62,12 +65,12 @@ class RequestMiddleware:
         answer = _Answer(send, request_id)
         started = time.perf_counter()
         IN_FLIGHT.inc()
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
+        with structlog.contextvars.bound_contextvars(request_id=request_id), _span(scope) as span:
             try:
                 await self._call(scope, receive, answer, request_id)
             finally:
                 IN_FLIGHT.dec()
-                _note(scope, answer.status, time.perf_counter() - started)
+                _note(scope, answer.status, time.perf_counter() - started, span)
 
     async def _call(self, scope: Scope, receive: Receive, answer: "_Answer", request_id: str) -> None:
         most_bytes = self._larger_bodies.get(scope["path"], self._max_body_bytes)
@@ -132,10 +135,31 @@ def _request_id(scope: Scope) -> str:
     return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 
-def _note(scope: Scope, status: int | None, duration_s: float) -> None:
+def _span(scope: Scope) -> AbstractContextManager[Span]:
+    """The request's span, under the caller's if it sent one; probes have none."""
+    if scope["path"] in _QUIET_ROUTES:
+        return nullcontext(INVALID_SPAN)
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    method = _method(scope)
+    return tracing.span(
+        method, {"http.request.method": method}, kind=SpanKind.SERVER, parent=tracing.context_from(headers)
+    )
+
+
+def _method(scope: Scope) -> str:
+    return scope["method"] if scope["method"] in _METHODS else "OTHER"
+
+
+def _note(scope: Scope, status: int | None, duration_s: float, span: Span) -> None:
     route: Any = scope.get("route")
-    template = str(getattr(route, "path", "unmatched"))
-    method = scope["method"] if scope["method"] in _METHODS else "OTHER"
+    template, method = str(getattr(route, "path", "unmatched")), _method(scope)
+    # The path itself stays out: what it names is in the answer's request id and the log.
+    span.update_name(f"{method} {template}")
+    span.set_attribute("http.route", template)
+    if status is not None:
+        span.set_attribute("http.response.status_code", status)
+        if status >= 500:
+            tracing.mark_error(span, str(status))
     REQUESTS.labels(method, template, str(status or "none")).inc()
     SECONDS.labels(method, template).observe(duration_s)
     if template not in _QUIET_ROUTES:

@@ -23,7 +23,9 @@ _WORDS = "words about the run, no number of it"
 TAKEN: Final = (
     Rule("timings_s.*", _TIME),
     Rule("external_s.*", _TIME),
+    Rule("usage_s.**", _TIME),
     Rule("timings_s", _TIME),
+    Rule("usage_s", _TIME),
     Rule("external_s", _TIME),
     Rule("created_at", _TIME),
     Rule("swap.loads[].**", _SWAP),

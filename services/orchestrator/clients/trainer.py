@@ -78,21 +78,24 @@ class GrpcTrainer:
     async def watch(self, job_id: str) -> AsyncIterator[TrainingStatus]:
         """The job's states until it has ended."""
         waiter = Waiter(SERVICE, self._patience, self._on_waiting)
-        while True:
+        ended = False
+        while not ended:
             call = self._stub.WatchTraining(pb.WatchTrainingRequest(job_id=job_id), timeout=_MAX_STREAM_S)
             try:
                 async for reply in call:
                     status = _status(reply.job)
                     waiter.progress()
                     yield status
-                    if status.state in _ENDED:
-                        return
+                    # Read on: what the job cost comes with the stream's end.
+                    ended = ended or status.state in _ENDED
             except grpc.aio.AioRpcError as error:
-                await waiter.pause(as_valign_error(error))
+                if not ended:
+                    await waiter.pause(as_valign_error(error))
                 continue
             finally:
                 call.cancel()
-            await waiter.pause(_stream_ended(job_id))
+            if not ended:
+                await waiter.pause(_stream_ended(job_id))
 
     async def cancel(self, job_id: str) -> None:
         """Kill the job; one that is unknown or has ended is no error."""

@@ -1,10 +1,21 @@
-"""Where a run's time goes: wall time of each step, and of it the time in other services."""
+"""Where a run's time goes: wall time of each step, of it the time in other services, and what those spent."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+Spent = dict[str, dict[str, float]]
+"""By service: ``cpu_s`` and, where there is a GPU, ``gpu_s``, in seconds."""
+
 EXTERNAL = ("generation", "training", "embedding", "loading")
+
+
+def add_spent(total: Spent, more: Mapping[str, Mapping[str, float]]) -> None:
+    """Add ``more`` to ``total``."""
+    for service, seconds in more.items():
+        kept = total.setdefault(service, {})
+        for kind, value in seconds.items():
+            kept[kind] = round(kept.get(kind, 0.0) + value, 6)
 
 
 class Clock:
@@ -46,12 +57,30 @@ class Ledger:
     def __init__(self) -> None:
         self.stages_s: dict[str, float] = {}
         self.external_s: dict[str, float] = dict.fromkeys(EXTERNAL, 0.0)
+        self._usage: dict[str, Spent] = {}
 
-    def add(self, stage: str, wall_s: float, external_s: dict[str, float]) -> None:
+    def add(
+        self, stage: str, wall_s: float, external_s: dict[str, float], usage: Spent | None = None
+    ) -> None:
         """Book one step."""
+        add_spent(self._usage.setdefault(stage, {}), usage or {})
         self.stages_s[stage] = self.stages_s.get(stage, 0.0) + wall_s
         for kind, spent in external_s.items():
             self.external_s[kind] += spent
+
+    def usage_of(self, stage: str, more: Spent) -> Spent:
+        """CPU and GPU seconds of a stage by service, with what the step that goes on has spent."""
+        total: Spent = {}
+        for spent in (self._usage.get(stage, {}), more):
+            add_spent(total, spent)
+        return total
+
+    def usage_s(self) -> Spent:
+        """CPU and GPU seconds of the run by service."""
+        total: Spent = {}
+        for spent in self._usage.values():
+            add_spent(total, spent)
+        return total
 
     def timings_s(self) -> dict[str, float]:
         """Seconds by stage, and ``total``."""

@@ -6,7 +6,7 @@ from typing import Any
 import structlog
 
 from services.common.errors import ErrorCode, ValignError
-from services.orchestrator.loop import metrics, registering
+from services.orchestrator.loop import observing, registering
 from services.orchestrator.loop.context import RunContext
 from services.orchestrator.loop.swap import tidy
 from services.orchestrator.ports import RunStatus, RunStore
@@ -62,7 +62,7 @@ def end_run(
     """Set the status and tell. Repeated, or after another end, it does nothing."""
     if not store.change_status(run_id, status, kind, data, **columns):
         return
-    metrics.RUNS.labels(status.value).inc()
+    observing.run_ended(store.get_run(run_id), status, str(columns.get("error_code", "")))
     log.info("run.ended", run_id=run_id, status=status.value)
 
 

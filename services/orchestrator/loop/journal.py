@@ -7,6 +7,7 @@ from typing import Any
 
 import structlog
 
+from services.orchestrator.loop import metrics
 from services.orchestrator.ports import RunStore
 
 log = structlog.get_logger(__name__)
@@ -17,7 +18,9 @@ _TICK_S = 0.25
 class Journal:
     """``emit`` from the event loop's thread; ``flush`` before what the events tell is relied on."""
 
-    def __init__(self, store: RunStore, run_id: str) -> None:
+    def __init__(self, store: RunStore, run_id: str, study: str = "") -> None:
+        """``study`` is the name under which progress is shown in metrics; "" shows none."""
+        self.study = study
         self._store = store
         self._run_id = run_id
         self._pending: list[tuple[str, dict[str, Any]]] = []
@@ -106,7 +109,10 @@ class StageProgress:
             if done != self._told[topic_id]:
                 self._told[topic_id] = done
                 self._emit(done, self._totals[topic_id], topic=topic_id)
-        self._emit(sum(self._done.values()), sum(self._totals.values()))
+        done, total = sum(self._done.values()), sum(self._totals.values())
+        self._emit(done, total)
+        if self._journal.study:
+            metrics.show_progress(self._journal.study, self._stage, done, total)
 
     def _emit(self, done: int, total: int, **data: Any) -> None:
         self._journal.emit("stage.progress", stage=self._stage, done=done, total=total, **data, **self._extra)

@@ -29,7 +29,7 @@ async def judge_base(ctx: RunContext, table: PairTable) -> dict[str, Any]:
         )
         ctx.journal.emit("topic.means", arm=BASE_P3, split=part, means=means)
         result[f"{part}_means"] = means
-    metrics.show_differences(BASE_P3, result["test_means"])
+    metrics.show_differences(ctx.study.name, BASE_P3, result["test_means"])
     return result
 
 
@@ -50,8 +50,8 @@ async def judge_best(
     before = table.means(table.places("test"))
     ctx.journal.emit("topic.means", arm="original", split="test", means=before)
     ctx.journal.emit("topic.means", arm=arm, split="test", means=means)
-    metrics.show_differences("before", before)
-    metrics.show_differences("after", means)
+    metrics.show_differences(ctx.study.name, "before", before)
+    metrics.show_differences(ctx.study.name, "after", means)
     return {
         "means": means,
         "counts": settled.counts.as_json(),

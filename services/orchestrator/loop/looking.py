@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ from dbos import DBOS, SetWorkflowID
 
 from services.common.errors import CancelledRequestError, InternalError, PreconditionError
 from services.common.rpc.fence import Epoch, leading
-from services.orchestrator.loop import ending
+from services.orchestrator.loop import ending, metrics
 from services.orchestrator.loop.context import RunContext
 from services.orchestrator.loop.workflows import as_records
 from services.orchestrator.ports import OpenRun, RunRecord, RunStatus, RunStore
@@ -58,7 +59,9 @@ class Looking:
 
     async def _look(self) -> None:
         async with self._one_look:
-            for run in await asyncio.to_thread(self._store.open_runs):
+            found = await asyncio.to_thread(self._store.open_runs)
+            metrics.show_open(Counter(run.status.value for run in found))
+            for run in found:
                 if self._odd.get(run.run_id, 0.0) > time.monotonic():
                     continue
                 try:

@@ -36,8 +36,8 @@ async def quantify(ctx: RunContext) -> dict[str, Any]:
     reference = await ctx.put_arrays(
         "pairs", {"original": original, "aligned": aligned, "differences": found}
     )
-    metrics.forget_differences()
-    metrics.show_differences("original", means)
+    metrics.forget_differences(ctx.study.name)
+    metrics.show_differences(ctx.study.name, "original", means)
     ctx.journal.emit("topic.means", arm="original", split="all", means=means, mean=overall_mean(means))
     return {"arrays": reference, "means": means, "ruler": await measure_own(ctx)}
 

@@ -199,7 +199,7 @@ async def validate(ctx: RunContext, table: PairTable, iteration: int, adapter: A
             f" draws that failed: {settled.counts.failed_by_reason}. Lower the learning rate or the epochs",
             details={"counts": settled.counts.as_json()},
         )
-    metrics.show_differences("validation", means)
+    metrics.show_differences(ctx.study.name, "validation", means)
     ctx.journal.emit(
         "topic.means",
         arm=arm_of(iteration),

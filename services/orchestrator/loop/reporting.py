@@ -158,11 +158,11 @@ def _governance(reference: ReferenceSet) -> dict[str, Any]:
     }
 
 
-def _times(ctx: RunContext, ledger: Ledger) -> dict[str, dict[str, float]]:
+def _times(ctx: RunContext, ledger: Ledger) -> dict[str, Any]:
     now = Ledger()
     now.stages_s, now.external_s = dict(ledger.stages_s), dict(ledger.external_s)
     now.add("report", ctx.clock.elapsed_s(), ctx.clock.external_s())
-    return {"timings_s": now.timings_s(), "external_s": now.external_s}
+    return {"timings_s": now.timings_s(), "external_s": now.external_s, "usage_s": ledger.usage_s()}
 
 
 def _topic(ctx: RunContext, facts: Facts, table: PairTable, topic: Any) -> Topic:

@@ -17,6 +17,7 @@ import structlog
 from dbos import DBOS, DBOSConfig
 from dbos import error as dbos_error
 
+from services.common import tracing
 from services.common.artifacts import ArtifactStore
 from services.common.errors import (
     CancelledRequestError,
@@ -90,6 +91,7 @@ class LoopRunner(Looking):
         self._stopping = False
         self._active, self._handed, self._taken, self._odd = {}, set(), {}, {}
         self.cut_off.clear()
+        metrics.begin()
         config: DBOSConfig = {
             "name": "valign-orchestrator",
             "system_database_url": self._config.system_database_url,
@@ -154,6 +156,7 @@ class LoopRunner(Looking):
         if tasks:
             await asyncio.wait(tasks, timeout=STOP_S)
         self._workflow = None
+        metrics.forget_open()
         # DBOS made its threads the event loop's, and ends them: the process goes on and needs some.
         ours = ThreadPoolExecutor(thread_name_prefix="asyncio")
         with ThreadPoolExecutor(1) as ending_it:
@@ -206,9 +209,11 @@ class LoopRunner(Looking):
             # Ended, or begun anew under another id, before this workflow's own end was recorded.
             return record.status.value
         self._active[run_id] = active
-        metrics.RUNS.labels("running").inc()
         try:
-            with structlog.contextvars.bound_contextvars(run_id=run_id):
+            with (
+                structlog.contextvars.bound_contextvars(run_id=run_id),
+                tracing.within(tracing.in_run(run_id)),
+            ):
                 await asyncio.to_thread(
                     self._store.change_status, run_id, RunStatus.RUNNING, "run.started", {"name": record.name}
                 )
@@ -217,13 +222,12 @@ class LoopRunner(Looking):
                     active.cancelled.set()
                 await self._follow(record, active)
         finally:
-            metrics.RUNS.labels("running").dec()
             self._handed.discard(record.workflow_id)
         return (await asyncio.to_thread(self._store.get_run, run_id)).status.value
 
     async def _context(self, record: RunRecord, cancelled: asyncio.Event) -> RunContext | None:
         """What the run's steps share; None if the run cannot be read, and has been ended for that."""
-        journal = Journal(self._store, record.run_id)
+        journal = Journal(self._store, record.run_id, record.name)
         try:
             resolved = await asyncio.to_thread(lambda: resolve(Study.model_validate(dict(record.study))))
             ruler = await asyncio.to_thread(load_ruler, self._artifacts, resolved.study.ruler)
@@ -237,6 +241,7 @@ class LoopRunner(Looking):
 
         def on_waiting(service: str, reason: str) -> None:
             if journal.due(f"waiting {service}"):
+                metrics.WAITS.labels(service).inc()
                 journal.emit("service.waiting", service=service, reason=reason)
 
         try:

@@ -7,15 +7,15 @@ going down): so a failure is recorded like a result, and a restarted run meets i
 import errno
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Protocol, TypedDict
+from typing import Any, NotRequired, Protocol, TypedDict
 
 import structlog
 
 from services.common.errors import NotReadyError, ValignError, error_for
-from services.orchestrator.loop import metrics
 from services.orchestrator.loop.cancellation import unless_cancelled
 from services.orchestrator.loop.clock import Ledger
 from services.orchestrator.loop.context import RunContext
+from services.orchestrator.loop.observing import Observing, Spent, StepSeen
 
 log = structlog.get_logger(__name__)
 
@@ -23,12 +23,13 @@ _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class Envelope(TypedDict):
-    """A step's result or error, and its time in seconds."""
+    """A step's result or error, its time in seconds, and what its calls cost (older records lack that)."""
 
     value: Any
     error: dict[str, Any] | None
     wall_s: float
     external_s: dict[str, float]
+    usage: NotRequired[Spent]
 
 
 class Record(Protocol):
@@ -43,6 +44,7 @@ class Steps:
     def __init__(self, ctx: RunContext, record: Record) -> None:
         self._ctx = ctx
         self._record = record
+        self._observing = Observing(ctx)
         self.ledger = Ledger()
 
     async def run(
@@ -61,10 +63,11 @@ class Steps:
         """
 
         async def body() -> Envelope:
-            return await self._envelope(name, stage, work, opens, closes, iteration)
+            with self._observing.step(name, stage, iteration) as seen:
+                return await self._envelope(name, stage, work, opens, closes, iteration, seen)
 
         envelope = await self._record(name, body)
-        self.ledger.add(stage, envelope["wall_s"], envelope["external_s"])
+        self.ledger.add(stage, envelope["wall_s"], envelope["external_s"], envelope.get("usage"))
         if envelope["error"] is not None:
             raise error_for(**envelope["error"])
         return envelope["value"]
@@ -77,6 +80,7 @@ class Steps:
         opens: bool,
         closes: Callable[[Any], bool],
         iteration: int | None,
+        seen: StepSeen,
     ) -> Envelope:
         ctx = self._ctx
         value, error = None, None
@@ -85,11 +89,17 @@ class Steps:
                 await ctx.stored(ctx.store.update_run, ctx.run_id, stage=stage)
                 extra = {} if iteration is None else {"iteration": iteration}
                 ctx.journal.emit("stage.started", stage=stage, **extra)
+                await self._observing.stage_began(stage)
             value = await unless_cancelled(_with_space(work), ctx.cancelled)
             if closes(value):
                 duration_s = self.ledger.stages_s.get(stage, 0.0) + ctx.clock.elapsed_s()
-                metrics.STAGE_SECONDS.labels(stage).observe(duration_s)
-                ctx.journal.emit("stage.ended", stage=stage, duration_s=round(duration_s, 3))
+                await self._observing.stage_ended(stage, duration_s)
+                ctx.journal.emit(
+                    "stage.ended",
+                    stage=stage,
+                    duration_s=round(duration_s, 3),
+                    usage=self.ledger.usage_of(stage, seen.spent()),
+                )
             await ctx.journal.flush()
         except ValignError as raised:
             log.warning("step.failed", step=name, code=raised.code.value, message=raised.message)
@@ -102,9 +112,11 @@ class Steps:
         # A leader whose time is over records nothing: what it was refused is no result of the step.
         await ctx.stored(ctx.store.check_leads)
         wall_s, external_s = ctx.clock.lap()
-        for kind, spent in external_s.items():
-            metrics.EXTERNAL_SECONDS.labels(kind).inc(spent)
-        return Envelope(value=value, error=error, wall_s=wall_s, external_s=external_s)
+        code = "" if error is None else str(error["code"])
+        seen.ended(code, external_s)
+        if code:
+            await self._observing.stage_ended(stage, None, code)
+        return Envelope(value=value, error=error, wall_s=wall_s, external_s=external_s, usage=seen.spent())
 
 
 async def _with_space(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:

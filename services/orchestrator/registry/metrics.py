@@ -7,6 +7,7 @@ ADAPTER_LOADS = Counter(
     "Loads of adapters on generator replicas, by outcome (proven, or the error's code).",
     ("outcome",),
 )
+ADAPTERS = Gauge("valign_orchestrator_adapters", "Adapters of the registry, by state.", ("state",))
 ROUTE_VERSION = Gauge(
     "valign_orchestrator_route_version", "Version of each route as it is wanted.", ("route",)
 )

@@ -86,7 +86,7 @@ class Reconciler:
         await asyncio.gather(*(self._tidy(one, routes, wanted) for one in seen))
         for one in seen:
             await asyncio.to_thread(self._registry.replicas.seen, _as_record(one))
-        _tell(routes, seen)
+        _tell(routes, seen, await asyncio.to_thread(self._registry.counts))
 
     async def _rows(self) -> dict[tuple[str, str], ReplicaAdapter]:
         found = await asyncio.to_thread(self._registry.replicas.adapters)
@@ -226,7 +226,9 @@ def _as_record(seen: _Seen) -> ReplicaRecord:
     return replace(seen.record, routes=served, error="; ".join(seen.errors))
 
 
-def _tell(routes: Sequence[Route], seen: Sequence[_Seen]) -> None:
+def _tell(routes: Sequence[Route], seen: Sequence[_Seen], adapters: Mapping[AdapterState, int]) -> None:
+    for state, count in adapters.items():
+        metrics.ADAPTERS.labels(state.value).set(count)
     away = sum(one.facts is None for one in seen)
     metrics.REPLICAS.labels("serving").set(len(seen) - away)
     metrics.REPLICAS.labels("away").set(away)

@@ -252,6 +252,10 @@ class Report(Part):
         default_factory=dict,
         description="Of it the time in other services, in seconds: generation, training, embedding, loading.",
     )
+    usage_s: dict[str, dict[str, float]] = Field(
+        default_factory=dict,
+        description="What the run cost, in seconds by service: cpu_s, and gpu_s where there is a GPU.",
+    )
     counts: dict[str, Counts] = Field(
         default_factory=dict,
         description='By arm: "original", "aligned", "base_p3", "realigned-i1" and so on.',

@@ -18,12 +18,18 @@ from typing import Any, TypeVar, cast
 
 import sqlalchemy as sa
 import structlog
+from prometheus_client import Counter
 
 from services.common.errors import NotReadyError
 
 log = structlog.get_logger(__name__)
 
 Result = TypeVar("Result")
+
+OUTAGES = Counter("valign_orchestrator_database_outages_total", "Statements that the database was away for.")
+WAIT_SECONDS = Counter(
+    "valign_orchestrator_database_wait_seconds_total", "Seconds that transactions waited for the database."
+)
 
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 2.0
@@ -73,6 +79,7 @@ def _as_not_ready(context: Any) -> BaseException | None:
     # Where the database lies is for the log, and not for whoever calls the API.
     said = " ".join(str(context.original_exception).split())
     log.warning("database.outage", reason=said[:500])
+    OUTAGES.inc()
     return NotReadyError(_told(context.original_exception))
 
 
@@ -126,7 +133,9 @@ class Patience:
                 pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**attempt)
                 attempt = min(attempt + 1, 10)
                 jitter = random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries, guards nothing
-                self._closed.wait(min(pause_s * jitter, self._wait_s - waited_s))
+                pause_s = min(pause_s * jitter, self._wait_s - waited_s)
+                WAIT_SECONDS.inc(pause_s)
+                self._closed.wait(pause_s)
 
 
 Method = TypeVar("Method", bound=Callable[..., Any])

@@ -245,6 +245,13 @@ class SqlRegistry:
             query = sa.select(adapters).where(adapters.c.prune_time > time)
             return [adapter_of(row) for row in connection.execute(query)]
 
+    def counts(self) -> dict[AdapterState, int]:
+        """How many adapters are in each state."""
+        query = sa.select(adapters.c.state, sa.func.count()).group_by(adapters.c.state)
+        with self._engine.connect() as connection:
+            found = {AdapterState(state): count for state, count in connection.execute(query)}
+        return {state: found.get(state, 0) for state in AdapterState}
+
     def open_runs(self) -> frozenset[str]:
         """Ids of the runs that have not ended."""
         with self._engine.connect() as connection:

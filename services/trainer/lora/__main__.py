@@ -18,6 +18,7 @@ from services.common.errors import ErrorCode, ValignError
 from services.common.logs import configure_logging
 from services.common.process import die_with_parent
 from services.trainer.store import EXIT_NO_SPACE, JobFolder, Outcome, no_space
+from services.trainer.telemetry import from_origin
 from services.trainer.types import Progress
 
 log = structlog.get_logger(__name__)
@@ -49,13 +50,14 @@ def main(argv: list[str] | None = None) -> int:
         # The child of an earlier service may take a moment to be gone.
         fcntl.flock(lock, fcntl.LOCK_EX)
         if folder.read_outcome() is None:
-            try:
-                folder.write_outcome(_run(folder, args))
-            except OSError as error:
-                if not no_space(error):
-                    raise
-                log.error("training.no_space", reason=str(error))
-                return EXIT_NO_SPACE
+            with from_origin(folder):
+                try:
+                    folder.write_outcome(_run(folder, args))
+                except OSError as error:
+                    if not no_space(error):
+                        raise
+                    log.error("training.no_space", reason=str(error))
+                    return EXIT_NO_SPACE
     return 0
 
 

@@ -132,6 +132,7 @@ def train(
         weight_decay=spec.weight_decay,
         fused=True,
     )
+    device = next(iter(parameters.values())).device.type
     model.train()
     position = load_checkpoint(checkpoints, parameters, optimizer)
     total = steps_per_epoch(len(examples), spec.batch_size) * spec.epochs
@@ -154,7 +155,7 @@ def train(
         )
         if position.step % spec.checkpoint_every_steps == 0 or position.step == total:
             save_checkpoint(checkpoints, position, parameters, optimizer)
-        report(_progress(position, total, spec.epochs, loss, rate))
+        report(_progress(position, total, spec.epochs, loss, rate, device))
 
 
 def _step(
@@ -190,7 +191,7 @@ def _check_finite(what: str, value: float, step: int, spec: TrainingSpec) -> Non
         )
 
 
-def _progress(position: Position, total: int, epochs: int, loss: float, rate: float) -> Progress:
+def _progress(position: Position, total: int, epochs: int, loss: float, rate: float, device: str) -> Progress:
     return Progress(
         step=position.step,
         total_steps=total,
@@ -199,6 +200,8 @@ def _progress(position: Position, total: int, epochs: int, loss: float, rate: fl
         learning_rate=rate,
         tokens_per_s=position.tokens / position.seconds,
         time_left_s=(total - position.step) * position.seconds / position.step,
+        tokens=position.tokens,
+        device=device,
     )
 
 

@@ -112,7 +112,7 @@ async def test_cancelled_stream_is_counted_as_cancelled(served: tuple[Servicer, 
     _, _, target = served
 
     def handled() -> float:
-        labels = {"service": NAME, "method": "Embed", "status": "CANCELLED"}
+        labels = {"grpc_service": NAME, "method": "Embed", "status": "CANCELLED"}
         return REGISTRY.get_sample_value("valign_rpc_server_handled_total", labels) or 0.0
 
     before = handled()

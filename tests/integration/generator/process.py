@@ -28,6 +28,7 @@ class GeneratorProcess:
     target: str
     model: Path
     folder: Path
+    metrics_port: int = 0
 
     @property
     def store(self) -> ArtifactStore:
@@ -63,14 +64,15 @@ class GeneratorProcess:
 @contextlib.contextmanager
 def running_generator(model: Path, folder: Path, **settings: str) -> Iterator[GeneratorProcess]:
     """Start the service, wait until it serves, stop it with SIGTERM and expect status 0."""
-    with socket.socket() as probe:
+    with socket.socket() as probe, socket.socket() as other:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        other.bind(("127.0.0.1", 0))
+        port, metrics_port = probe.getsockname()[1], other.getsockname()[1]
     environment = {
         **os.environ,
         "VALIGN_GENERATOR_MODEL": str(model),
         "VALIGN_GENERATOR_PORT": str(port),
-        "VALIGN_GENERATOR_METRICS_PORT": "0",
+        "VALIGN_GENERATOR_METRICS_PORT": str(metrics_port),
         "VALIGN_GENERATOR_ARTIFACTS": str(folder / "store"),
         "VALIGN_GENERATOR_CPU_KV_CACHE_GIB": "1",
         "VALIGN_GENERATOR_MAX_MODEL_LEN": "512",
@@ -82,7 +84,7 @@ def running_generator(model: Path, folder: Path, **settings: str) -> Iterator[Ge
             [sys.executable, "-m", "services.generator"],
             cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT,
         )  # fmt: skip
-        service = GeneratorProcess(process, f"127.0.0.1:{port}", model, folder)
+        service = GeneratorProcess(process, f"127.0.0.1:{port}", model, folder, metrics_port)
         try:
             asyncio.run(_serving(service))
             yield service

@@ -1,6 +1,7 @@
 """A real model on real vLLM: seeds, scores, and the swap of real PEFT adapters while it serves."""
 
 import asyncio
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -8,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from services.common.errors import ErrorCode
 from services.common.pb.generator.v1 import generator_pb2 as pb
@@ -29,6 +32,7 @@ from tests.integration.generator.process import (
     score,
     stub_of,
 )
+from tests.metric_table import listed, series
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -352,3 +356,33 @@ async def test_judge_of_values_has_all_answers_and_its_bias_is_taken_away(servic
             assert answer_probabilities(logprobs, prior[value]).sum() == pytest.approx(1)
     # What a model of this size thinks is not the point; that it reads the reply is.
     assert answers["safe"]["security"] != answers["unsafe"]["security"]
+
+
+async def test_metrics_of_the_engine_stand_beside_ours_and_are_those_of_the_guide(
+    service: GeneratorProcess,
+) -> None:
+    async with stub_of(service) as stub:
+        await generate(stub, [item("one", GREEDY)])
+    text = httpx.get(f"http://127.0.0.1:{service.metrics_port}/metrics", timeout=30).text
+    samples: dict[str, list[dict[str, str]]] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            samples.setdefault(sample.name, []).append(sample.labels)
+    engine = {name: labels for name, labels in series().items() if name.startswith("vllm:")}
+    assert len(engine) > 5
+    for name, labels in engine.items():
+        assert {frozenset(found) for found in samples[name]} == {labels}, name
+    assert "vllm:lora_requests_info" not in samples
+    ours = {name for name in samples if name.startswith("valign_") and not name.endswith("_created")}
+    known = {name for one in listed().values() if "generator" in one.services for name in one.series}
+    assert ours <= known
+    assert samples["valign_generator_cpu_seconds_total"] == [{}]
+
+
+def test_log_of_the_engine_is_json_that_names_the_service(service: GeneratorProcess) -> None:
+    lines = (service.folder / "generator.log").read_text().splitlines()
+    ours = [json.loads(line) for line in lines if line.startswith("{")]
+    assert {line["service"] for line in ours} == {"generator"}
+    # The engine's process too; what C++ libraries write by themselves are few lines.
+    assert any(line["logger"].startswith("vllm.v1.worker") for line in ours)
+    assert len(ours) >= 0.8 * len(lines), [line for line in lines if not line.startswith("{")]

@@ -263,6 +263,7 @@ async def test_ended_jobs_are_known_after_a_restart_and_their_checkpoints_are_go
         assert runner.start("job", make_spec()) == (before, True)
     assert sorted(p.name for p in (tmp_path / "state" / "jobs" / "job").iterdir()) == [
         "child.log",
+        "origin.json",
         "outcome.json",
         "request.json",
         "status.json",
