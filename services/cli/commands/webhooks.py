@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
     webhooks.command("update")(update)
     webhooks.command("rotate-secret")(rotate_secret)
     webhooks.command("delete")(delete)
-    webhooks.command("test")(test)
+    webhooks.command("test")(try_)
     webhooks.command("deliveries")(deliveries)
     webhooks.command("replay")(replay)
     webhooks.command("events")(events)
@@ -125,7 +125,7 @@ def delete(webhook_id: WebhookArgument, url: UrlOption = "") -> None:
     say(f"webhook {webhook_id} is deleted.")
 
 
-def test(
+def try_(
     webhook_id: WebhookArgument,
     wait_s: Annotated[float, typer.Option(help="Seconds to wait for the first attempt.", min=0)] = 20,
     url: UrlOption = "",

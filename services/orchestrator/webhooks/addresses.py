@@ -46,7 +46,7 @@ def checked(host: str, addresses: list[str], *, trusted: bool) -> list[str]:
     for text in addresses:
         # An address of a link carries its interface: fe80::1%eth0.
         address = ipaddress.ip_address(text.partition("%")[0])
-        for real in (address, *_embedded(address)):
+        for real in (*_embedded(address), address):
             if why := _why_not(real, trusted=trusted):
                 raise RefusedAddressError(f"{host} stands for {address}, {why}")
     return addresses

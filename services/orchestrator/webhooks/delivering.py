@@ -73,13 +73,15 @@ class Deliverer:
         while read := await asyncio.to_thread(self._store.fan_out):
             metrics.FANNED_OUT.inc(read)
         now = datetime.now(UTC)
+        # What is being sent now may be over by the time of the answer, which would then be of before that.
+        busy = set(self._in_flight)
         # More than are sent: those that are in flight are among them.
         due = await asyncio.to_thread(
             self._store.due, now, self._retrying.in_order_attempts, 2 * self._concurrency
         )
         for webhook, delivery in due:
             free = len(self._in_flight) < self._concurrency
-            if free and webhook.webhook_id not in self._in_flight:
+            if free and webhook.webhook_id not in busy:
                 task = asyncio.create_task(self._send(webhook, delivery))
                 self._in_flight[webhook.webhook_id] = task
         await self._tell(now)
@@ -126,7 +128,8 @@ class Deliverer:
         next_time = self._retrying.next_time(delivery, attempt, now) if attempt.error else None
         kept = await asyncio.to_thread(self._store.record, delivery, attempt, now, next_time)
         outcome = "delivered" if not attempt.error else "retried" if next_time else "dead"
-        metrics.ATTEMPTS.labels(outcome).inc()
+        if kept:
+            metrics.ATTEMPTS.labels(outcome).inc()
         tell = log.info if outcome == "delivered" else log.warning
         tell(
             "webhook.attempted",
