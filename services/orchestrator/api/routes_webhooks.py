@@ -35,7 +35,6 @@ _INVALID, _MISSING, _HELD = ErrorCode.INVALID_INPUT, ErrorCode.NOT_FOUND, ErrorC
 def router(application: Application) -> APIRouter:
     """The routes under /v1/webhooks and /v1/event-types."""
     routes = APIRouter(tags=["webhooks"])
-    webhooks = application.platform.webhooks
 
     @routes.post(
         PATH,
@@ -46,19 +45,21 @@ def router(application: Application) -> APIRouter:
     )
     async def create_webhook(body: CreateWebhookBody) -> WebhookWithSecret:
         """Tell an address of events from now on. Its secret is in this answer and nowhere else."""
-        made, secret = await webhooks.create(body.url, body.event_types, body.description, paused=body.paused)
+        made, secret = await application.platform.webhooks.create(
+            body.url, body.event_types, body.description, paused=body.paused
+        )
         return WebhookWithSecret(webhook=WebhookSummary.of(made), secret=secret)
 
     @routes.get(PATH, summary="List webhooks", operation_id="listWebhooks", responses=problems(_INVALID))
     async def list_webhooks(page_size: PageSize = 50, page_token: PageToken = "") -> WebhookList:
         """The webhooks, without their secrets."""
-        found, token = await webhooks.page(page_size, page_token)
+        found, token = await application.platform.webhooks.page(page_size, page_token)
         return WebhookList(webhooks=[WebhookSummary.of(one) for one in found], next_page_token=token)
 
     @routes.get(_ONE, summary="Get a webhook", operation_id="getWebhook", responses=problems(_MISSING))
     async def get_webhook(webhook_id: str) -> WebhookSummary:
         """One webhook, without its secret."""
-        return WebhookSummary.of(await webhooks.get(webhook_id))
+        return WebhookSummary.of(await application.platform.webhooks.get(webhook_id))
 
     @routes.patch(
         _ONE,
@@ -68,7 +69,7 @@ def router(application: Application) -> APIRouter:
     )
     async def update_webhook(webhook_id: str, body: UpdateWebhookBody) -> WebhookSummary:
         """Change where, of what, or whether it is told."""
-        return WebhookSummary.of(await webhooks.update(webhook_id, **body.model_dump()))
+        return WebhookSummary.of(await application.platform.webhooks.update(webhook_id, **body.model_dump()))
 
     @routes.delete(
         _ONE,
@@ -79,7 +80,7 @@ def router(application: Application) -> APIRouter:
     )
     async def delete_webhook(webhook_id: str) -> None:
         """Remove it with its deliveries and dead letters."""
-        await webhooks.delete(webhook_id)
+        await application.platform.webhooks.delete(webhook_id)
 
     @routes.post(
         f"{_ONE}/rotate-secret",
@@ -89,7 +90,7 @@ def router(application: Application) -> APIRouter:
     )
     async def rotate_webhook_secret(webhook_id: str, body: RotateSecretBody) -> WebhookWithSecret:
         """Deliveries carry a signature of the present secret too, for a while."""
-        rotated, secret = await webhooks.rotate(webhook_id, body.overlap_s)
+        rotated, secret = await application.platform.webhooks.rotate(webhook_id, body.overlap_s)
         return WebhookWithSecret(webhook=WebhookSummary.of(rotated), secret=secret)
 
     @routes.post(
@@ -101,7 +102,7 @@ def router(application: Application) -> APIRouter:
     )
     async def test_webhook(webhook_id: str) -> WebhookDelivery:
         """Send an event `webhook.test`; its delivery tells what came of it."""
-        return WebhookDelivery.of(await webhooks.test(webhook_id))
+        return WebhookDelivery.of(await application.platform.webhooks.test(webhook_id))
 
     @routes.get(
         f"{_ONE}/deliveries",
@@ -118,7 +119,9 @@ def router(application: Application) -> APIRouter:
         page_token: PageToken = "",
     ) -> WebhookDeliveryList:
         """What was, or will be, sent to it, newest first."""
-        found, token = await webhooks.deliveries(webhook_id, state, page_size, page_token)
+        found, token = await application.platform.webhooks.deliveries(
+            webhook_id, state, page_size, page_token
+        )
         return WebhookDeliveryList(
             deliveries=[WebhookDelivery.of(one) for one in found], next_page_token=token
         )
@@ -131,7 +134,7 @@ def router(application: Application) -> APIRouter:
     )
     async def replay_webhook_deliveries(webhook_id: str, body: ReplayBody) -> Replayed:
         """Dead letters, or the deliveries that are named, are sent again under the same event ids."""
-        return Replayed(replayed=await webhooks.replay(webhook_id, body.numbers))
+        return Replayed(replayed=await application.platform.webhooks.replay(webhook_id, body.numbers))
 
     @routes.get(
         "/event-types", summary="List kinds of events", operation_id="listEventTypes", responses=problems()

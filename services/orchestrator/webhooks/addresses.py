@@ -27,7 +27,11 @@ class RefusedAddressError(Exception):
 async def resolve(host: str, port: int) -> list[str]:
     """Addresses of a host, by the system's resolver. OSError if it has none."""
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+    try:
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+    except UnicodeError as error:
+        # A label that is too long, for example: Python's codec refuses it before the resolver is asked.
+        raise OSError(f"{host[:80]!r} is no host's name: {error}") from error
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 

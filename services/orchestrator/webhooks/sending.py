@@ -69,7 +69,7 @@ class Sender:
             return Attempt(error=_error(error.message))
         except RefusedAddressError as error:
             return Attempt(error=_error(f"not sent: {error}"))
-        except (httpx.HTTPError, OSError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             kind = type(error).__name__
             return Attempt(error=_error(f"{host_of(webhook.url)}: {error}" if str(error) else kind))
 

@@ -66,3 +66,5 @@ async def test_resolve_asks_the_system() -> None:
     assert await resolve("127.1", 80) == ["127.0.0.1"]
     with pytest.raises(OSError, match=r"."):
         await resolve("no-such-name.invalid", 80)
+    with pytest.raises(OSError, match="is no host's name"):
+        await resolve("a" * 64 + ".example.org", 80)
