@@ -24,6 +24,7 @@ from services.cli.commands import (
     rulers,
     runs,
     values,
+    webhooks,
 )
 from services.cli.errors import CliError
 from services.cli.output import print_error
@@ -70,6 +71,7 @@ _MODULES = (
     values,
     adapters,
     keys,
+    webhooks,
 )
 for module in _MODULES:
     module.register(app)

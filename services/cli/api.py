@@ -125,6 +125,14 @@ class Api:
         """POST a JSON body under ``/v1`` and return the JSON answer."""
         return self._call("POST", path, json=body).json()
 
+    def patch_json(self, path: str, body: Any) -> Any:
+        """PATCH with a JSON body under ``/v1`` and return the JSON answer."""
+        return self._call("PATCH", path, json=body).json()
+
+    def delete(self, path: str) -> None:
+        """DELETE what is there."""
+        self._call("DELETE", path)
+
     def post_json_for_text(self, path: str, body: Any) -> str:
         """POST JSON and return the text document that answers."""
         return self._call("POST", path, json=body).text

@@ -17,6 +17,7 @@ _SECRET_NAME = re.compile(
 )
 # Every pattern is linear, or bounded: a hostile text must not make a log line take seconds.
 _OUR_KEY = re.compile(r"valign_[0-9a-f]{12}_[A-Za-z0-9_-]{8,}")
+_WEBHOOK_SECRET = re.compile(r"whsec_[A-Za-z0-9+/]{8,}={0,2}")
 _JSON_WEB_TOKEN = re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?")
 _CREDENTIAL = re.compile(r"(?i)\b(bearer|basic)(\s+|%20)[A-Za-z0-9._~+/=:-]{6,}")
 _HEADER = re.compile(
@@ -51,7 +52,7 @@ def redact(text: str) -> str:
 
 def redact_keys(text: str) -> str:
     """Only what can be nothing else: our own keys, and passwords in URLs. For what callers are told."""
-    text = _OUR_KEY.sub(SHOWN, text)
+    text = _WEBHOOK_SECRET.sub(SHOWN, _OUR_KEY.sub(SHOWN, text))
     text = _URL_PASSWORD.sub(lambda found: found[1] + SHOWN + found[3], text)
     return _QUERY_PASSWORD.sub(lambda found: found[1] + SHOWN, text)
 

@@ -100,7 +100,7 @@ async def serve(settings: OrchestratorSettings) -> None:
     settings.home.expanduser().mkdir(parents=True, exist_ok=True)
     if settings.system_database.startswith("sqlite:///"):
         Path(settings.system_database.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-    store = SqlRunStore(settings.database)
+    store = SqlRunStore(settings.database, require_approval=settings.require_approval)
     if not await _migrated(store.waiting(settings.wait_for_services_s), stopping):
         listener.close()
         store.close()

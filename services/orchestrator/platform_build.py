@@ -3,8 +3,10 @@
 from services.orchestrator.platform import Platform
 from services.orchestrator.settings import OrchestratorSettings
 from services.orchestrator.store.sql import SqlRunStore
+from services.orchestrator.webhooks.build import WebhookTasks
 
 
 def build_platform(settings: OrchestratorSettings, store: SqlRunStore) -> Platform:
     """Every part, over one store."""
-    return Platform()
+    webhooks = WebhookTasks(settings, store)
+    return Platform(webhooks=webhooks.webhooks, leader_tasks=(webhooks.lead,))

@@ -11,6 +11,9 @@ from pydantic_settings import SettingsConfigDict
 from services.common.settings import ServiceSettings, is_loopback
 from services.orchestrator.access.limits import parse_rate
 
+MIN_KEY_CHARACTERS = 32
+"""Of webhook_key: a shorter one could be guessed from a secret that was made from it."""
+
 
 class OrchestratorSettings(ServiceSettings):
     """Where it listens, where it keeps its state, and where the other services are."""
@@ -106,6 +109,37 @@ class OrchestratorSettings(ServiceSettings):
         "30/minute", description="Credentials of one address that may be wrong before it has to wait."
     )
     max_event_streams: int = Field(20, description="Event streams that one principal may hold open.", ge=1)
+    public_url: str = Field(
+        "",
+        description="URL under which others reach the REST API, without /v1: the source of the events that"
+        " webhooks are told. Empty: urn:valign:installation.",
+    )
+    webhook_key: SecretStr = Field(
+        SecretStr(""),
+        description="What the secrets of webhooks are made from: 32 or more random characters, the same on"
+        " every orchestrator. Empty: with SQLite a file webhook.key in the home folder, made at first use.",
+    )
+    webhook_former_keys: tuple[SecretStr, ...] = Field(
+        (), description="Former values of webhook_key, as JSON: secrets made from them go on."
+    )
+    webhook_allowed_hosts: tuple[str, ...] = Field(
+        (),
+        description='Hosts that webhooks may name, as JSON: ["hooks.example.org", "10.0.0.5:8000"]; they may'
+        " have private addresses and be spoken to over http. Empty: any host with public addresses, https.",
+    )
+    webhook_timeout_s: float = Field(
+        10.0, description="Seconds that a webhook's receiver has to answer.", gt=0, le=120
+    )
+    webhook_concurrency: int = Field(16, description="Deliveries to webhooks at once.", ge=1, le=256)
+    webhook_max_attempts: int = Field(
+        30, description="Attempts after which a delivery becomes a dead letter.", ge=1, le=1000
+    )
+    webhook_give_up_after_s: float = Field(
+        86_400.0, description="Seconds after the first attempt in which a delivery is tried again.", ge=0
+    )
+    keep_events_days: float = Field(
+        7.0, description="Days that deliveries, and events that every reader has passed, are kept.", ge=0
+    )
 
     @property
     def credentials_required(self) -> bool:
@@ -137,6 +171,21 @@ class OrchestratorSettings(ServiceSettings):
             raise ValueError("must be an https:// URL: whoever can change what it answers can make tokens")
         return value
 
+    @field_validator("public_url")
+    @classmethod
+    def _is_web_url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in ("https", "http") or not parts.hostname or parts.query):
+            raise ValueError("must be an http(s):// URL")
+        return value.rstrip("/")
+
+    @field_validator("webhook_key")
+    @classmethod
+    def _is_long(cls, value: SecretStr) -> SecretStr:
+        if 0 < len(value.get_secret_value()) < MIN_KEY_CHARACTERS:
+            raise ValueError(f"must have {MIN_KEY_CHARACTERS} characters or more, at random")
+        return value
+
     @model_validator(mode="after")
     def _access_is_whole(self) -> "OrchestratorSettings":
         prefix = self.variable_prefix
@@ -160,7 +209,7 @@ class OrchestratorSettings(ServiceSettings):
 
     def secrets(self) -> Iterator[str]:
         """What no log line may hold: keys of endpoints, passwords of databases."""
-        for key in self.endpoint_keys.values():
+        for key in (*self.endpoint_keys.values(), self.webhook_key, *self.webhook_former_keys):
             yield key.get_secret_value()
         for url in (self.database_url, self.system_database_url):
             if "://" in url and (password := urlsplit(url).password):
@@ -182,6 +231,11 @@ class OrchestratorSettings(ServiceSettings):
         sqlite = self.database.partition("sqlite:///")[2]
         folder = Path(sqlite).absolute().parent if sqlite else self._home()
         return f"sqlite:///{folder / 'workflows.db'}"
+
+    @property
+    def webhook_key_file(self) -> Path | None:
+        """Where the key of webhooks is kept if no setting holds it; None where a file would not do."""
+        return self._home() / "webhook.key" if self.database.startswith("sqlite") else None
 
     @property
     def replica_targets(self) -> tuple[str, ...]:

@@ -20,6 +20,9 @@ from services.orchestrator.registry.retention import Retention
 from services.orchestrator.registry.service import Registry
 from services.orchestrator.store import SqlRunStore
 from services.orchestrator.values_training import ValuesTraining
+from services.orchestrator.webhooks.rules import UrlRules
+from services.orchestrator.webhooks.service import Webhooks
+from services.orchestrator.webhooks.signing import SecretBox
 from tests.fakes.fake_queue import FakeQueue, FakeSteps
 from tests.fakes.value_services import WordEmbedder, WordJudge
 
@@ -53,6 +56,11 @@ def migrated_store(folder: Path) -> tuple[SqlRunStore, str]:
     return SqlRunStore(f"sqlite:///{path}"), f"sqlite:///{path}"
 
 
+def _platform(store: SqlRunStore) -> Platform:
+    secrets = SecretBox(lambda: ["the key of a test, which is long enough"])
+    return Platform(webhooks=Webhooks(store.platform.webhooks, secrets, UrlRules(local=True)))
+
+
 @contextmanager
 def world(
     folder: Path,
@@ -82,7 +90,7 @@ def world(
         steps=steps,
         registry=registry,
         api_keys=ApiKeys(store.api_keys),
-        platform=Platform(),
+        platform=_platform(store),
         probe_timeout_s=probe_timeout_s,
         **options,
     )

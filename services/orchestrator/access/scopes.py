@@ -63,6 +63,17 @@ SCOPE_OF_RPC: dict[str, Scope] = {
     "ListAuditEntries": _ADMIN,
     "VerifyAuditLog": _ADMIN,
     "GetSystem": _READ,
+    "CreateWebhook": _ADMIN,
+    "ListWebhooks": _ADMIN,
+    "GetWebhook": _ADMIN,
+    "UpdateWebhook": _ADMIN,
+    "DeleteWebhook": _ADMIN,
+    "RotateWebhookSecret": _ADMIN,
+    "TestWebhook": _ADMIN,
+    "ListWebhookDeliveries": _ADMIN,
+    "ReplayWebhookDeliveries": _ADMIN,
+    "ListEventTypes": _READ,
+    "GetEventType": _READ,
 }
 """Scope by gRPC method of the OrchestratorService."""
 

@@ -13,6 +13,7 @@ from services.orchestrator.api.servicer_access import AccessServicer
 from services.orchestrator.api.servicer_adapters import AdapterMethods
 from services.orchestrator.api.servicer_auditlog import AuditLogServicer
 from services.orchestrator.api.servicer_control import ControlServicer
+from services.orchestrator.api.servicer_webhooks import WebhookServicer
 from services.orchestrator.application import Application
 from services.orchestrator.assets import MAX_ASSET_BYTES
 from services.orchestrator.expecting import expecting
@@ -33,7 +34,12 @@ _HIGHEST_NUMBER = 2**63 - 1
 
 
 class OrchestratorServicer(
-    AccessServicer, AdapterMethods, AuditLogServicer, ControlServicer, pb_grpc.OrchestratorServiceServicer
+    AccessServicer,
+    AdapterMethods,
+    AuditLogServicer,
+    ControlServicer,
+    WebhookServicer,
+    pb_grpc.OrchestratorServiceServicer,
 ):
     """Errors leave as ValignError; the interceptor maps them."""
 

@@ -8,7 +8,7 @@ from typing import Any
 from services.orchestrator.analysis.derived import required_texts
 from services.orchestrator.analysis.evidence import Evidence, Vectors
 from services.orchestrator.analysis.files import pack_evidence
-from services.orchestrator.analysis.results import Analysis
+from services.orchestrator.analysis.results import Analysis, Verdict
 from services.orchestrator.analysis.values.results import ValueSpace
 from services.orchestrator.analysis.values.space import value_space
 from services.orchestrator.loop import metrics
@@ -36,7 +36,8 @@ async def appraise(
     async with analyst() as analyse:
         bare = await collect(ctx, facts)
         if len(bare.keys("test")) < 2:
-            return {"evidence": None, "analysis": None, "values": None, "why_not": TOO_FEW, "decision": None}
+            nothing: dict[str, Any] = {"evidence": None, "analysis": None, "values": None, "decision": None}
+            return {**nothing, "why_not": TOO_FEW, "reasons": []}
         vectors, missing = await _embedded(ctx, bare)
         told: dict[str, Any] = {**bare.facts, "not_run": {**bare.facts["not_run"], **not_run, **missing}}
         if ctx.study.values.weight and "values" not in probes:
@@ -63,7 +64,17 @@ async def appraise(
         "values": {"uri": values.uri, "sha256": values.sha256} if values else None,
         "why_not": None,
         "decision": verdict.decision if verdict else None,
+        "reasons": _deciding(verdict) if verdict else [],
     }
+
+
+def _deciding(verdict: Verdict) -> list[dict[str, Any]]:
+    """The rules whose word the decision is, as other systems are told of them."""
+    return [
+        reason.model_dump(mode="json", include={"rule", "text", "value", "threshold"})
+        for reason in verdict.reasons
+        if reason.outcome == verdict.decision
+    ]
 
 
 async def read_analysis(ctx: RunContext, verdict: Mapping[str, Any]) -> Analysis | None:

@@ -82,6 +82,8 @@ async def write_report(ctx: RunContext, facts: Facts, table: PairTable, ledger: 
         "stop_reason": report.stop_reason,
         "adapter": report.adapter.model_dump(mode="json") if report.adapter else None,
         "decision": facts["verdict"]["decision"],
+        # A verdict that an earlier version has recorded has none.
+        "reasons": facts["verdict"].get("reasons", []),
     }
 
 

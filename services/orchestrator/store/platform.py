@@ -2,6 +2,7 @@
 
 from services.orchestrator.store.outbox import SqlOutbox
 from services.orchestrator.store.transactions import Transactions
+from services.orchestrator.store.webhooks import SqlWebhooks
 
 
 class SqlPlatform:
@@ -9,3 +10,4 @@ class SqlPlatform:
 
     def __init__(self, transactions: Transactions) -> None:
         self.outbox = SqlOutbox(transactions)
+        self.webhooks = SqlWebhooks(transactions)

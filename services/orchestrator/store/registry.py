@@ -25,6 +25,7 @@ from services.orchestrator.registry.records import (
     NewAdapter,
 )
 from services.orchestrator.registry.retention import PRUNABLE
+from services.orchestrator.store import announcing
 from services.orchestrator.store.audit import append_audit
 from services.orchestrator.store.engine import insert_or_ignore
 from services.orchestrator.store.paging import read_page
@@ -60,8 +61,9 @@ _ACTIONS = {
 class SqlRegistry:
     """The registry in the database of the runs. Every method is one short transaction, from any thread."""
 
-    def __init__(self, engine: Transactions) -> None:
+    def __init__(self, engine: Transactions, *, require_approval: bool = False) -> None:
         self._engine = engine
+        self.require_approval = require_approval
         self.replicas = SqlReplicas(engine)
         self.routes = SqlRoutes(engine)
 
@@ -83,12 +85,14 @@ class SqlRegistry:
             if insert_or_ignore(connection, adapters, [row]):
                 append_history(connection, new.name, AdapterState.TRAINED, reason, now)
                 details = {"sha256": new.sha256, "run_id": new.run_id, "arm": new.arm}
+                announcing.adapter_registered(connection, read(connection, new.name), again=False)
                 append_audit(connection, "adapter.register", "adapter", new.name, details)
             record = read(connection, new.name)
             if record.prune_time is not None and record.sha256 == new.sha256 and lock(connection, new.name):
                 # A retry has trained it again: its files are there.
                 again = sa.update(adapters).where(adapters.c.name == new.name)
                 connection.execute(again.values(prune_time=None, update_time=now))
+                announcing.adapter_registered(connection, record, again=True)
                 append_audit(connection, "adapter.register", "adapter", new.name, {"again": True})
                 record = read(connection, new.name)
         if record.sha256 != new.sha256:
@@ -185,6 +189,7 @@ class SqlRegistry:
                 return False
             check_move(name, record.state, to)
             set_state(connection, record, to, reason)
+            announcing.adapter_moved(connection, record, to, reason, require_approval=self.require_approval)
             append_audit(
                 connection, _ACTIONS[to], "adapter", name, {"reason": reason, "run_id": record.run_id}
             )
@@ -213,6 +218,7 @@ class SqlRegistry:
             check_servable(record)
             made = insert_or_ignore(connection, adapter_approvals, [{**row, "time": datetime.now(UTC)}])
             if made:
+                announcing.adapter_approved(connection, record)
                 append_audit(connection, "adapter.approve", "adapter", name, {"comment": comment})
             return bool(made)
 
@@ -232,6 +238,7 @@ class SqlRegistry:
                 return
             check_move(name, record.state, AdapterState.REJECTED)
             set_state(connection, record, AdapterState.REJECTED, reason)
+            announcing.adapter_moved(connection, record, AdapterState.REJECTED, reason)
             append_audit(connection, "adapter.reject", "adapter", name, {"reason": reason})
 
     def unpruned(self) -> list[AdapterRecord]:

@@ -10,6 +10,7 @@ from services.common.errors import ConflictError
 from services.orchestrator.expecting import check_expected
 from services.orchestrator.identity import current_principal
 from services.orchestrator.registry.records import BASE, AdapterState, RouteChange, RouteRecord
+from services.orchestrator.store import announcing
 from services.orchestrator.store.audit import append_audit
 from services.orchestrator.store.engine import insert_or_ignore
 from services.orchestrator.store.registry_rows import (
@@ -105,6 +106,7 @@ class SqlRoutes:
             connection.execute(sa.insert(route_history).values(**entry))
             kind = "adapter" if action.startswith("adapter.") else "route"
             said = {**told, "route": name, "former": former, "reason": reason, **(details or {})}
+            announcing.route_set(connection, RouteRecord(name=name, **changed), action, former, reason)
             append_audit(connection, action, kind, adapter if kind == "adapter" else name, said)
         return RouteRecord(name=name, **changed)
 

@@ -23,10 +23,10 @@ from services.orchestrator.ports import (
     RunRecord,
     RunStatus,
 )
-from services.orchestrator.store import migrate
+from services.orchestrator.store import announcing, migrate
 from services.orchestrator.store.api_keys import SqlApiKeyStore
 from services.orchestrator.store.assets import SqlAssetStore
-from services.orchestrator.store.audit import SqlAuditLog, append_audit
+from services.orchestrator.store.audit import SqlAuditLog
 from services.orchestrator.store.control import RunControl
 from services.orchestrator.store.engine import insert_or_ignore, open_engine
 from services.orchestrator.store.idempotency import SqlIdempotency
@@ -50,8 +50,6 @@ from services.orchestrator.store.transactions import Fenced
 
 # Long enough for a database that restarts, short enough for a caller that waits for an answer.
 _WAIT_S = 5.0
-# What the audit log says of how a run ended.
-_TOLD_AT_THE_END = ("decision", "report_uri", "code", "message")
 # What tells how a run ended: written once, with the status.
 _OUTCOME = {"status", "stage", "end_time", "error_code", "error_message"}
 _SETTABLE = {column.name for column in RUN_COLUMNS} - {"run_id", "create_time"}
@@ -60,8 +58,11 @@ _SETTABLE = {column.name for column in RUN_COLUMNS} - {"run_id", "create_time"}
 class SqlRunStore(RunControl, RunListing, RunResults):
     """Runs, events, completions and values in one database."""
 
-    def __init__(self, database_url: str) -> None:
-        """Open ``sqlite:///path`` or ``postgresql+psycopg://…``; call ``migrate`` before anything else."""
+    def __init__(self, database_url: str, *, require_approval: bool = False) -> None:
+        """Open ``sqlite:///path`` or ``postgresql+psycopg://…``; call ``migrate`` before anything else.
+
+        ``require_approval``: every candidate asks for approval, whatever its study says.
+        """
         self._engine = open_engine(database_url)
         self.patience = Patience(_WAIT_S)
         self.assets = SqlAssetStore(self._engine)
@@ -73,7 +74,7 @@ class SqlRunStore(RunControl, RunListing, RunResults):
         self._lease_engine = open_engine(database_url, pool_size=1, max_overflow=1, pool_timeout=2)
         self.leases = SqlLeases(self._lease_engine)
         self._epoch: int | None = None
-        self.registry = SqlRegistry(self._engine)
+        self.registry = SqlRegistry(self._engine, require_approval=require_approval)
         self._listeners: set[Callable[[str], None]] = set()
         self._listeners_lock = threading.Lock()
 
@@ -97,7 +98,7 @@ class SqlRunStore(RunControl, RunListing, RunResults):
         store = copy.copy(self)
         store._epoch = epoch
         fenced = Fenced(store._writing, store._reading)
-        store.registry = SqlRegistry(fenced)
+        store.registry = SqlRegistry(fenced, require_approval=self.registry.require_approval)
         store.platform = SqlPlatform(fenced)
         return store
 
@@ -196,10 +197,8 @@ class SqlRunStore(RunControl, RunListing, RunResults):
                 if not idempotency_key or insert_or_ignore(connection, idempotency_keys, [key]):
                     refuse_full_queue(connection, max_queued)
                     append_event(connection, run_id, "run.queued", {"name": name}, now)
-                    append_audit(
-                        connection, "run.create", "run", run_id, {"name": name, "study_sha256": digest}
-                    )
                     record = read_run(connection, run_id)
+                    announcing.run_created(connection, record, digest)
                     transaction.commit()
                     created = True
                 else:
@@ -263,9 +262,7 @@ class SqlRunStore(RunControl, RunListing, RunResults):
                     return again and event_of(connection, run_id, kind, now) is not None
                 append_event(connection, run_id, kind, clean, now)
                 if status.ended:
-                    # "run.succeeded" and its like: with which verdict, or for what reason.
-                    told = {name: clean[name] for name in _TOLD_AT_THE_END if name in clean}
-                    append_audit(connection, kind, "run", run_id, told)
+                    announcing.run_ended(connection, read_run(connection, run_id), kind, clean)
             return True
 
         changed = self.patience.keep(change)

@@ -194,6 +194,15 @@ def test_scopes_are_what_they_were_agreed_to_be() -> None:
         "RevokeApiKey",
         "ListAuditEntries",
         "VerifyAuditLog",
+        "CreateWebhook",
+        "ListWebhooks",
+        "GetWebhook",
+        "UpdateWebhook",
+        "DeleteWebhook",
+        "RotateWebhookSecret",
+        "TestWebhook",
+        "ListWebhookDeliveries",
+        "ReplayWebhookDeliveries",
     }
     reading = ("Get", "List", "Check", "Watch", "Compare", "Diff")
     assert all(name.startswith(reading) for name in by_scope[Scope.READ])

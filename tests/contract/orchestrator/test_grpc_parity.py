@@ -78,6 +78,17 @@ RPC_OF_ROUTE = {
     "GET /v1/api-keys": "ListApiKeys",
     "POST /v1/api-keys/{key_id}/revoke": "RevokeApiKey",
     "GET /v1/caller": "GetCaller",
+    "POST /v1/webhooks": "CreateWebhook",
+    "GET /v1/webhooks": "ListWebhooks",
+    "GET /v1/webhooks/{webhook_id}": "GetWebhook",
+    "PATCH /v1/webhooks/{webhook_id}": "UpdateWebhook",
+    "DELETE /v1/webhooks/{webhook_id}": "DeleteWebhook",
+    "POST /v1/webhooks/{webhook_id}/rotate-secret": "RotateWebhookSecret",
+    "POST /v1/webhooks/{webhook_id}/test": "TestWebhook",
+    "GET /v1/webhooks/{webhook_id}/deliveries": "ListWebhookDeliveries",
+    "POST /v1/webhooks/{webhook_id}/replay": "ReplayWebhookDeliveries",
+    "GET /v1/event-types": "ListEventTypes",
+    "GET /v1/event-types/{type}": "GetEventType",
 }
 WHY_NO_RPC = {
     "GET /healthz": "the process that answers grpc.health.v1 is alive",

@@ -27,3 +27,45 @@ def test_misspelt_name_exits_and_names_it(
     with pytest.raises(SystemExit):
         load_settings(OrchestratorSettings)
     assert "HTTP_PROT" in capsys.readouterr().err
+
+
+def test_key_of_webhooks_is_long_and_redacted_and_else_a_file_beside_sqlite(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("VALIGN_ORCHESTRATOR_HOME", str(tmp_path))
+    assert load_settings(OrchestratorSettings).webhook_key_file == tmp_path / "webhook.key"
+    monkeypatch.setenv("VALIGN_ORCHESTRATOR_DATABASE_URL", "postgresql+psycopg://somewhere/valign")
+    assert load_settings(OrchestratorSettings).webhook_key_file is None
+    key, former = "k" * 32, "f" * 32
+    monkeypatch.setenv("VALIGN_ORCHESTRATOR_WEBHOOK_KEY", key)
+    monkeypatch.setenv("VALIGN_ORCHESTRATOR_WEBHOOK_FORMER_KEYS", f'["{former}"]')
+    settings = load_settings(OrchestratorSettings)
+    assert {key, former} <= set(settings.secrets())
+    assert key not in repr(settings)
+    monkeypatch.setenv("VALIGN_ORCHESTRATOR_WEBHOOK_KEY", "short")
+    with pytest.raises(SystemExit):
+        load_settings(OrchestratorSettings)
+    assert "32 characters" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        ("https://valign.example.org/", "https://valign.example.org"),
+        ("http://10.0.0.1:8080", "http://10.0.0.1:8080"),
+    ],
+)
+def test_public_url_is_kept_without_a_slash_at_its_end(
+    monkeypatch: pytest.MonkeyPatch, url: str, kept: str
+) -> None:
+    monkeypatch.setenv("VALIGN_ORCHESTRATOR_PUBLIC_URL", url)
+    assert load_settings(OrchestratorSettings).public_url == kept
+
+
+def test_public_url_that_is_none_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("VALIGN_ORCHESTRATOR_PUBLIC_URL", "valign.example.org")
+    with pytest.raises(SystemExit):
+        load_settings(OrchestratorSettings)
+    assert "http(s)://" in capsys.readouterr().err

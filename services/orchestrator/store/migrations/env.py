@@ -3,7 +3,12 @@
 from alembic import context
 
 # Each of these modules puts its tables into the one metadata.
-from services.orchestrator.store import tables_idempotency, tables_operations, tables_platform  # noqa: F401
+from services.orchestrator.store import (  # noqa: F401
+    tables_idempotency,
+    tables_operations,
+    tables_platform,
+    tables_webhooks,
+)
 
 connection = context.config.attributes["connection"]
 context.configure(
