@@ -1,10 +1,21 @@
 """Builds what serves the platforms around valign. Like ``__main__``, it knows the concrete classes."""
 
+from services.common.artifacts import ArtifactStore
 from services.orchestrator.platform import Platform
-from services.orchestrator.settings import OrchestratorSettings
+from services.orchestrator.registry.service import Registry
+from services.orchestrator.settings import OrchestratorSettings, apply_mlflow_environment
 from services.orchestrator.store.sql import SqlRunStore
+from services.orchestrator.tracking.leading import MirrorTask
+from services.orchestrator.tracking.probe import MlflowProbe
 
 
-def build_platform(settings: OrchestratorSettings, store: SqlRunStore) -> Platform:
+def build_platform(
+    settings: OrchestratorSettings, store: SqlRunStore, artifacts: ArtifactStore, registry: Registry
+) -> Platform:
     """Every part, over one store."""
-    return Platform()
+    if not settings.mlflow_tracking_uri:
+        return Platform()
+    apply_mlflow_environment(settings)
+    mirror = MirrorTask(settings, store, artifacts, registry)
+    probe = MlflowProbe(settings.mlflow_tracking_uri, store.platform.tracking, store.platform.outbox)
+    return Platform(leader_tasks=(mirror.lead,), probes=(probe,))
