@@ -188,12 +188,12 @@ class OrchestratorSettings(ServiceSettings):
             raise ValueError(f"{prefix}MLFLOW_USERNAME and {prefix}MLFLOW_PASSWORD belong together")
         for uri in (self.mlflow_tracking_uri, self.mlflow_registry_uri):
             parts = urlsplit(uri)
-            if (
-                parts.scheme == "http"
-                and self._mlflow_credentials()
-                and not is_loopback(parts.hostname or "")
-            ):
-                raise ValueError("a credential for MLflow goes over https:// only, or to this machine")
+            clear = parts.scheme == "http" and not is_loopback(parts.hostname or "")
+            if clear and self._mlflow_credentials() and not self.allow_insecure_network:
+                raise ValueError(
+                    "a credential for MLflow would cross the network in the clear: use https://, or set"
+                    f" {prefix}ALLOW_INSECURE_NETWORK=true"
+                )
         return self
 
     def _mlflow_credentials(self) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """What an alias shall name, and what to do about one that names something else. Pure.
 
-valign knows of each alias what it has seen it name last, and which version of the route that was. An alias that
-names something else was moved by somebody in MLflow; unless the route has moved as well, which goes first.
+valign knows of each alias what it has seen it name last, and which version of the route that was. An alias
+that names something else was moved by somebody in MLflow; unless the route has moved as well, which goes
+first.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Aliases follow the routes; and, where it is asked for, a route follows an alias that was moved in MLflow."""
+"""Aliases follow the routes; and, where it is asked for, a route follows an alias moved in MLflow."""
 
 import asyncio
 from collections.abc import Sequence

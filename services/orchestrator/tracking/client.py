@@ -1,4 +1,4 @@
-"""The MLflow server, through MLflow's own client: the one module that imports it, late, as that takes a second.
+"""The MLflow server, through MLflow's own client: the one module that imports it, late (it takes a second).
 
 Every method blocks, for ``mlflow_timeout_s`` a request at most, and raises one of these:
 

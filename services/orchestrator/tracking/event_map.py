@@ -1,7 +1,7 @@
 """What a run's events are as metrics, while it goes. Pure.
 
-An event always gives the same metrics, with its own time: MLflow keeps one of two that are equal in key, step,
-time and value, so that an event that is told again adds nothing.
+An event always gives the same metrics, with its own time: MLflow keeps one of two that are equal in key,
+step, time and value, so that an event that is told again adds nothing.
 """
 
 import math
@@ -72,9 +72,9 @@ def _means(data: Mapping[str, Any], point: Any) -> Iterator[Metric]:
     split, arm = str(data.get("split", "")), str(data.get("arm", ""))
     own = arm == "original" or arm.startswith("realigned-i")
     if split == "validation" and data.get("iteration") is not None and own:
-        step, where = _whole(data["iteration"]), ("value_difference",)
+        step, where = _whole(data["iteration"]), ["value_difference"]
     else:
-        step, where = 0, ("means", split, arm)
+        step, where = 0, ["means", split, arm]
     means = dict(_items(data.get("means")))
     for topic, mean in means.items():
         yield from point(mean, step, *where, topic)

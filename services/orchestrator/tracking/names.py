@@ -1,7 +1,8 @@
 """Names and texts as MLflow takes them: what it allows, and how long. Pure.
 
 Limits of MLflow 3 (``mlflow/utils/validation.py``): keys 250 characters, values of parameters 6000, of tags
-8000; keys of letters, digits and ``_-. :/``; no empty part between slashes; aliases of letters, digits and ``_-``.
+8000; keys of letters, digits and ``_-. :/``; no empty part between slashes; aliases of letters, digits and
+``_-``.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""A run, followed into MLflow: made, told as it goes, and closed with its report. Each part can be repeated."""
+"""A run, followed into MLflow: made, told as it goes, closed with its report. Each part can be repeated."""
 
 import asyncio
 import json
@@ -132,8 +132,8 @@ class RunMirror:
             "report.json": lambda: data,
             "report.html": lambda: read(record.report_html_uri),
         }
-        if report.adapter is not None:
-            card = self._artifacts.uri(f"runs/{record.run_id}/model-card.md")
+        card = self._artifacts.uri(f"runs/{record.run_id}/model-card.md")
+        if await asyncio.to_thread(self._artifacts.exists, card):
             files["model-card.md"] = lambda: self._artifacts.get_bytes(card)
         await asyncio.to_thread(self._upload, mlflow_run_id, files)
         if self._publisher is not None:

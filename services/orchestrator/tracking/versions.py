@@ -107,7 +107,7 @@ class VersionMirror:
         return made
 
     def _run_for(self, adapter: AdapterRecord) -> str:
-        """The MLflow run that the version belongs to: its run's, or one of its own if that is not mirrored."""
+        """The MLflow run that the version belongs to: its run's; one of its own if that is not mirrored."""
         mirrored = self._tracking.run(adapter.run_id)
         if mirrored is not None and mirrored.mlflow_run_id:
             return mirrored.mlflow_run_id
@@ -119,7 +119,7 @@ class VersionMirror:
         return found.mlflow_run_id
 
     def _source(self, adapter: AdapterRecord, mlflow_run_id: str) -> str:
-        """Where the version's files lie. MLflow takes no file of this machine: such an adapter is uploaded."""
+        """Where the version's files lie. MLflow takes no file of a disk: such an adapter is uploaded."""
         if not adapter.uri.startswith("file:"):
             return adapter.uri
         place = f"adapters/{adapter.name}"
