@@ -1,4 +1,4 @@
-"""A world whose mirror follows into a real MLflow server; each test has an experiment and models of its own."""
+"""A world that is mirrored to a real MLflow server; each test has an experiment and models of its own."""
 
 import os
 import uuid
@@ -30,9 +30,7 @@ __all__ = ["mlflow_server"]
 def _environment() -> Iterator[None]:
     """The client's environment, as the service sets it, for these tests alone."""
     before = dict(os.environ)
-    apply_mlflow_environment(
-        OrchestratorSettings(mlflow_tracking_uri="http://127.0.0.1:1", mlflow_timeout_s=5)
-    )
+    apply_mlflow_environment(OrchestratorSettings(mlflow_timeout_s=5))
     yield
     os.environ.clear()
     os.environ.update(before)
