@@ -97,6 +97,12 @@ class MlflowServer:
             )
         return _run_of(made)
 
+    def abandon_run(self, mlflow_run_id: str, tags: Mapping[str, str]) -> None:
+        """Give a run other tags, and put it into the bin."""
+        self.log(mlflow_run_id, tags=tags)
+        with _told(f"deleting run {mlflow_run_id}"):
+            self._client().delete_run(mlflow_run_id)
+
     def get_run(self, mlflow_run_id: str) -> FoundRun:
         """NotFoundError if it is not there any more."""
         with _told(f"reading run {mlflow_run_id}"):

@@ -13,7 +13,7 @@ from services.common.artifacts import ArtifactStore
 from services.common.errors import InvalidInputError, NotFoundError
 from services.orchestrator.audit.build import read_report
 from services.orchestrator.audit.publish import Publisher
-from services.orchestrator.ports import RunRecord, RunStatus, RunStore
+from services.orchestrator.ports import LeadershipLost, RunRecord, RunStatus, RunStore
 from services.orchestrator.report_files import read_report_file
 from services.orchestrator.store.tracking import MirroredRun, SqlTracking
 from services.orchestrator.tracking import metrics, study_map
@@ -80,26 +80,39 @@ class RunMirror:
     async def _open(self, record: RunRecord) -> MirroredRun | None:
         """Find the run in MLflow, or make it; None if somebody has put it into the bin there."""
         found = await asyncio.to_thread(self._server.find_run, study_map.RUN_ID_TAG, record.run_id)
+        made = found is None
         if found is None:
             name, tags = study_map.run_name(record), study_map.tags(record)
             found = await asyncio.to_thread(self._server.create_run, name, record.create_time, tags)
         if found.deleted:
             await self._leave_out(record.run_id)
             return None
-        parameters = study_map.parameters(record.study)
-        # A parameter is written once: another version of valign may have written some.
-        new = {name: text for name, text in parameters.items() if name not in found.parameters}
-        await asyncio.to_thread(self._server.log, found.mlflow_run_id, parameters=new)
-        await asyncio.to_thread(
-            self._upload, found.mlflow_run_id, {"study.json": lambda: _json_bytes(record.study)}
-        )
         opened = MirroredRun(record.run_id, found.mlflow_run_id, 0)
-        await asyncio.to_thread(self._tracking.put_run, opened)
-        log.info("mlflow.run_opened", run_id=record.run_id, mlflow_run_id=found.mlflow_run_id)
+        try:
+            await asyncio.to_thread(self._tracking.put_run, opened)
+        except LeadershipLost:
+            # Another process leads, and makes one of its own: there must not be two.
+            if made:
+                abandoned = {study_map.RUN_ID_TAG: f"{record.run_id} (abandoned)"}
+                await asyncio.to_thread(self._server.abandon_run, found.mlflow_run_id, abandoned)
+            raise
+        log.info("mlflow.run_opened", run_id=record.run_id, mlflow_run_id=found.mlflow_run_id, made=made)
         return opened
+
+    async def _describe(self, mlflow_run_id: str, record: RunRecord) -> None:
+        """The study: as parameters, and whole. A parameter is written once: those that are there stay."""
+        known = (await asyncio.to_thread(self._server.get_run, mlflow_run_id)).parameters
+        new = {name: text for name, text in study_map.parameters(record.study).items() if name not in known}
+        await asyncio.to_thread(self._server.log, mlflow_run_id, parameters=new)
+        await asyncio.to_thread(
+            self._upload, mlflow_run_id, {"study.json": lambda: _json_bytes(record.study)}
+        )
 
     async def _tell(self, at: MirroredRun) -> None:
         last = at.last_event
+        if not last:
+            record = await asyncio.to_thread(self._runs.get_run, at.run_id)
+            await self._describe(at.mlflow_run_id, record)
         while events := await asyncio.to_thread(self._runs.events, at.run_id, last, _EVENTS_A_READ):
             points = metrics_of(events)
             record = await asyncio.to_thread(self._runs.get_run, at.run_id)

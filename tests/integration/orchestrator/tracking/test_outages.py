@@ -123,6 +123,26 @@ async def test_run_of_an_older_report_holds_no_other_back(place: Place) -> None:
     assert outbox.read_by(READER) == outbox.head()
 
 
+async def test_leader_that_is_none_any_more_leaves_no_second_run(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was stopped while MLflow made its run; by now another leads."""
+    await place.step()
+    place.create_run()
+    old, tracking = place.new_mirror(), place.store.platform.tracking
+    place.store.leases.acquire("me", None)
+    bound = place.store.bound(1).platform.tracking
+    place.store.leases.acquire("another", place.store.leases.read())
+    old._runs._tracking = bound
+    await old.step()
+    assert place.runs() == []
+    assert old._away.failures == 1
+    place.new_mirror()
+    await place.step()
+    assert len(place.runs()) == 1
+    assert tracking.run("r-1") is not None
+
+
 def lines_of(found: Orchestrator) -> str:
     return (found.folder / "orchestrator.log").read_text()
 
@@ -144,6 +164,7 @@ async def test_process_killed_in_the_middle_and_a_server_that_is_away_double_not
     }
     proxy.silent = True
     async with fake_services() as fakes:
+        fakes.trainer.step_s = 0.15
         targets = dict.fromkeys(("generator", "embedder", "trainer"), fakes.target)
         async with orchestrator(folder, targets, settings=settings) as found:
             run_id = await found.create_run(study_json(principles=12, iterations=2))
@@ -154,7 +175,9 @@ async def test_process_killed_in_the_middle_and_a_server_that_is_away_double_not
             while not place.runs():
                 assert time.monotonic() < deadline, lines_of(found)
                 await asyncio.sleep(0.1)
+            assert (await found.run(run_id))["status"] == "running"
             await asyncio.to_thread(found.service.kill)
+            fakes.trainer.step_s = 0.01
             await found.start()
             run = await found.until_ended(run_id)
             assert run["status"] == "succeeded", run
