@@ -9,7 +9,7 @@ import structlog
 from services.common.artifacts import ArtifactStore
 from services.common.errors import NotFoundError
 from services.orchestrator.loop.shown import shown_model
-from services.orchestrator.registry.records import AdapterRecord
+from services.orchestrator.registry.records import AdapterRecord, AdapterState
 from services.orchestrator.store.tracking import DueAdapter, MirroredVersion, SqlTracking
 from services.orchestrator.tracking import names, study_map
 from services.orchestrator.tracking.client import FoundVersion, MlflowServer
@@ -36,6 +36,9 @@ def version_tags(adapter: AdapterRecord) -> dict[str, str]:
         "valign.reason": adapter.reason,
         "valign.pruned": "" if adapter.prune_time is None else adapter.prune_time.isoformat(),
     }
+    if adapter.state is AdapterState.PROMOTED:
+        # What an earlier attempt was refused for holds no more.
+        found[REFUSED_TAG] = ""
     return {name: names.tag(text) for name, text in found.items()}
 
 

@@ -58,11 +58,10 @@ def test_mlflow_settings_that_do_not_fit_are_refused_without_a_secret(
 
 def test_mlflow_environment_holds_the_credential_and_no_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     names = ("TRACKING_USERNAME", "TRACKING_PASSWORD", "HTTP_REQUEST_MAX_RETRIES", "HTTP_REQUEST_TIMEOUT")
+    monkeypatch.setenv("VALIGN_ORCHESTRATOR_MLFLOW_PASSWORD", "pass-word")
     for name in (*names, "DISABLE_TELEMETRY", "ENABLE_ARTIFACTS_PROGRESS_BAR"):
         monkeypatch.setenv(f"MLFLOW_{name}", "before")
-    settings = OrchestratorSettings(
-        mlflow_tracking_uri="https://m.example.org", mlflow_username="ana", mlflow_password="pass-word"
-    )
+    settings = OrchestratorSettings(mlflow_tracking_uri="https://m.example.org", mlflow_username="ana")
     apply_mlflow_environment(settings)
     assert [os.environ[f"MLFLOW_{name}"] for name in names] == ["ana", "pass-word", "0", "10"]
     assert "pass-word" in set(settings.secrets())

@@ -157,6 +157,9 @@ async def test_promotion_in_mlflow_that_valign_refuses_is_undone_and_said_so(pla
     move_alias(place, "champion", "3")
     await place.step()
     assert served(place) == "c"
+    await place.step()
+    assert place.version("3").tags[REFUSED_TAG] == ""
+    assert "promoted" in place.version("3").description
 
 
 async def test_promotion_in_mlflow_against_the_gate_is_refused(place: Place) -> None:
