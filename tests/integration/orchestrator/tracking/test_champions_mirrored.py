@@ -66,7 +66,12 @@ async def test_candidate_becomes_a_version_whose_files_can_be_fetched(place: Pla
     )
     weights = (Path(local) / "adapter_model.safetensors").read_bytes()
     assert weights == (place.folder / "made-a" / "adapter_model.safetensors").read_bytes()
+    # As if a process had died after it made the version and before it noted it.
+    place.store.platform.tracking.forget_model(place.model)
+    place.new_mirror()
+    await place.step()
     assert len(place.client.search_model_versions(f"name = '{place.model}'")) == 1
+    assert place.aliases() == {"candidate": "1"}
 
 
 async def test_promotion_and_roll_back_move_the_champion(place: Place) -> None:

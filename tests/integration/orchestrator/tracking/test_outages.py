@@ -188,6 +188,7 @@ async def test_process_killed_in_the_middle_and_a_server_that_is_away_double_not
             system = (await found.http.get("/v1/system")).json()["services"]
             metrics = (await found.http.get("/metrics")).text
             assert await found.terminate() == 0
+            assert "leader.step_failed" not in lines_of(found)
     await proxy.stop()
     (one,) = mirrored
     for topic in TOPICS:
