@@ -168,8 +168,13 @@ class Champions:
         time = datetime.now(UTC).isoformat(timespec="seconds")
         said = names.tag(f"{time}: alias {settled.alias} was put back: {why}")
         try:
+            # The description of a version that others made is theirs.
             await asyncio.to_thread(
-                self._server.tell_version, settled.model, actual, {REFUSED_TAG: said}, said
+                self._server.tell_version,
+                settled.model,
+                actual,
+                {REFUSED_TAG: said},
+                said if adapter else None,
             )
         except NotFoundError:
             log.warning("mlflow.version_gone", model=settled.model, version=actual)

@@ -195,13 +195,16 @@ class MlflowServer:
             )
             return _version_of(made)
 
-    def tell_version(self, model: str, version: str, tags: Mapping[str, str], description: str) -> None:
-        """New tags and another description. NotFoundError if it is not there."""
+    def tell_version(
+        self, model: str, version: str, tags: Mapping[str, str], description: str | None = None
+    ) -> None:
+        """New tags, and another description if one is given. NotFoundError if it is not there."""
         with _told(f"writing to version {version} of model {model}"):
             client = self._client()
             for name, text in tags.items():
                 client.set_model_version_tag(model, version, name, text)
-            client.update_model_version(model, version, description)
+            if description is not None:
+                client.update_model_version(model, version, description)
 
     def _client(self) -> Any:
         if self._made is None:

@@ -10,14 +10,14 @@ from typing import Final
 import structlog
 
 from services.common.artifacts import ArtifactStore
-from services.common.errors import InvalidInputError, NotFoundError
+from services.common.errors import InvalidInputError, NotFoundError, ValignError
 from services.orchestrator.audit.build import read_report
 from services.orchestrator.audit.publish import Publisher
 from services.orchestrator.ports import LeadershipLost, RunRecord, RunStatus, RunStore
 from services.orchestrator.report_files import read_report_file
 from services.orchestrator.store.tracking import MirroredRun, SqlTracking
 from services.orchestrator.tracking import metrics, study_map
-from services.orchestrator.tracking.client import MlflowServer
+from services.orchestrator.tracking.client import MlflowAwayError, MlflowServer
 from services.orchestrator.tracking.event_map import metrics_of
 from services.orchestrator.tracking.report_map import report_metrics, report_tags
 
@@ -126,10 +126,17 @@ class RunMirror:
 
     async def _settle(self, mlflow_run_id: str, record: RunRecord) -> None:
         """The run's status, and what it leaves if it has succeeded."""
-        if record.status is RunStatus.SUCCEEDED and record.report_uri:
-            await self._report(mlflow_run_id, record)
         status = study_map.MLFLOW_STATUS[record.status]
         end = record.end_time if record.status.ended else None
+        try:
+            if record.status is RunStatus.SUCCEEDED and record.report_uri:
+                await self._report(mlflow_run_id, record)
+        except MlflowAwayError:
+            raise
+        except ValignError:
+            # A report that cannot be read is no reason to show a run that goes on.
+            await asyncio.to_thread(self._server.set_status, mlflow_run_id, status, end)
+            raise
         await asyncio.to_thread(self._server.set_status, mlflow_run_id, status, end)
 
     async def _report(self, mlflow_run_id: str, record: RunRecord) -> None:

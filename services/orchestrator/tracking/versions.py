@@ -112,7 +112,7 @@ class VersionMirror:
     def _run_for(self, adapter: AdapterRecord) -> str:
         """The MLflow run that the version belongs to: its run's; one of its own if that is not mirrored."""
         mirrored = self._tracking.run(adapter.run_id)
-        if mirrored is not None and mirrored.mlflow_run_id:
+        if mirrored is not None and mirrored.mlflow_run_id and self._takes(mirrored.mlflow_run_id):
             return mirrored.mlflow_run_id
         found = self._server.find_run(ADAPTER_TAG, adapter.name)
         if found is None or found.deleted:
@@ -120,6 +120,13 @@ class VersionMirror:
             found = self._server.create_run(adapter.name, adapter.create_time, tags)
             self._server.set_status(found.mlflow_run_id, "FINISHED", adapter.create_time)
         return found.mlflow_run_id
+
+    def _takes(self, mlflow_run_id: str) -> bool:
+        """Whether it is there, and not in the bin."""
+        try:
+            return not self._server.get_run(mlflow_run_id).deleted
+        except NotFoundError:
+            return False
 
     def _source(self, adapter: AdapterRecord, mlflow_run_id: str) -> str:
         """Where the version's files lie. MLflow takes no file of a disk: such an adapter is uploaded."""

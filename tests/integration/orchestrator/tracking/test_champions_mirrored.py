@@ -105,6 +105,18 @@ async def test_rejected_and_pruned_are_told(place: Place) -> None:
     assert place.version("2").tags["valign.pruned"]
 
 
+async def test_adapter_whose_mlflow_run_is_deleted_gets_a_run_of_its_own(place: Place) -> None:
+    await place.step()
+    place.create_run()
+    await place.step()
+    place.client.delete_run(place.runs()[0].info.run_id)
+    place.add_adapter("a")
+    await place.step()
+    (run,) = place.runs()
+    assert run.info.run_name == "a"
+    assert place.version("1").run_id == run.info.run_id
+
+
 async def test_adapter_on_an_object_store_is_named_by_its_uri(place: Place) -> None:
     await place.step()
     place.add_adapter("a", uri="s3://bucket/adapters/a")
@@ -194,12 +206,15 @@ async def test_promotion_in_mlflow_that_a_replica_does_not_prove_is_refused(plac
 async def test_version_that_valign_did_not_make_is_refused(place: Place) -> None:
     await two_versions(place, mlflow_mirror_back=True)
     tags = dict(place.version("2").tags)
-    place.client.create_model_version(place.model, "s3://elsewhere/adapter", tags=tags)
+    place.client.create_model_version(
+        place.model, "s3://elsewhere/adapter", tags=tags, description="of somebody else's"
+    )
     move_alias(place, "champion", "3")
     await place.step()
     assert served(place) == "a"
     assert place.aliases()["champion"] == "1"
     assert "valign did not make version 3" in place.version("3").tags[REFUSED_TAG]
+    assert place.version("3").description == "of somebody else's"
 
 
 async def test_version_of_a_stranger_with_our_tags_is_not_taken_for_ours(place: Place) -> None:

@@ -1,15 +1,19 @@
 """Runs in a real MLflow server: what they become there, while they go and once they have ended."""
 
 import hashlib
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from services.orchestrator.ports import RunStatus
+from services.orchestrator.store.rows import append_event
 from tests.bundles import store_run
 from tests.evidence import make_evidence
 from tests.integration.orchestrator.tracking.conftest import Place
+
+NOW = datetime(2026, 11, 26, tzinfo=UTC)
 
 
 def tell(place: Place, iteration: int, run_id: str = "r-1") -> None:
@@ -142,9 +146,11 @@ async def test_run_with_hostile_words_and_long_ones_is_taken(place: Place) -> No
 async def test_thousands_of_metrics_go_in_batches(place: Place) -> None:
     await place.step()
     place.create_run()
-    for step in range(1, 1301):
-        told = {"iteration": 1, "step": step, "loss": 1 / step, "learning_rate": 1e-5, "epoch": step / 10}
-        place.store.add_event("r-1", "training.progress", {**told, "tokens_per_s": 100.0})
+    with place.store._engine.begin() as connection:
+        for step in range(1, 1301):
+            told = {"iteration": 1, "step": step, "loss": 1 / step, "learning_rate": 1e-5, "epoch": step / 10}
+            told["tokens_per_s"] = 100.0
+            append_event(connection, "r-1", "training.progress", told, NOW + timedelta(seconds=step))
     place.store.change_status("r-1", RunStatus.CANCELLED, "run.cancelled")
     await place.step()
     (run,) = place.runs()
