@@ -161,7 +161,7 @@ async def serve(settings: OrchestratorSettings) -> None:
         settings.reconcile_interval_s,
         require_approval=settings.require_approval,
     )
-    platform = build_platform(settings, store)
+    platform = build_platform(settings, store, artifacts, registry.registry)
     leadership = Leadership(
         store.leases,
         runner,
@@ -175,7 +175,7 @@ async def serve(settings: OrchestratorSettings) -> None:
         store,
         doorbell,
         artifacts,
-        probes,
+        [*probes, *platform.probes],
         assets=assets,
         values=values,
         steps=steps,

@@ -4,6 +4,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+from services.orchestrator.looks import Probe
 from services.orchestrator.webhooks.service import Webhooks
 
 
@@ -12,8 +13,9 @@ class Platform:
     """The parts, built together and handed to ``Application``.
 
     ``leader_tasks`` run in the one process that leads, each with the epoch of its leadership, until they are
-    cancelled.
+    cancelled. ``probes`` tell people how the parts are.
     """
 
     webhooks: Webhooks
     leader_tasks: tuple[Callable[[int], Coroutine[Any, Any, None]], ...] = ()
+    probes: tuple[Probe, ...] = ()

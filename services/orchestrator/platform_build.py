@@ -1,12 +1,26 @@
 """Builds what serves the platforms around valign. Like ``__main__``, it knows the concrete classes."""
 
+from services.common.artifacts import ArtifactStore
 from services.orchestrator.platform import Platform
-from services.orchestrator.settings import OrchestratorSettings
+from services.orchestrator.registry.service import Registry
+from services.orchestrator.settings import OrchestratorSettings, apply_mlflow_environment
 from services.orchestrator.store.sql import SqlRunStore
+from services.orchestrator.tracking.leading import MirrorTask
+from services.orchestrator.tracking.probe import MlflowProbe
 from services.orchestrator.webhooks.build import WebhookTasks
 
 
-def build_platform(settings: OrchestratorSettings, store: SqlRunStore) -> Platform:
+def build_platform(
+    settings: OrchestratorSettings, store: SqlRunStore, artifacts: ArtifactStore, registry: Registry
+) -> Platform:
     """Every part, over one store."""
     webhooks = WebhookTasks(settings, store)
-    return Platform(webhooks=webhooks.webhooks, leader_tasks=(webhooks.lead,))
+    tasks = [webhooks.lead]
+    probes = []
+    if settings.mlflow_tracking_uri:
+        apply_mlflow_environment(settings)
+        tasks.append(MirrorTask(settings, store, artifacts, registry).lead)
+        probes.append(
+            MlflowProbe(settings.mlflow_tracking_uri, store.platform.tracking, store.platform.outbox)
+        )
+    return Platform(webhooks=webhooks.webhooks, leader_tasks=tuple(tasks), probes=tuple(probes))

@@ -1,5 +1,6 @@
 """Settings of the orchestrator (``VALIGN_ORCHESTRATOR_*``)."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -140,6 +141,35 @@ class OrchestratorSettings(ServiceSettings):
     keep_events_days: float = Field(
         7.0, description="Days that deliveries, and events that every reader has passed, are kept.", ge=0
     )
+    mlflow_tracking_uri: str = Field("", description="http(s):// URI of an MLflow server. Empty: none.")
+    mlflow_registry_uri: str = Field(
+        "", description="URI of MLflow's model registry. Empty: the tracking URI."
+    )
+    mlflow_experiment: str = Field(
+        "valign", description="MLflow experiment that runs go to.", min_length=1, max_length=500
+    )
+    mlflow_model_prefix: str = Field(
+        "valign",
+        description="What the names of registered models begin with: <prefix>-<base model>.",
+        pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+    )
+    mlflow_token: SecretStr = Field(SecretStr(""), description="Bearer token for MLflow. Empty: none.")
+    mlflow_username: str = Field("", description="User name for MLflow's basic authentication.")
+    mlflow_password: SecretStr = Field(SecretStr(""), description="Password of that user.")
+    mlflow_mirror_back: bool = Field(
+        False,
+        description="Take an alias that is moved in MLflow for a request to promote. Whoever may move aliases"
+        " there may then promote what the gate let pass.",
+    )
+    mlflow_audit_bundle: bool = Field(
+        False, description="Give MLflow the audit bundle of each run too; it holds every text."
+    )
+    mlflow_interval_s: float = Field(
+        2.0, description="Seconds between two looks at what MLflow must be told.", gt=0, le=3600
+    )
+    mlflow_timeout_s: int = Field(
+        10, description="Seconds that one call to MLflow may take, uploads left out.", ge=1, le=600
+    )
 
     @property
     def credentials_required(self) -> bool:
@@ -186,6 +216,43 @@ class OrchestratorSettings(ServiceSettings):
             raise ValueError(f"must have {MIN_KEY_CHARACTERS} characters or more, at random")
         return value
 
+    @field_validator("mlflow_tracking_uri", "mlflow_registry_uri")
+    @classmethod
+    def _is_an_mlflow_server(cls, value: str) -> str:
+        # Never quoted: what is refused here may hold a password.
+        parts = urlsplit(value)
+        if value and (parts.scheme not in ("http", "https") or not parts.hostname):
+            raise ValueError("must be the http:// or https:// URI of an MLflow server")
+        if parts.username is not None or parts.password is not None:
+            raise ValueError("must hold no user or password; set MLFLOW_USERNAME and MLFLOW_PASSWORD")
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _mlflow_is_whole(self) -> "OrchestratorSettings":
+        prefix = self.variable_prefix
+        given = (self.mlflow_registry_uri, self.mlflow_mirror_back, self._mlflow_credentials())
+        if any(given) and not self.mlflow_tracking_uri:
+            raise ValueError(f"settings of MLflow need {prefix}MLFLOW_TRACKING_URI")
+        if bool(self.mlflow_username) != bool(self.mlflow_password.get_secret_value()):
+            raise ValueError(f"{prefix}MLFLOW_USERNAME and {prefix}MLFLOW_PASSWORD belong together")
+        for uri in (self.mlflow_tracking_uri, self.mlflow_registry_uri):
+            parts = urlsplit(uri)
+            clear = parts.scheme == "http" and not is_loopback(parts.hostname or "")
+            if clear and self._mlflow_credentials() and not self.allow_insecure_network:
+                raise ValueError(
+                    "a credential for MLflow would cross the network in the clear: use https://, or set"
+                    f" {prefix}ALLOW_INSECURE_NETWORK=true"
+                )
+        return self
+
+    def _mlflow_credentials(self) -> dict[str, str]:
+        found = {
+            "MLFLOW_TRACKING_TOKEN": self.mlflow_token.get_secret_value(),
+            "MLFLOW_TRACKING_USERNAME": self.mlflow_username,
+            "MLFLOW_TRACKING_PASSWORD": self.mlflow_password.get_secret_value(),
+        }
+        return {name: value for name, value in found.items() if value}
+
     @model_validator(mode="after")
     def _access_is_whole(self) -> "OrchestratorSettings":
         prefix = self.variable_prefix
@@ -211,6 +278,9 @@ class OrchestratorSettings(ServiceSettings):
         """What no log line may hold: keys of endpoints, passwords of databases."""
         for key in (*self.endpoint_keys.values(), self.webhook_key, *self.webhook_former_keys):
             yield key.get_secret_value()
+        yield from filter(
+            None, (self.mlflow_token.get_secret_value(), self.mlflow_password.get_secret_value())
+        )
         for url in (self.database_url, self.system_database_url):
             if "://" in url and (password := urlsplit(url).password):
                 yield password
@@ -249,3 +319,19 @@ class OrchestratorSettings(ServiceSettings):
 
     def _home(self) -> Path:
         return self.home.expanduser().absolute()
+
+
+def apply_mlflow_environment(settings: OrchestratorSettings) -> None:
+    """Set what MLflow's client reads from the environment; to be called before it is imported.
+
+    Its own retries are off: what fails is tried again as a whole. What an operator has set for the client
+    itself (a proxy, a certificate) stays; a credential of ours replaces one that was there.
+    """
+    os.environ.update(settings._mlflow_credentials())
+    fixed = {
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": str(settings.mlflow_timeout_s),
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    }
+    os.environ.update(fixed)

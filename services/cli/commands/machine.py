@@ -47,6 +47,9 @@ def up(
     gpu_memory: Annotated[
         float | None, typer.Option(help="Share of GPU memory for the generator; the trainer needs the rest.")
     ] = None,
+    mlflow: Annotated[
+        str, typer.Option("--mlflow", help="URI of an MLflow server that runs and adapters are mirrored to.")
+    ] = "",
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Return once all serve; `valign down` stops.")
     ] = False,
@@ -88,6 +91,7 @@ def up(
         max_model_len=max_model_len,
         gpu_memory_utilization=gpu_memory,
         second_encoder=second_encoder,
+        mlflow=mlflow,
     )
     lock = place.acquire()
     if detach:
@@ -111,6 +115,7 @@ def detached_arguments(options: Any) -> list[str]:
         "--max-lora-rank": options.max_lora_rank,
         "--max-model-len": options.max_model_len,
         "--gpu-memory": options.gpu_memory_utilization,
+        "--mlflow": options.mlflow or None,
     }
     arguments = [f"{name}={value}" for name, value in given.items() if value is not None]
     arguments += [f"--only={name}" for name in options.wanted]

@@ -45,6 +45,7 @@ class UpOptions:
     max_model_len: int | None = None
     gpu_memory_utilization: float | None = None
     second_encoder: str = ""
+    mlflow: str = ""
 
     @property
     def wanted(self) -> tuple[str, ...]:
@@ -138,6 +139,7 @@ def make_plan(options: UpOptions, ports: Mapping[str, int]) -> UpPlan:
         "HOST": HOST,
         "PORT": ports["orchestrator_grpc"],
         "HTTP_PORT": ports["orchestrator"],
+        "MLFLOW_TRACKING_URI": options.mlflow or None,
     }
     url = f"http://{HOST}:{ports['orchestrator']}"
     planned = [

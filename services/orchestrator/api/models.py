@@ -267,7 +267,7 @@ class Service(BaseModel):
         }
     )
 
-    name: str = Field(description="generator, embedder, trainer or second_embedder.")
+    name: str = Field(description="generator, embedder, trainer, second_embedder or mlflow.")
     target: str = Field(description="Its address.")
     reachable: bool = Field(description="True if it answered.")
     serving: bool = Field(description="True if its health says SERVING.")

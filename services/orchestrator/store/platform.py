@@ -1,6 +1,7 @@
 """The stores that serve the platforms around valign, built together over one source of transactions."""
 
 from services.orchestrator.store.outbox import SqlOutbox
+from services.orchestrator.store.tracking import SqlTracking
 from services.orchestrator.store.transactions import Transactions
 from services.orchestrator.store.webhooks import SqlWebhooks
 
@@ -11,3 +12,4 @@ class SqlPlatform:
     def __init__(self, transactions: Transactions) -> None:
         self.outbox = SqlOutbox(transactions)
         self.webhooks = SqlWebhooks(transactions)
+        self.tracking = SqlTracking(transactions)

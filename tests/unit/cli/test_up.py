@@ -90,6 +90,19 @@ def test_plan_without_a_second_encoder_tells_the_orchestrator_of_none(options: U
     assert "VALIGN_ORCHESTRATOR_SECOND_EMBEDDER_TARGET" not in orchestrator.spec.environment
 
 
+def test_plan_mlflow_is_a_setting_of_the_orchestrator_alone(tmp_path: Path) -> None:
+    from services.cli.commands.machine import detached_arguments
+
+    options = UpOptions(Home(tmp_path), "m", "e", any_ports=True, mlflow="http://127.0.0.1:5000")
+    assert "--mlflow=http://127.0.0.1:5000" in detached_arguments(options)
+    plan = make_plan(options, choose_ports(options))
+    named = {
+        one.spec.name: one.spec.environment.get("VALIGN_ORCHESTRATOR_MLFLOW_TRACKING_URI")
+        for one in plan.services
+    }
+    assert named == {**dict.fromkeys(named), "orchestrator": "http://127.0.0.1:5000"}
+
+
 def test_plan_second_encoder_alone_starts_it_alone(tmp_path: Path) -> None:
     only = ("second_embedder",)
     options = UpOptions(Home(tmp_path), "m", "e", only=only, any_ports=True, second_encoder="second")

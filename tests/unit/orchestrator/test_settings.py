@@ -1,9 +1,10 @@
+import os
 from pathlib import Path
 
 import pytest
 
 from services.common.settings import load_settings
-from services.orchestrator.settings import OrchestratorSettings
+from services.orchestrator.settings import OrchestratorSettings, apply_mlflow_environment
 
 
 def test_defaults_state_lies_in_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -69,3 +70,41 @@ def test_public_url_that_is_none_is_refused(
     with pytest.raises(SystemExit):
         load_settings(OrchestratorSettings)
     assert "http(s)://" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"}, "must be the http:// or https:// URI"),
+        (
+            {"MLFLOW_TRACKING_URI": "https://ana:pass-word@mlflow.example.org"},
+            "must hold no user or password",
+        ),
+        ({"MLFLOW_MIRROR_BACK": "true"}, "need VALIGN_ORCHESTRATOR_MLFLOW_TRACKING_URI"),
+        ({"MLFLOW_TRACKING_URI": "https://m.example.org", "MLFLOW_USERNAME": "ana"}, "belong together"),
+        ({"MLFLOW_TRACKING_URI": "http://m.example.org", "MLFLOW_TOKEN": "pass-word"}, "in the clear"),
+        ({"MLFLOW_TRACKING_URI": "https://m.example.org", "MLFLOW_MODEL_PREFIX": "a/b"}, "MODEL_PREFIX"),
+    ],
+)
+def test_mlflow_settings_that_do_not_fit_are_refused_without_a_secret(
+    given: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in given.items():
+        monkeypatch.setenv(f"VALIGN_ORCHESTRATOR_{name}", value)
+    with pytest.raises(SystemExit):
+        load_settings(OrchestratorSettings)
+    told = capsys.readouterr().err
+    assert said in told
+    assert "pass-word" not in told
+
+
+def test_mlflow_environment_holds_the_credential_and_no_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("TRACKING_USERNAME", "TRACKING_PASSWORD", "HTTP_REQUEST_MAX_RETRIES", "HTTP_REQUEST_TIMEOUT")
+    monkeypatch.setenv("VALIGN_ORCHESTRATOR_MLFLOW_PASSWORD", "pass-word")
+    for name in (*names, "DISABLE_TELEMETRY", "ENABLE_ARTIFACTS_PROGRESS_BAR"):
+        monkeypatch.setenv(f"MLFLOW_{name}", "before")
+    settings = OrchestratorSettings(mlflow_tracking_uri="https://m.example.org", mlflow_username="ana")
+    apply_mlflow_environment(settings)
+    assert [os.environ[f"MLFLOW_{name}"] for name in names] == ["ana", "pass-word", "0", "10"]
+    assert "pass-word" in set(settings.secrets())
+    assert "pass-word" not in repr(settings)

@@ -1,0 +1,30 @@
+"""What is built where MLflow is set, and where it is not."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from services.common.errors import PreconditionError
+from services.orchestrator.platform_build import build_platform
+from services.orchestrator.settings import OrchestratorSettings
+from services.orchestrator.tracking.leading import MirrorTask
+from tests.fakes.orchestrator import world
+
+
+def test_platform_without_a_tracking_uri_mirrors_nothing(tmp_path: Path) -> None:
+    with world(tmp_path) as made:
+        built = build_platform(OrchestratorSettings(), made.store, made.artifacts, made.application.registry)
+    assert built.probes == ()
+
+
+def test_task_without_mlflows_client_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    settings = OrchestratorSettings(mlflow_tracking_uri="http://127.0.0.1:1")
+    with (
+        world(tmp_path) as made,
+        pytest.raises(PreconditionError, match="pip install 'mlflow-skinny"),
+    ):
+        MirrorTask(settings, made.store, made.artifacts, made.application.registry)
