@@ -199,6 +199,11 @@ class Adapters:
         entry = self._current(name)
         return entry is not None and entry.unloading is None
 
+    def serving(self) -> list[AdapterStatus]:
+        """Those that take calls, by name, as far as this process knows without asking the engine."""
+        taking = [entry.status() for entry in self._entries() if entry.unloading is None]
+        return sorted(taking, key=lambda status: status.name)
+
     def forget_all(self) -> None:
         """The engine is gone and its adapters with it; callers must load them again."""
         for entry in self._loaded.values():

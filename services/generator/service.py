@@ -2,11 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, aclosing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, aclosing, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from services.common.errors import ErrorCode, InvalidInputError, OverloadedError, ValignError
+from services.common.errors import (
+    ErrorCode,
+    InvalidInputError,
+    NotReadyError,
+    OverloadedError,
+    ValignError,
+)
 from services.generator.adapters import Adapters, Lease
 from services.generator.batch import run_batch
 from services.generator.metrics import IN_FLIGHT, TOKENS
@@ -26,6 +32,31 @@ class Outcome(Generic[ResultT]):
     result: ResultT | ValignError
     adapter: str
     adapter_sha256: str
+
+
+class Hold:
+    """An adapter and a place in the engine, kept until the last who works with them has let go.
+
+    The request's handler is the first holder. vLLM may go on with a request a moment after its handler has
+    ended (it aborts in a task of its own), and must not find the adapter gone.
+    """
+
+    def __init__(self, lease: Lease, held: ExitStack) -> None:
+        self.lease = lease
+        self._held = held
+        self._holders = 1
+
+    def retain(self) -> None:
+        """One more holder; NotReadyError if all have let go."""
+        if not self._holders:
+            raise NotReadyError("the request has ended; what it asked for is not begun any more")
+        self._holders += 1
+
+    def release(self) -> None:
+        """One holder less."""
+        self._holders -= 1
+        if not self._holders:
+            self._held.close()
 
 
 class Generator:
@@ -85,6 +116,24 @@ class Generator:
             async for outcome in outcomes:
                 yield outcome
 
+    async def hold(self, kind: str, choose: Callable[[], str]) -> Hold:
+        """A place in the engine for one request, and the adapter that ``choose`` names once there is one.
+
+        Nothing comes between the choice and the lease, so that a name never leads to an adapter that has
+        just been unloaded. ``kind`` is the metric's label.
+
+        Raises:
+            NotReadyError: no engine.
+            NotFoundError: the adapter is not loaded; and what ``choose`` raises.
+        """
+        await self._slots.acquire()
+        with ExitStack() as stack:
+            stack.callback(self._slots.release)
+            _ = self.engine.info
+            lease = stack.enter_context(self.adapters.lease(choose()))
+            stack.enter_context(_counted(lease, kind))
+            return Hold(lease, stack.pop_all())
+
     async def unload(self, name: str) -> int:
         """Remove an adapter once its requests have ended; returns how many there were.
 
@@ -116,7 +165,6 @@ class Generator:
         work: Callable[[ItemT, Lease], Awaitable[ResultT]],
         route: str = "",
     ) -> AsyncGenerator[Outcome[ResultT], None]:
-        gauge = IN_FLIGHT.labels(kind)
         # NotReadyError now, before the caller sends a whole batch to no engine.
         _ = self.engine.info
         with self._one_call(), self._leases(adapter, route) as lease_of:
@@ -128,17 +176,13 @@ class Generator:
             async def answer(item: ItemT | InvalidInputError, lease: Lease) -> ResultT | ValignError:
                 if isinstance(item, InvalidInputError):
                     return item
-                lease.in_flight += 1
-                gauge.inc()
                 try:
-                    return await work(item, lease)
+                    with _counted(lease, kind):
+                        return await work(item, lease)
                 except ValignError as error:
                     if error.code is not ErrorCode.INVALID_INPUT:
                         raise
                     return error
-                finally:
-                    lease.in_flight -= 1
-                    gauge.dec()
 
             batch = run_batch(_unique(items), one, self._slots, max_unread=self._max_unread)
             # Closed here and not by the garbage collector: the lease must outlive the work.
@@ -158,6 +202,17 @@ class Generator:
             yield
         finally:
             self._calls -= 1
+
+
+@contextmanager
+def _counted(lease: Lease, kind: str) -> Iterator[None]:
+    lease.in_flight += 1
+    IN_FLIGHT.labels(kind).inc()
+    try:
+        yield
+    finally:
+        lease.in_flight -= 1
+        IN_FLIGHT.labels(kind).dec()
 
 
 async def _unique(items: AsyncIterator[Asked[ItemT]]) -> AsyncIterator[Asked[ItemT]]:

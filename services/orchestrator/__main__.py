@@ -16,6 +16,7 @@ import structlog
 import uvicorn
 
 from services.common.artifacts import ArtifactStore
+from services.common.certificates import follow_certificate
 from services.common.errors import InternalError, PreconditionError, ValignError
 from services.common.lifecycle import start_health_server, start_server, stop_event
 from services.common.logs import configure_logging
@@ -31,7 +32,6 @@ from services.orchestrator.access.build import build_access
 from services.orchestrator.access.endpoints import EndpointHosts
 from services.orchestrator.access.keys import ApiKeys
 from services.orchestrator.api.access_grpc import AccessInterceptor
-from services.orchestrator.api.certificates import follow_certificate
 from services.orchestrator.api.http import build_http_app
 from services.orchestrator.api.servicer import OrchestratorServicer
 from services.orchestrator.application import Application
