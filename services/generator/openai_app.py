@@ -1,13 +1,12 @@
 """vLLM's own OpenAI-compatible server as an ASGI application, on the engine that ``VllmEngine`` runs.
 
-The second module that imports vLLM: it holds vLLM's server, as ``engine.py`` holds its engine. The application
-is vLLM's, unchanged; only its table of models is replaced. vLLM keeps adapters by name and loads them from a
-path by itself; here the request's own lease says which adapter it is (``exchange.CURRENT``), so that there is
-no second table that could be behind. Names checked against vLLM 0.32.
+The second module that imports vLLM: it holds vLLM's server, as ``engine.py`` holds its engine. The
+application is vLLM's, unchanged; only its table of models is replaced. vLLM keeps adapters by name and loads
+them from a path by itself; here the request's own lease says which adapter it is (``exchange.CURRENT``), so
+that there is no second table that could be behind. Names checked against vLLM 0.32.
 """
 
 import asyncio
-from argparse import Namespace
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from types import SimpleNamespace
@@ -35,7 +34,6 @@ class OpenAIApp:
         self._engine = engine
         self._base_name = base_name
         self._app: Any = None
-        self._arguments: Namespace | None = None
         self._attached = False
 
     async def attach(self) -> None:
@@ -48,11 +46,13 @@ class OpenAIApp:
             )
         if self._app is None:
             # Seconds of imports.
-            self._app, self._arguments = await asyncio.to_thread(self._build)
+            self._app = await asyncio.to_thread(self._build)
         from vllm.entrypoints.launchers.api_server.app_state import init_app_state
 
         state = self._app.state
-        await init_app_state(_Client(llm, self._engine), state, self._arguments, ("generate",))
+        # Not an EngineClient by class, and all of it by its methods.
+        client: Any = _Client(llm, self._engine)
+        await init_app_state(client, state, state.args, ("generate",))
         # vLLM's handler of a dead engine tells its server to exit; ours is started again by the supervisor.
         state.server = SimpleNamespace(should_exit=False)
         _resolve_by_lease(state.openai_serving_models)
@@ -64,7 +64,8 @@ class OpenAIApp:
         if self._app is not None:
             from starlette.datastructures import State
 
-            self._app.state = State({"args": self._arguments, "server": SimpleNamespace(should_exit=False)})
+            kept = {"args": self._app.state.args, "server": SimpleNamespace(should_exit=False)}
+            self._app.state = State(kept)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -72,19 +73,20 @@ class OpenAIApp:
             raise NotReadyError("the engine is not running; it is loading or starting again")
         await self._app(scope, receive, send)
 
-    def _build(self) -> tuple[Any, Namespace]:
+    def _build(self) -> Any:
         from vllm.entrypoints.launchers.app import build_app
         from vllm.entrypoints.launchers.cli_args import make_arg_parser
         from vllm.utils.argparse_utils import FlexibleArgumentParser
 
-        arguments = make_arg_parser(FlexibleArgumentParser()).parse_args(
+        parser: Any = FlexibleArgumentParser
+        arguments = make_arg_parser(parser()).parse_args(
             ["--model", self._engine.info.model, "--disable-fastapi-docs"]
         )
         arguments.served_model_name = [self._base_name]
         arguments.disable_log_stats = True
         if not self._engine.info.has_chat_template:
             arguments.chat_template = PLAIN_TEMPLATE
-        return build_app(arguments, ("generate",), None), arguments
+        return build_app(arguments, ("generate",), None)
 
 
 class _Client:

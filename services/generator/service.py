@@ -1,10 +1,13 @@
 """What the generator does with batches: leases, slots, metrics, item errors."""
 
 import asyncio
+import functools
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, aclosing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, aclosing, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from prometheus_client import Gauge
 
 from services.common.errors import (
     ErrorCode,
@@ -41,9 +44,10 @@ class Hold:
     ended (it aborts in a task of its own), and must not find the adapter gone.
     """
 
-    def __init__(self, lease: Lease, held: ExitStack) -> None:
+    def __init__(self, lease: Lease, end: Callable[[], None]) -> None:
+        """``end`` is called once, by the last."""
         self.lease = lease
-        self._held = held
+        self._end = end
         self._holders = 1
 
     def retain(self) -> None:
@@ -56,7 +60,7 @@ class Hold:
         """One holder less."""
         self._holders -= 1
         if not self._holders:
-            self._held.close()
+            self._end()
 
 
 class Generator:
@@ -127,12 +131,23 @@ class Generator:
             NotFoundError: the adapter is not loaded; and what ``choose`` raises.
         """
         await self._slots.acquire()
-        with ExitStack() as stack:
-            stack.callback(self._slots.release)
+        try:
             _ = self.engine.info
-            lease = stack.enter_context(self.adapters.lease(choose()))
-            stack.enter_context(_counted(lease, kind))
-            return Hold(lease, stack.pop_all())
+            lease = self.adapters.take(choose())
+        except BaseException:
+            self._slots.release()
+            raise
+        gauge = _gauge(kind)
+        lease.in_flight += 1
+        gauge.inc()
+
+        def end() -> None:
+            gauge.dec()
+            lease.in_flight -= 1
+            self.adapters.give_back(lease)
+            self._slots.release()
+
+        return Hold(lease, end)
 
     async def unload(self, name: str) -> int:
         """Remove an adapter once its requests have ended; returns how many there were.
@@ -165,6 +180,7 @@ class Generator:
         work: Callable[[ItemT, Lease], Awaitable[ResultT]],
         route: str = "",
     ) -> AsyncGenerator[Outcome[ResultT], None]:
+        gauge = _gauge(kind)
         # NotReadyError now, before the caller sends a whole batch to no engine.
         _ = self.engine.info
         with self._one_call(), self._leases(adapter, route) as lease_of:
@@ -176,13 +192,17 @@ class Generator:
             async def answer(item: ItemT | InvalidInputError, lease: Lease) -> ResultT | ValignError:
                 if isinstance(item, InvalidInputError):
                     return item
+                lease.in_flight += 1
+                gauge.inc()
                 try:
-                    with _counted(lease, kind):
-                        return await work(item, lease)
+                    return await work(item, lease)
                 except ValignError as error:
                     if error.code is not ErrorCode.INVALID_INPUT:
                         raise
                     return error
+                finally:
+                    lease.in_flight -= 1
+                    gauge.dec()
 
             batch = run_batch(_unique(items), one, self._slots, max_unread=self._max_unread)
             # Closed here and not by the garbage collector: the lease must outlive the work.
@@ -204,15 +224,9 @@ class Generator:
             self._calls -= 1
 
 
-@contextmanager
-def _counted(lease: Lease, kind: str) -> Iterator[None]:
-    lease.in_flight += 1
-    IN_FLIGHT.labels(kind).inc()
-    try:
-        yield
-    finally:
-        lease.in_flight -= 1
-        IN_FLIGHT.labels(kind).dec()
+@functools.cache
+def _gauge(kind: str) -> Gauge:
+    return IN_FLIGHT.labels(kind)
 
 
 async def _unique(items: AsyncIterator[Asked[ItemT]]) -> AsyncIterator[Asked[ItemT]]:

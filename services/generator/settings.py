@@ -112,7 +112,8 @@ class GeneratorSettings(ServiceSettings):
     )
     public_names: tuple[str, ...] = Field(
         ("valign",),
-        description='Public names that are answered with 503, not 404, before they are set, as JSON: ["valign"].',
+        description="Public names that are answered with 503, not 404, before they are set, as JSON:"
+        ' ["valign"].',
     )
     allow_traffic_sampling: bool = Field(
         False, description="Let SampleTraffic read a share of what the HTTP face serves."

@@ -73,7 +73,10 @@ class _HttpServer(uvicorn.Server):
 def _listen(host: str, port: int) -> socket.socket:
     """The REST API's socket. PreconditionError if the port is taken: uvicorn would only exit."""
     try:
-        return socket.create_server((host, port), backlog=2048)
+        listener = socket.create_server((host, port), backlog=2048)
+        # Taken over by each connection; asyncio sets it only on sockets that it has made itself.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listener
     except OSError as error:
         raise PreconditionError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
 

@@ -1,1 +1,1 @@
-"""The HTTP face: who may ask, what a model name means at this moment, and what is passed to vLLM's own server."""
+"""The HTTP face: who may ask, what a model's name means now, and what is passed on to vLLM's own server."""

@@ -1,4 +1,4 @@
-"""What the face itself reads of a request before vLLM does: its body, within limits, and whose answer it wants."""
+"""What the face reads of a request before vLLM does: its body, within limits, and whose answer it wants."""
 
 import asyncio
 import json

@@ -35,8 +35,8 @@ WRONG_S = 5.0
 """Seconds for which a bad one does."""
 MOST_REMEMBERED = 10_000
 MOST_WRONG_PER_MINUTE = 20
-"""Wrong tokens of one address in a minute; then it waits. Below the orchestrator's own limit (30), so that one
-stranger does not use it up for everybody behind this service."""
+"""Wrong tokens of one address in a minute; then it waits. Below the orchestrator's own limit (30), so that
+one stranger does not use it up for everybody behind this service."""
 
 _MINUTE_S = 60.0
 _LONGEST_TOKEN = 8192

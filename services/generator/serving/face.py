@@ -4,6 +4,8 @@ It knows nothing of vLLM: what it lets through goes to any ASGI application, whi
 ``exchange.CURRENT``. What is not in ``PASSED`` or answered here is not there.
 """
 
+import functools
+import logging
 import re
 import time
 import uuid
@@ -11,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
+from prometheus_client import Counter, Histogram
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.common.errors import NotReadyError, OverloadedError, ValignError
@@ -26,6 +29,7 @@ from services.generator.serving.traffic import Traffic, Watch
 from services.generator.serving.web_pages import refuse_web_pages
 
 log = structlog.get_logger(__name__)
+_plain_log = logging.getLogger(__name__)
 
 PASSED = {
     ("POST", "/v1/chat/completions"): "chat",
@@ -61,7 +65,7 @@ class Face:
         limits: see there.
         traffic: who watches.
         callers: who may call; None for everybody.
-        loopback: whether only this machine reaches it, so that web pages must be kept out if ``callers`` is None.
+        loopback: whether only this machine reaches it; web pages are then kept out if ``callers`` is None.
     """
 
     def __init__(
@@ -256,6 +260,12 @@ def _operation(scope: Scope) -> str:
     return "other"
 
 
+@functools.cache
+def _metrics(operation: str, status: int) -> tuple[Counter, Histogram]:
+    """Looked up once each: operations and statuses are few."""
+    return HTTP_REQUESTS.labels(operation, str(status or "none")), HTTP_SECONDS.labels(operation)
+
+
 @dataclass(slots=True)
 class _Request:
     """What is known of one request, and its line in the log."""
@@ -282,12 +292,16 @@ class _Request:
 
     def note(self, answer: Answer, duration_s: float) -> None:
         """Count it and log it: names and numbers, nothing of what was said."""
-        status = 499 if self.left else answer.status
-        HTTP_REQUESTS.labels(self.operation, str(status or "none")).inc()
-        HTTP_SECONDS.labels(self.operation).observe(duration_s)
-        if self.operation == "health":
+        status = 499 if self.left else answer.status or 0
+        ended, seconds = _metrics(self.operation, status)
+        ended.inc()
+        seconds.observe(duration_s)
+        # A line costs more than all else that the face does: those that went well are for who looks closely.
+        level = logging.DEBUG if status < 400 or self.operation == "health" else logging.INFO
+        if not _plain_log.isEnabledFor(level):
             return
-        log.info(
+        log.log(
+            level,
             "http.ended",
             request_id=self.request_id,
             operation=self.operation,

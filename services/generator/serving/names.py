@@ -94,7 +94,7 @@ class PublicNames:
         shown = model[:200]
         if model in self._expected or self._generator.routes.was_set(model):
             return NotReadyError(
-                f"the model {shown!r} is a public name that serves nothing here yet; it is set when an adapter"
-                " has been promoted, and again soon after a restart"
+                f"the model {shown!r} is a public name that serves nothing here yet; it is set when an"
+                " adapter has been promoted, and again soon after a restart"
             )
         return NotFoundError(f"The model `{shown}` does not exist. GET /v1/models lists what there is.")

@@ -17,8 +17,8 @@ class Answer:
 
     Attributes:
         status: what was sent; None before.
-        fault: the status of an answer of vLLM's that was held back, or None. Its text may tell what is nobody's
-            business; the caller gets ours.
+        fault: the status of an answer of vLLM's that was held back, or None. Its text may tell what is
+            nobody's business; the caller gets ours.
         streamed: whether it is a stream of events.
         whole: whether its last byte was sent.
     """

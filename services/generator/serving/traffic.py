@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -42,7 +42,7 @@ class Watch:
     served: int = 0
     dropped: int = 0
 
-    async def exchanges(self) -> AsyncIterator[Observed]:
+    async def exchanges(self) -> AsyncGenerator[Observed, None]:
         """Each as it comes, for ever."""
         while True:
             yield await self.queue.get()

@@ -8,8 +8,8 @@ from services.common.settings import is_loopback
 
 
 def refuse_web_pages(headers: Mapping[bytes, bytes]) -> None:
-    """ForbiddenError for a request of another site's page: its Origin tells, or its Host, if a name was made to
-    lead here (DNS rebinding)."""
+    """ForbiddenError for a request of another site's page: its Origin tells, or its Host, if a name was made
+    to lead here (DNS rebinding)."""
     origin = headers.get(b"origin", b"").decode("latin-1")
     if origin and not is_loopback(_host_of(origin)):
         raise ForbiddenError(f"a page of {origin[:100]!r} may not call this")
