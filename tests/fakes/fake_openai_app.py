@@ -18,7 +18,9 @@ class FakeOpenAIApp:
         fail: status of the next answer instead, or None; ``raises``: an exception instead of an answer.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, latency_s: float = 0.0) -> None:
+        """``latency_s``: after each word of a stream, and before a whole answer."""
+        self._latency_s = latency_s
         self.gate = asyncio.Event()
         self.gate.set()
         self.seen: list[tuple[dict[str, str], dict[str, Any], str]] = []
@@ -40,6 +42,7 @@ class FakeOpenAIApp:
         if body.get("stream"):
             await self._stream(send, exchange.model, words)
             return
+        await asyncio.sleep(self._latency_s)
         await self.gate.wait()
         choice = {"index": 0, "message": {"role": "assistant", "content": " ".join(words)}}
         await _whole(send, 200, {"model": exchange.model, "choices": [{**choice, "finish_reason": "stop"}]})
@@ -54,6 +57,7 @@ class FakeOpenAIApp:
                 "choices": [{"index": 0, "delta": {"content": f"{word} "}, "finish_reason": finish}],
             }
             await _part(send, json.dumps(chunk))
+            await asyncio.sleep(self._latency_s)
             await self.gate.wait()
         await _part(send, "[DONE]")
         await send({"type": "http.response.body", "body": b""})
