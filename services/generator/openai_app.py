@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from services.common.errors import NotReadyError, PreconditionError
 from services.generator.engine import VllmEngine, lora_request
+from services.generator.metrics import TOKENS
 from services.generator.serving.exchange import CURRENT, Exchange
 
 # As ``prompting.render_prompt`` writes a conversation for a tokenizer without a template.
@@ -99,6 +100,7 @@ class _Client:
     def __init__(self, llm: Any, engine: VllmEngine) -> None:
         self._llm = llm
         self._stop_token_ids = engine.stop_token_ids
+        self._prompt, self._generated = TOKENS.labels("prompt"), TOKENS.labels("generated")
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._llm, name)
@@ -106,16 +108,24 @@ class _Client:
     async def generate(
         self, prompt: Any, sampling_params: Any, *args: Any, **kwargs: Any
     ) -> AsyncIterator[Any]:
-        """vLLM's, under the request's hold."""
+        """vLLM's, under the request's hold, and counted."""
         exchange = CURRENT.get()
         exchange.hold.retain()
+        output: Any = None
+        generated = 0
         try:
             if exchange.operation == "chat" and not sampling_params.ignore_eos:
                 self._end_turns(sampling_params)
             async with aclosing(self._llm.generate(prompt, sampling_params, *args, **kwargs)) as outputs:
                 async for output in outputs:
+                    # Each output holds what is new since the one before.
+                    for answer in output.outputs:
+                        generated += len(answer.token_ids)
                     yield output
         finally:
+            self._generated.inc(generated)
+            if output is not None:
+                self._prompt.inc(len(output.prompt_token_ids or ()))
             exchange.hold.release()
 
     def _end_turns(self, params: Any) -> None:
