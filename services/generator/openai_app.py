@@ -7,6 +7,7 @@ that there is no second table that could be behind. Names checked against vLLM 0
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from types import SimpleNamespace
@@ -35,6 +36,7 @@ class OpenAIApp:
         self._engine = engine
         self._base_name = base_name
         self._app: Any = None
+        self._client: _Client | None = None
         self._attached = False
 
     async def attach(self) -> None:
@@ -52,7 +54,8 @@ class OpenAIApp:
 
         state = self._app.state
         # Not an EngineClient by class, and all of it by its methods.
-        client: Any = _Client(llm, self._engine)
+        self._client = _Client(llm, self._engine)
+        client: Any = self._client
         await init_app_state(client, state, state.args, ("generate",))
         # vLLM's handler of a dead engine tells its server to exit; ours is started again by the supervisor.
         state.server = SimpleNamespace(should_exit=False)
@@ -62,6 +65,9 @@ class OpenAIApp:
     def detach(self) -> None:
         """Let go of an engine that is no more: what vLLM's server holds would keep its memory."""
         self._attached = False
+        if self._client is not None:
+            self._client.let_go()
+            self._client = None
         if self._app is not None:
             from starlette.datastructures import State
 
@@ -87,7 +93,13 @@ class OpenAIApp:
         arguments.disable_log_stats = True
         if not self._engine.info.has_chat_template:
             arguments.chat_template = PLAIN_TEMPLATE
-        return build_app(arguments, ("generate",), None)
+        root = logging.getLogger()
+        level = root.level
+        try:
+            return build_app(arguments, ("generate",), None)
+        finally:
+            # Something in there sets it to ERROR for the whole process.
+            root.setLevel(level)
 
 
 class _Client:
@@ -104,6 +116,10 @@ class _Client:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._llm, name)
+
+    def let_go(self) -> None:
+        """Forget the engine, whoever still holds this: vLLM's server has caches that nobody can empty."""
+        self._llm = None
 
     async def generate(
         self, prompt: Any, sampling_params: Any, *args: Any, **kwargs: Any

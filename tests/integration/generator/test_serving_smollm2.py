@@ -110,15 +110,27 @@ class Load:
             turn += 1
             began = time.monotonic()
             try:
-                adapter, text, finish = await streamed(
+                adapter, _, finish = await streamed(
                     client, "valign", f"Tell me story {number}.{turn}.", seed=turn
                 )
-                assert text
                 assert finish in ("stop", "length")
             except Exception as error:
                 self.failed.append(repr(error))
+                return
             else:
                 self.answered.append((began, adapter))
+
+    @asynccontextmanager
+    async def running(self, client: openai.AsyncOpenAI, workers: int) -> AsyncIterator[None]:
+        """Under load in the block; what is open at its end is answered."""
+        tasks = [asyncio.create_task(self.worker(client, number)) for number in range(workers)]
+        try:
+            yield
+            self.stop = True
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
 
     async def until(self, count: int, adapter: str, since: float) -> None:
         """Wait for so many answers of an adapter to requests that began after ``since``."""
@@ -138,6 +150,8 @@ async def test_promotion_under_load_fails_no_stream_and_changes_the_header(
             for name in ("", *adapters)
         }
         assert len(set(own.values())) == 3
+        # What vLLM's server imports must not silence the service's own log.
+        assert "adapter.loaded" in service.log_tail()
         version = await version_above(stub)
         await set_route(stub, version, adapter="first")
         greedy = {"temperature": 0.0, "max_tokens": 16}
@@ -146,22 +160,20 @@ async def test_promotion_under_load_fails_no_stream_and_changes_the_header(
         assert (await streamed(client, BASE, GREEDY, **greedy))[:2] == ("base", own[""])
 
         load = Load()
-        workers = [asyncio.create_task(load.worker(client, number)) for number in range(8)]
-        await load.until(8, "first", 0)
-        canary = time.monotonic()
-        await set_route(stub, version + 1, adapter="first", canary_adapter="second", canary_share=0.5)
-        await load.until(4, "first", canary)
-        await load.until(4, "second", canary)
-        await set_route(stub, version + 2, adapter="second")
-        promoted = time.monotonic()
-        # What is in flight on it ends on it; the answer says how many that were.
-        unloaded = await stub.UnloadAdapter(pb.UnloadAdapterRequest(name="first"), timeout=120)
-        await load.until(16, "second", promoted)
-        load.stop = True
-        await asyncio.gather(*workers)
+        async with load.running(client, workers=4):
+            await load.until(6, "first", 0)
+            canary = time.monotonic()
+            await set_route(stub, version + 1, adapter="first", canary_adapter="second", canary_share=0.5)
+            await load.until(3, "first", canary)
+            await load.until(3, "second", canary)
+            await set_route(stub, version + 2, adapter="second")
+            promoted = time.monotonic()
+            # What is in flight on it ends on it; the answer says how many that were.
+            unloaded = await stub.UnloadAdapter(pb.UnloadAdapterRequest(name="first"), timeout=120)
+            await load.until(8, "second", promoted)
 
         assert load.failed == []
-        assert {name for began, name in load.answered if began < canary} <= {"first", "second"}
+        assert any(name == "first" for began, name in load.answered if began < canary)
         assert {name for began, name in load.answered if began > promoted} == {"second"}
         assert unloaded.drained >= 0
         names = [entry.name for entry in (await stub.ListAdapters(pb.ListAdaptersRequest())).adapters]
