@@ -96,6 +96,7 @@ async def run_service(
     start: Callable[[Health], Coroutine[Any, Any, None]],
     stop: Callable[[], Awaitable[None]],
     fence: Fence | None = None,
+    drain: Callable[[float], Awaitable[None]] | None = None,
 ) -> None:
     """Serve until a signal comes, then drain.
 
@@ -103,12 +104,13 @@ async def run_service(
     and sets the health itself. If ``start`` or the port fails with an error that we foresee, the
     process says so in one line and exits with status 1. On a signal health turns NOT_SERVING
     before anything else, calls in flight get ``settings.drain_timeout_s`` seconds, and ``stop``
-    releases what ``start`` took.
+    releases what ``start`` took. ``drain`` does the same, at the same time, for another server of the
+    process: it is given those seconds.
     """
     tell_build(name)
     tracing = start_tracing(name, settings)
     try:
-        await _serve(name, settings, service_names, register, start, stop, fence)
+        await _serve(name, settings, service_names, register, start, stop, fence, drain)
     except ValignError as error:
         log.error("service.failed", name=name, code=error.code.value, reason=error.message)
         raise SystemExit(1) from error
@@ -124,6 +126,7 @@ async def _serve(
     start: Callable[[Health], Coroutine[Any, Any, None]],
     stop: Callable[[], Awaitable[None]],
     fence: Fence | None,
+    drain: Callable[[float], Awaitable[None]] | None,
 ) -> None:
     stopping = stop_event()
     health = Health(service_names)
@@ -146,7 +149,8 @@ async def _serve(
     finally:
         log.info("service.draining", name=name, timeout_s=settings.drain_timeout_s)
         await health.set_serving(False)
-        await server.stop(settings.drain_timeout_s)
+        draining = [] if drain is None else [drain(settings.drain_timeout_s)]
+        await asyncio.gather(server.stop(settings.drain_timeout_s), *draining)
         if probed is not None:
             await probed.stop(None)
         stopped.cancel()

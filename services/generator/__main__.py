@@ -13,11 +13,16 @@ from services.common.lifecycle import run_service
 from services.common.logs import configure_logging
 from services.common.pb.generator.v1 import generator_pb2_grpc as rpc
 from services.common.rpc.fence import Fence
+from services.common.rpc.server import Health
 from services.common.settings import load_settings
 from services.generator.adapters import Adapters
 from services.generator.child import run_in_children
 from services.generator.service import Generator
 from services.generator.servicer import SERVICE_NAME, GeneratorServicer
+from services.generator.serving.build import build_server
+from services.generator.serving.names import base_name
+from services.generator.serving.server import HttpServer
+from services.generator.serving.traffic import Traffic
 from services.generator.settings import GeneratorSettings, apply_engine_environment
 from services.generator.supervisor import Supervisor
 
@@ -28,6 +33,7 @@ async def serve(settings: GeneratorSettings) -> None:
     """Build the parts and run the service."""
     # vLLM takes seconds to import, and reads its environment while it does.
     from services.generator.engine import VllmEngine
+    from services.generator.openai_app import OpenAIApp
 
     if settings.adapter_cache is not None:
         settings.adapter_cache.mkdir(parents=True, exist_ok=True)
@@ -50,22 +56,48 @@ async def serve(settings: GeneratorSettings) -> None:
             gpus=settings.tensor_parallel_size * settings.pipeline_parallel_size,
             tracing_content=settings.tracing_content,
         )
+        traffic = Traffic()
+        http: HttpServer | None = None
+        app: OpenAIApp | None = None
+        if settings.http_port:
+            app = OpenAIApp(engine, base_name(settings.model, settings.base_model_name))
+            http = build_server(settings, generator, app, traffic)
+
+        def forget() -> None:
+            adapters.forget_all()
+            if app is not None:
+                app.detach()
+
         supervisor = Supervisor(
             engine,
-            adapters.forget_all,
+            forget,
             backoff_s=settings.restart_backoff_s,
             backoff_max_s=settings.restart_backoff_max_s,
+            on_start=app.attach if app else None,
         )
+
+        async def start(health: Health) -> None:
+            if http is not None:
+                await http.start()
+            await supervisor.start(health)
+
+        async def stop() -> None:
+            if app is not None:
+                app.detach()
+            await supervisor.stop()
+
+        sampled = traffic if http is not None and settings.allow_traffic_sampling else None
         await run_service(
             name="generator",
             settings=settings,
             service_names=[SERVICE_NAME],
             register=lambda server: rpc.add_GeneratorServiceServicer_to_server(
-                GeneratorServicer(generator), server
+                GeneratorServicer(generator, sampled), server
             ),
-            start=supervisor.start,
-            stop=supervisor.stop,
+            start=start,
+            stop=stop,
             fence=Fence(),
+            drain=http.drain if http else None,
         )
 
 

@@ -46,13 +46,16 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-@dataclass(slots=True)
+# Two leases of one adapter are two: compared by identity.
+@dataclass(slots=True, eq=False)
 class Lease:
-    """One call's hold on an adapter (``lora`` None: the base model)."""
+    """One call's hold on an adapter (``lora`` None: the base model), in the adapter's own ``leases``."""
 
     lora: LoraHandle | None = None
     sha256: str = ""
     in_flight: int = 0
+    leases: "list[Lease] | None" = None
+    idle: asyncio.Event | None = None
 
     @property
     def name(self) -> str:
@@ -179,28 +182,42 @@ class Adapters:
         Raises:
             NotFoundError: not loaded, or being unloaded.
         """
+        lease = self.take(name)
+        try:
+            yield lease
+        finally:
+            self.give_back(lease)
+
+    def take(self, name: str) -> Lease:
+        """As ``lease``, for a call whose end is elsewhere: ``give_back`` must follow, whatever happens."""
         if not name:
-            yield Lease()
-            return
+            return Lease()
         entry = self._current(name)
         if entry is None or entry.unloading is not None:
             raise NotFoundError(
                 f"no adapter {name} is loaded; load it first, or send an empty name for the base model"
             )
-        lease = Lease(entry.lora, entry.sha256)
+        lease = Lease(entry.lora, entry.sha256, leases=entry.leases, idle=entry.idle)
         entry.leases.append(lease)
-        try:
-            yield lease
-        finally:
-            # By identity: two leases of one adapter can be equal.
-            entry.leases[:] = [other for other in entry.leases if other is not lease]
-            if not entry.leases:
-                entry.idle.set()
+        return lease
+
+    def give_back(self, lease: Lease) -> None:
+        """The end of a lease."""
+        if lease.leases is None or lease.idle is None:
+            return
+        lease.leases.remove(lease)
+        if not lease.leases:
+            lease.idle.set()
 
     def serves(self, name: str) -> bool:
         """Whether an adapter takes calls: loaded, proven and not on its way out."""
         entry = self._current(name)
         return entry is not None and entry.unloading is None
+
+    def serving(self) -> list[AdapterStatus]:
+        """Those that take calls, by name, as far as this process knows without asking the engine."""
+        taking = [entry.status() for entry in self._entries() if entry.unloading is None]
+        return sorted(taking, key=lambda status: status.name)
 
     def forget_all(self) -> None:
         """The engine is gone and its adapters with it; callers must load them again."""

@@ -4,6 +4,7 @@ from services.common.errors import InvalidInputError, ValignError
 from services.common.pb.generator.v1 import generator_pb2 as pb
 from services.generator.routes import Route
 from services.generator.service import Outcome
+from services.generator.serving.traffic import Observed
 from services.generator.types import (
     AdapterStatus,
     Asked,
@@ -150,4 +151,18 @@ def route_message(route: Route) -> pb.Route:
         canary_adapter=route.canary_adapter,
         canary_share=route.canary_share,
         version=route.version,
+    )
+
+
+def sample_response(observed: Observed) -> pb.SampleTrafficResponse:
+    """One exchange of the HTTP face."""
+    return pb.SampleTrafficResponse(
+        id=observed.id,
+        messages=[pb.Message(role=role, content=content) for role, content in observed.messages],
+        text=observed.text,
+        finish_reason=observed.finish_reason,
+        adapter=observed.adapter,
+        end_time_ms=observed.end_time_ms,
+        served=observed.served,
+        dropped=observed.dropped,
     )

@@ -1,4 +1,4 @@
-"""vLLM's AsyncLLM behind the ``Engine`` port: the one module that imports vLLM, transformers or torch.
+"""vLLM's AsyncLLM behind the ``Engine`` port. This and ``openai_app.py`` alone import model libraries.
 
 The same code runs on vLLM's GPU and CPU builds. Names checked against vLLM 0.32.
 """
@@ -62,6 +62,16 @@ class VllmEngine:
     def incarnation(self) -> int:
         """Number of starts so far."""
         return self._incarnation
+
+    @property
+    def llm(self) -> Any:
+        """vLLM's AsyncLLM itself, for vLLM's own server; NotReadyError while the engine does not run."""
+        return self._running().llm
+
+    @property
+    def stop_token_ids(self) -> tuple[int, ...]:
+        """Tokens that end an answer beside those that the model's own settings name."""
+        return self._running().stop_token_ids
 
     async def start(self) -> None:
         """Load the model (in a thread: it takes up to minutes) and let it answer once."""
@@ -157,7 +167,7 @@ class VllmEngine:
         llm = self._running().llm
         with self._translated(llm):
             try:
-                added = await llm.add_lora(_request(lora))
+                added = await llm.add_lora(lora_request(lora))
             except Exception as error:
                 if llm.errored:
                     raise
@@ -192,7 +202,7 @@ class VllmEngine:
                 tokens_input(ids),
                 params,
                 request_id=uuid.uuid4().hex,
-                lora_request=None if lora is None else _request(lora),
+                lora_request=None if lora is None else lora_request(lora),
             )
             async for output in outputs:
                 final = output
@@ -320,7 +330,8 @@ def _adapter_slots(device: str, max_loras: int, max_cpu_loras: int) -> tuple[int
     return max_cpu_loras + 1, max_cpu_loras + 1
 
 
-def _request(lora: LoraHandle) -> Any:
+def lora_request(lora: LoraHandle) -> Any:
+    """An adapter as vLLM's requests name it."""
     from vllm.lora.request import LoRARequest
 
     return LoRARequest(lora_name=lora.name, lora_int_id=lora.lora_id, lora_path=str(lora.folder))

@@ -30,3 +30,27 @@ GPU_SECONDS = Counter(
     "valign_generator_gpu_seconds_total",
     "GPUs times seconds in which requests were in the engine; 0 without a GPU.",
 )
+
+# The operations of the HTTP face and no paths: labels are a closed set, whatever strangers ask for.
+HTTP_REQUESTS = Counter(
+    "valign_generator_http_requests_total",
+    "Requests of the HTTP face that ended, by operation and status (499: the caller left).",
+    ("operation", "status"),
+)
+HTTP_SECONDS = Histogram(
+    "valign_generator_http_request_seconds",
+    "Seconds from a request's begin to its last byte.",
+    ("operation",),
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800),
+)
+HTTP_OPEN = Gauge("valign_generator_http_requests_open", "Requests of the HTTP face that are open.")
+HTTP_CREDENTIAL_CHECKS = Counter(
+    "valign_generator_http_credential_checks_total",
+    "Questions to the orchestrator about a credential, by answer: valid, wrong, away.",
+    ("answer",),
+)
+TRAFFIC_SAMPLES = Counter(
+    "valign_generator_traffic_samples_total",
+    "Exchanges chosen for a watcher of the traffic, by what became of them: taken, dropped.",
+    ("outcome",),
+)

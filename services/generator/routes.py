@@ -20,6 +20,7 @@ from services.generator.adapters import Adapters
 from services.generator.types import Engine
 
 MAX_ROUTES = 256
+_MOST_REMEMBERED = 4 * MAX_ROUTES
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -57,6 +58,7 @@ class Routes:
         self._engine = engine
         self._adapters = adapters
         self._set: dict[str, tuple[int, Route]] = {}
+        self._ever: set[str] = set()
 
     def set(self, route: Route) -> Route:
         """Serve this from now on; what has the same content already stays as it is.
@@ -86,6 +88,8 @@ class Routes:
                     f"route {route.name} names adapter {name}, which is not loaded; load it first"
                 )
         self._set[route.name] = (self._engine.incarnation, route)
+        if len(self._ever) < _MOST_REMEMBERED:
+            self._ever.add(route.name)
         return route
 
     def get(self, name: str) -> Route:
@@ -95,6 +99,19 @@ class Routes:
         if route is None:
             raise NotFoundError(f"there is no route {name[:80]!r} here; set it first")
         return route
+
+    def all(self) -> list[Route]:
+        """What is set now, by name."""
+        present = (self._present(name) for name in sorted(self._set))
+        return [route for route in present if route is not None]
+
+    def find(self, name: str) -> Route | None:
+        """The route, if it is set now."""
+        return self._present(name)
+
+    def was_set(self, name: str) -> bool:
+        """Whether the name was a route's at any time of this process: it may come again."""
+        return name in self._ever
 
     def resolve(self, name: str, item_id: str) -> str:
         """The adapter that answers an item; NotReadyError if the route is not set (yet, or any more)."""

@@ -1,10 +1,13 @@
 """What the generator does with batches: leases, slots, metrics, item errors."""
 
 import asyncio
+import functools
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, aclosing, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from prometheus_client import Gauge
 
 from services.common import usage
 from services.common.errors import ErrorCode, InvalidInputError, NotReadyError, OverloadedError, ValignError
@@ -39,6 +42,32 @@ class Outcome(Generic[ResultT]):
     adapter_sha256: str
 
 
+class Hold:
+    """An adapter and a place in the engine, kept until the last who works with them has let go.
+
+    The request's handler is the first holder. vLLM may go on with a request a moment after its handler has
+    ended (it aborts in a task of its own), and must not find the adapter gone.
+    """
+
+    def __init__(self, lease: Lease, end: Callable[[], None]) -> None:
+        """``end`` is called once, by the last."""
+        self.lease = lease
+        self._end = end
+        self._holders = 1
+
+    def retain(self) -> None:
+        """One more holder; NotReadyError if all have let go."""
+        if not self._holders:
+            raise NotReadyError("the request has ended; what it asked for is not begun any more")
+        self._holders += 1
+
+    def release(self) -> None:
+        """One holder less."""
+        self._holders -= 1
+        if not self._holders:
+            self._end()
+
+
 class Generator:
     """Generates and scores in batches on one engine.
 
@@ -70,6 +99,8 @@ class Generator:
         self._calls = 0
         self._gpus = gpus
         self._spans = RequestSpans(engine, content=tracing_content)
+        # What the public's requests cost is nobody's call; it takes its share all the same.
+        self._public = usage.Usage()
         self.meter = usage.Meter(ProcessTree().cpu_s, self._gpus_held, _spent)
 
     async def generate(
@@ -114,6 +145,38 @@ class Generator:
             async for outcome in outcomes:
                 yield outcome
 
+    async def hold(self, kind: str, choose: Callable[[], str]) -> Hold:
+        """A place in the engine for one request, and the adapter that ``choose`` names once there is one.
+
+        Nothing comes between the choice and the lease, so that a name never leads to an adapter that has
+        just been unloaded. ``kind`` is the metric's label.
+
+        Raises:
+            NotReadyError: no engine.
+            NotFoundError: the adapter is not loaded; and what ``choose`` raises.
+        """
+        await self._slots.acquire()
+        try:
+            _ = self.engine.info
+            lease = self.adapters.take(choose())
+        except BaseException:
+            self._slots.release()
+            raise
+        gauge = _gauge(kind)
+        lease.in_flight += 1
+        gauge.inc()
+        working = self.meter.working_for(self._public)
+        working.__enter__()
+
+        def end() -> None:
+            working.__exit__(None, None, None)
+            gauge.dec()
+            lease.in_flight -= 1
+            self.adapters.give_back(lease)
+            self._slots.release()
+
+        return Hold(lease, end)
+
     async def unload(self, name: str) -> int:
         """Remove an adapter once its requests have ended; returns how many there were.
 
@@ -145,7 +208,7 @@ class Generator:
         work: Callable[[ItemT, Lease], Awaitable[ResultT]],
         route: str = "",
     ) -> AsyncGenerator[Outcome[ResultT], None]:
-        gauge, seconds, account = IN_FLIGHT.labels(kind), REQUEST_SECONDS.labels(kind), usage.account()
+        gauge, seconds, account = _gauge(kind), REQUEST_SECONDS.labels(kind), usage.account()
         # NotReadyError now, before the caller sends a whole batch to no engine.
         _ = self.engine.info
         with self._one_call(), self._leases(adapter, route) as lease_of:
@@ -203,6 +266,11 @@ class Generator:
 def _spent(cpu_s: float, gpu_s: float) -> None:
     CPU_SECONDS.inc(cpu_s)
     GPU_SECONDS.inc(gpu_s)
+
+
+@functools.cache
+def _gauge(kind: str) -> Gauge:
+    return IN_FLIGHT.labels(kind)
 
 
 async def _unique(items: AsyncIterator[Asked[ItemT]]) -> AsyncIterator[Asked[ItemT]]:

@@ -4,10 +4,12 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
+from services.common.errors import PreconditionError
 from services.common.pb.generator.v1 import generator_pb2 as pb
 from services.common.pb.generator.v1 import generator_pb2_grpc as rpc
 from services.generator import convert
 from services.generator.service import Generator
+from services.generator.serving.traffic import Traffic
 from services.generator.types import Asked, GenerateItem, ScoreItem
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["GeneratorService"].full_name
@@ -16,8 +18,10 @@ SERVICE_NAME = pb.DESCRIPTOR.services_by_name["GeneratorService"].full_name
 class GeneratorServicer(rpc.GeneratorServiceServicer):
     """See the contract, ``proto/valign/generator/v1/generator.proto``."""
 
-    def __init__(self, generator: Generator) -> None:
+    def __init__(self, generator: Generator, traffic: Traffic | None = None) -> None:
+        """``traffic``: what may be sampled; None if the settings allow it not."""
         self._generator = generator
+        self._traffic = traffic
 
     async def Describe(self, request: pb.DescribeRequest, context: Any) -> pb.DescribeResponse:
         return convert.describe_response(self._generator.engine.info)
@@ -75,3 +79,16 @@ class GeneratorServicer(rpc.GeneratorServiceServicer):
 
     async def GetRoute(self, request: pb.GetRouteRequest, context: Any) -> pb.GetRouteResponse:
         return pb.GetRouteResponse(route=convert.route_message(self._generator.routes.get(request.name)))
+
+    async def SampleTraffic(
+        self, request: pb.SampleTrafficRequest, context: Any
+    ) -> AsyncIterator[pb.SampleTrafficResponse]:
+        if self._traffic is None:
+            raise PreconditionError(
+                "the traffic of this generator is not sampled: whoever runs it sets"
+                " VALIGN_GENERATOR_ALLOW_TRAFFIC_SAMPLING=true, and VALIGN_GENERATOR_HTTP_PORT"
+            )
+        with self._traffic.watch(request.route, request.rate) as watch:
+            async with aclosing(watch.exchanges()) as exchanges:
+                async for observed in exchanges:
+                    yield convert.sample_response(observed)

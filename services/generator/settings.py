@@ -1,13 +1,15 @@
 """Settings of the generator (``VALIGN_GENERATOR_*``), and the environment that vLLM reads."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from services.common.settings import ServiceSettings
+from services.common.settings import ServiceSettings, is_loopback
 
 # The ranks that vLLM has kernels for.
 # The environment carries text, which a Literal of numbers does not take.
@@ -83,6 +85,79 @@ class GeneratorSettings(ServiceSettings):
     )
     restart_backoff_s: float = Field(1.0, description="First pause before a dead engine starts again.", gt=0)
     restart_backoff_max_s: float = Field(60.0, description="Longest such pause.", gt=0)
+
+    http_port: int = Field(
+        0, description="Port of the OpenAI-compatible HTTP face; 0 for none.", ge=0, le=65535
+    )
+    http_tls_cert_file: Path | None = Field(None, description="Certificate chain (PEM) of the HTTP face.")
+    http_tls_key_file: Path | None = Field(None, description="Private key (PEM) of that certificate.")
+    auth_url: str = Field(
+        "",
+        description="URL of the orchestrator's REST API, which is asked who a caller of the HTTP face is."
+        " Empty: no credential is asked for.",
+    )
+    auth_grace_s: float = Field(
+        600.0,
+        description="Seconds that a known caller goes on while the orchestrator cannot be asked.",
+        ge=0,
+        le=86_400,
+    )
+    max_http_requests: int = Field(
+        512, description="Requests of the HTTP face at once; more are answered with 429.", ge=1
+    )
+    max_http_body_bytes: int = Field(
+        4 * 1024**2, description="Largest body of a request of the HTTP face.", ge=1024
+    )
+    max_http_sequences: int = Field(
+        64, description="Answers (n times prompts) that one request of the HTTP face may ask for.", ge=1
+    )
+    base_model_name: str = Field(
+        "", description="Name of the base model on the HTTP face. Empty: its folder's name, or its hub id."
+    )
+    public_names: tuple[str, ...] = Field(
+        ("valign",),
+        description="Public names that are answered with 503, not 404, before they are set, as JSON:"
+        ' ["valign"].',
+    )
+    allow_traffic_sampling: bool = Field(
+        False, description="Let SampleTraffic read a share of what the HTTP face serves."
+    )
+
+    @field_validator("auth_url")
+    @classmethod
+    def _is_url(cls, value: str) -> str:
+        if value and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname):
+            raise ValueError("is no http:// or https:// URL")
+        return value
+
+    @model_validator(mode="after")
+    def _http_is_whole(self) -> "GeneratorSettings":
+        prefix = self.variable_prefix
+        if (self.http_tls_cert_file is None) != (self.http_tls_key_file is None):
+            raise ValueError(f"{prefix}HTTP_TLS_CERT_FILE and {prefix}HTTP_TLS_KEY_FILE belong together")
+        parts = urlsplit(self.auth_url)
+        if (
+            parts.scheme == "http"
+            and not is_loopback(parts.hostname or "")
+            and not self.allow_insecure_network
+        ):
+            raise ValueError(
+                f"{prefix}AUTH_URL is {self.auth_url}: callers' credentials would cross the network in the"
+                " clear; use https://"
+            )
+        return self
+
+    def _missing_guards(self) -> Iterator[str]:
+        """Mutual TLS as everywhere, and of the HTTP face TLS and credentials."""
+        yield from super()._missing_guards()
+        if self.http_port:
+            prefix = self.variable_prefix
+            if not self.auth_url:
+                yield f"callers of the HTTP face need no credential: set {prefix}AUTH_URL"
+            if self.http_tls_cert_file is None:
+                yield (
+                    f"the HTTP face has no TLS: set {prefix}HTTP_TLS_CERT_FILE and {prefix}HTTP_TLS_KEY_FILE"
+                )
 
     @model_validator(mode="after")
     def _adapters_fit(self) -> "GeneratorSettings":

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -24,13 +24,21 @@ class Supervisor:
         on_death: called once after each death, before the engine starts again.
         backoff_s: first pause before a restart; it doubles with each death in a row.
         backoff_max_s: longest pause.
+        on_start: called after each start, before the service says that it serves. Its failure is the start's.
     """
 
     def __init__(
-        self, engine: Engine, on_death: Callable[[], None], *, backoff_s: float, backoff_max_s: float
+        self,
+        engine: Engine,
+        on_death: Callable[[], None],
+        *,
+        backoff_s: float,
+        backoff_max_s: float,
+        on_start: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._engine = engine
         self._on_death = on_death
+        self._on_start = on_start
         self._backoff_s = backoff_s
         self._backoff_max_s = backoff_max_s
         self._watch: asyncio.Task[None] | None = None
@@ -40,7 +48,7 @@ class Supervisor:
 
         The first start's error is raised: what cannot start as configured is the operator's to mend.
         """
-        await self._engine.start()
+        await self._start()
         await self._serve(health)
         self._watch = asyncio.create_task(self._keep_alive(health))
 
@@ -51,6 +59,11 @@ class Supervisor:
             await asyncio.gather(self._watch, return_exceptions=True)
         ENGINE_UP.set(0)
         await self._engine.stop()
+
+    async def _start(self) -> None:
+        await self._engine.start()
+        if self._on_start is not None:
+            await self._on_start()
 
     async def _serve(self, health: Health) -> None:
         await health.set_serving(True)
@@ -81,7 +94,7 @@ class Supervisor:
                 # In here too: an engine that cannot be cleared away must not end the watch over it.
                 await self._engine.stop()
                 ENGINE_RESTARTS.inc()
-                await self._engine.start()
+                await self._start()
             except Exception:
                 log.exception("engine.start_failed")
             else:

@@ -16,6 +16,7 @@ import structlog
 import uvicorn
 
 from services.common.artifacts import ArtifactStore
+from services.common.certificates import follow_certificate
 from services.common.errors import InternalError, PreconditionError, ValignError
 from services.common.lifecycle import start_health_server, start_server, stop_event
 from services.common.logs import configure_logging
@@ -32,7 +33,6 @@ from services.orchestrator.access.build import build_access
 from services.orchestrator.access.endpoints import EndpointHosts
 from services.orchestrator.access.keys import ApiKeys
 from services.orchestrator.api.access_grpc import AccessInterceptor
-from services.orchestrator.api.certificates import follow_certificate
 from services.orchestrator.api.http import build_http_app
 from services.orchestrator.api.servicer import OrchestratorServicer
 from services.orchestrator.application import Application
@@ -75,7 +75,10 @@ class _HttpServer(uvicorn.Server):
 def _listen(host: str, port: int) -> socket.socket:
     """The REST API's socket. PreconditionError if the port is taken: uvicorn would only exit."""
     try:
-        return socket.create_server((host, port), backlog=2048)
+        listener = socket.create_server((host, port), backlog=2048)
+        # Taken over by each connection; asyncio sets it only on sockets that it has made itself.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listener
     except OSError as error:
         raise PreconditionError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
 

@@ -14,13 +14,16 @@ from services.common.errors import ForbiddenError
 
 
 class Scope(StrEnum):
-    """What a credential may do. ``admin`` includes every other; each of the others includes ``read``."""
+    """What a credential may do. ``admin`` includes every other; each of the others but ``infer`` includes
+    ``read``. ``infer`` asks a generator's models for answers, and nothing of valign: whoever uses the model
+    need not see how it was made, and whoever watches valign must not spend its GPUs."""
 
     READ = "read"
     RUN = "run"
     APPROVE = "approve"
     PROMOTE = "promote"
     ADMIN = "admin"
+    INFER = "infer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +35,8 @@ class Principal:
 
     def may(self, scope: Scope) -> bool:
         """Whether its scopes allow what needs ``scope``."""
-        return (
-            scope in self.scopes or Scope.ADMIN in self.scopes or (scope is Scope.READ and bool(self.scopes))
-        )
+        reads = scope is Scope.READ and bool(self.scopes - {Scope.INFER})
+        return scope in self.scopes or Scope.ADMIN in self.scopes or reads
 
 
 VALIGN = Principal("valign", frozenset(Scope))

@@ -19,15 +19,19 @@ from services.common.lifecycle import run_service
 from services.common.logs import configure_logging
 from services.common.pb.generator.v1 import generator_pb2 as pb
 from services.common.pb.generator.v1 import generator_pb2_grpc as rpc
+from services.common.rpc.server import Health
 from services.common.settings import load_settings
 from services.generator.adapters import Adapters
 from services.generator.service import Generator
 from services.generator.servicer import SERVICE_NAME, GeneratorServicer
+from services.generator.serving.build import build_server
+from services.generator.serving.traffic import Traffic
 from services.generator.settings import GeneratorSettings
 from services.generator.supervisor import Supervisor
 from services.generator.types import Completion, LoraHandle, Prompt, Sampling, Score
 from tests.fakes.fake_engine import FINGERPRINT, INFO, FakeEngine
 from tests.fakes.fake_generator import adapter_kind, logprob_of, stage_of, text_of
+from tests.fakes.fake_openai_app import FakeOpenAIApp
 
 
 class PayingEngine(FakeEngine):
@@ -74,8 +78,8 @@ class PayingEngine(FakeEngine):
 class SlowGeneratorServicer(GeneratorServicer):
     """Takes a while to say what it serves, so that a run can be met while it asks."""
 
-    def __init__(self, generator: Generator, describe_s: float) -> None:
-        super().__init__(generator)
+    def __init__(self, generator: Generator, describe_s: float, traffic: Traffic | None = None) -> None:
+        super().__init__(generator, traffic)
         self._describe_s = describe_s
 
     async def Describe(self, request: pb.DescribeRequest, context: Any) -> pb.DescribeResponse:
@@ -118,15 +122,26 @@ async def serve(settings: GeneratorSettings, args: argparse.Namespace) -> None:
             tracing_content=settings.tracing_content,
         )
         supervisor = Supervisor(engine, adapters.forget_all, backoff_s=1.0, backoff_max_s=5.0)
+        traffic = Traffic()
+        app = FakeOpenAIApp(args.latency_s)
+        http = build_server(settings, generator, app, traffic) if settings.http_port else None
+
+        async def start(health: Health) -> None:
+            if http is not None:
+                await http.start()
+            await supervisor.start(health)
+
+        sampled = traffic if settings.allow_traffic_sampling and http is not None else None
         await run_service(
             name="generator",
             settings=settings,
             service_names=[SERVICE_NAME],
             register=lambda server: rpc.add_GeneratorServiceServicer_to_server(
-                SlowGeneratorServicer(generator, args.describe_s), server
+                SlowGeneratorServicer(generator, args.describe_s, sampled), server
             ),
-            start=supervisor.start,
+            start=start,
             stop=supervisor.stop,
+            drain=http.drain if http else None,
         )
 
 

@@ -1,6 +1,7 @@
 """Real servers on free ports, for tests: uvicorn and gRPC."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -10,6 +11,13 @@ import uvicorn
 
 from services.common.rpc.client import open_channel
 from services.common.rpc.server import Health, build_server
+
+
+def free_port() -> int:
+    """A port that is free now, for a server that must be told its port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 class _Server(uvicorn.Server):

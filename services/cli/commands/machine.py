@@ -38,6 +38,9 @@ def up(
     second_encoder: SecondEncoderOption = "",
     home: HomeOption = None,
     port: Annotated[int | None, typer.Option(help="Port of the REST API.", min=1, max=65535)] = None,
+    serve_port: Annotated[
+        int | None, typer.Option(help="Port on which the model is served to people.", min=1, max=65535)
+    ] = None,
     any_ports: Annotated[bool, typer.Option("--any-ports", help="Take free ports for everything.")] = False,
     only: Annotated[list[str] | None, typer.Option(help="Start only this service; repeatable.")] = None,
     max_lora_rank: Annotated[int | None, typer.Option(help="Largest adapter rank.", min=1)] = None,
@@ -85,6 +88,7 @@ def up(
         model=model or settings.model,
         encoder=encoder or settings.encoder,
         port=port,
+        serve_port=serve_port,
         only=wanted,
         any_ports=any_ports,
         max_lora_rank=max_lora_rank,
@@ -112,6 +116,7 @@ def detached_arguments(options: Any) -> list[str]:
         "--second-encoder": options.second_encoder or None,
         "--home": options.home.path,
         "--port": options.port,
+        "--serve-port": options.serve_port,
         "--max-lora-rank": options.max_lora_rank,
         "--max-model-len": options.max_model_len,
         "--gpu-memory": options.gpu_memory_utilization,
@@ -203,4 +208,6 @@ def _print_state(state: dict[str, Any], home: Home, as_json: bool) -> None:
     console().print(table("", ["service", "state", "address", "metrics", "log"], rows))
     if state["url"] and state["url"] != DEFAULT_URL:
         typer.echo(f"for the other commands: export VALIGN_URL={state['url']}")
+    if state["model_url"]:
+        typer.echo(f"ask the model: {state['model_url']} (OpenAI's API)")
     typer.echo(f"stop with: valign down --home {home.path}")

@@ -1,5 +1,6 @@
 """What ``valign up`` starts: commands, environments, ports and probes. Nothing runs in here."""
 
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,10 +17,13 @@ SERVICES = ("generator", "embedder", "trainer", "orchestrator")
 SECOND_EMBEDDER = "second_embedder"
 _STARTED_IN_ORDER = ("generator", "embedder", SECOND_EMBEDDER, "trainer", "orchestrator")
 HOST = "127.0.0.1"
-# Each needs one for calls and one for metrics; the orchestrator serves metrics on its REST port.
+_KIND = re.compile(r"_(metrics|grpc|http)$")
+# Each needs one for calls and one for metrics; the orchestrator serves metrics on its REST port, and the
+# generator its model to people on one more.
 DEFAULT_PORTS = {
     "generator": 50051,
     "generator_metrics": 9051,
+    "generator_http": 8100,
     "embedder": 50052,
     "embedder_metrics": 9052,
     "trainer": 50053,
@@ -39,6 +43,7 @@ class UpOptions:
     model: str
     encoder: str
     port: int | None = None
+    serve_port: int | None = None
     only: tuple[str, ...] = SERVICES
     any_ports: bool = False
     max_lora_rank: int | None = None
@@ -66,10 +71,11 @@ class ServicePlan:
 
 @dataclass(frozen=True, slots=True)
 class UpPlan:
-    """All of them, and the REST address ("" if the orchestrator is not among them)."""
+    """All of them, and the addresses of the REST API and of the model ("" if it is not among them)."""
 
     services: list[ServicePlan]
     url: str
+    model_url: str = ""
     ports: dict[str, int] = field(default_factory=dict)
 
 
@@ -85,6 +91,8 @@ def choose_ports(options: UpOptions) -> dict[str, int]:
         ports = {role: DEFAULT_PORTS[role] for role in roles}
     if options.port is not None and "orchestrator" in ports:
         ports["orchestrator"] = options.port
+    if options.serve_port is not None and "generator_http" in ports:
+        ports["generator_http"] = options.serve_port
     taken = {role: port for role, port in ports.items() if not is_free(HOST, port)}
     if taken:
         lines = [
@@ -101,7 +109,7 @@ def choose_ports(options: UpOptions) -> dict[str, int]:
 
 def roles_of(services: tuple[str, ...]) -> list[str]:
     """Return the roles of these services that need a port."""
-    return [role for role in DEFAULT_PORTS if role.removesuffix("_metrics").removesuffix("_grpc") in services]
+    return [role for role in DEFAULT_PORTS if _KIND.sub("", role) in services]
 
 
 def make_plan(options: UpOptions, ports: Mapping[str, int]) -> UpPlan:
@@ -122,6 +130,7 @@ def make_plan(options: UpOptions, ports: Mapping[str, int]) -> UpPlan:
     settings: dict[str, dict[str, object]] = {
         "generator": {
             "MODEL": options.model,
+            "HTTP_PORT": ports["generator_http"],
             "MAX_LORA_RANK": options.max_lora_rank,
             "MAX_MODEL_LEN": options.max_model_len,
             "GPU_MEMORY_UTILIZATION": options.gpu_memory_utilization,
@@ -148,7 +157,13 @@ def make_plan(options: UpOptions, ports: Mapping[str, int]) -> UpPlan:
         )
         for name in options.wanted
     ]
-    return UpPlan(planned, url if "orchestrator" in options.wanted else "", dict(ports))
+    model_url = f"http://{HOST}:{ports['generator_http']}/v1"
+    return UpPlan(
+        planned,
+        url if "orchestrator" in options.wanted else "",
+        model_url if "generator" in options.wanted else "",
+        dict(ports),
+    )
 
 
 def _variables(service: str, settings: Mapping[str, object]) -> dict[str, str]:

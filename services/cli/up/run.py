@@ -45,6 +45,8 @@ def run_up(home: Home, plan: UpPlan) -> None:
             screen.print(
                 f"for the other commands: export VALIGN_URL={plan.url}", markup=False, soft_wrap=True
             )
+        if plan.model_url:
+            screen.print(f"ask the model: {plan.model_url} (OpenAI's API)", markup=False, soft_wrap=True)
         screen.print(f"logs in {home.logs}; Ctrl-C stops all.", markup=False, soft_wrap=True)
         _watch_over(home, plan, supervisor, screen)
     except _StopSignalError:
@@ -138,7 +140,8 @@ def _write_state(home: Home, plan: UpPlan, supervisor: Supervisor, status: str) 
         }
         for one, service in zip(supervisor.children, plan.services, strict=True)
     }
-    home.write_state({"status": status, "pid": os.getpid(), "url": plan.url, "services": services})
+    state = {"status": status, "pid": os.getpid(), "url": plan.url, "model_url": plan.model_url}
+    home.write_state({**state, "services": services})
 
 
 def start_detached(home: Home, arguments: Sequence[str], timeout_s: float) -> dict[str, object]:

@@ -7,7 +7,7 @@ gRPC methods stand under their names; the REST operation of the same thing has t
 from services.common.errors import ForbiddenError
 from services.orchestrator.identity import Principal, Scope
 
-_READ, _RUN, _APPROVE, _PROMOTE, _ADMIN = Scope
+_READ, _RUN, _APPROVE, _PROMOTE, _ADMIN, _ = Scope
 
 SCOPE_OF_RPC: dict[str, Scope] = {
     "CheckStudy": _READ,
@@ -91,6 +91,9 @@ SCOPE_OF_OPERATION: dict[str, Scope] = {
 OPEN_OPERATIONS = frozenset({"getHealth", "getReadiness"})
 """Answered to everybody: a probe has no credential."""
 
+OF_ANY_SCOPE = frozenset({"GetCaller", "getCaller"})
+"""Answered to whoever has any scope at all: a caller that may only use the model is known by it too."""
+
 OPEN_ON_LOOPBACK = frozenset({"getMetrics"})
 """Answered without a credential to callers of the same machine."""
 
@@ -110,6 +113,8 @@ def permit(principal: Principal, name: str, scope: Scope | None) -> None:
     """ForbiddenError if the principal may not call ``name``; a None, which the table has not, nobody may."""
     if scope is None:
         raise ForbiddenError(f"{name} has no scope in valign's table of scopes and is refused to everybody")
+    if name in OF_ANY_SCOPE and principal.scopes:
+        return
     if not principal.may(scope):
         has = ", ".join(sorted(principal.scopes)) or "none"
         raise ForbiddenError(f"{name} needs the scope {scope.value!r}; {principal.name} has {has}")

@@ -36,7 +36,7 @@ class CreateApiKeyBody(BaseModel):
 
     name: str = Field(description="A label: 1 to 80 letters, digits, blanks and `._@-`.", max_length=200)
     scopes: list[str] = Field(
-        description="At least one of `read`, `run`, `approve`, `promote`, `admin`.", max_length=20
+        description="At least one of `read`, `run`, `approve`, `promote`, `admin`, `infer`.", max_length=20
     )
     lifetime_s: int = Field(0, description="Seconds until it ends; 0 for 90 days.", ge=0, le=MAX_LIFETIME_S)
 

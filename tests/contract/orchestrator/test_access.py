@@ -258,6 +258,20 @@ async def test_every_rpc_with_too_small_a_scope_is_denied_and_with_the_right_one
             assert code not in refusals, f"{method.name} with {scope}: {code}"
 
 
+async def test_key_that_may_only_infer_is_told_who_it_is_and_nothing_else(served: Served) -> None:
+    infer = served.key(Scope.INFER, name="chat")
+    told = await served.rest.get("/v1/caller", headers=infer)
+    assert told.json() == {"name": "key:chat", "scopes": ["infer"]}
+    for method, path, name in routes_of(served.app):
+        if name not in OPEN_OPERATIONS | {"getCaller"}:
+            answer = await ask(served, method, path, infer)
+            assert answer.status_code == 403, f"{method} {path}: {answer.text}"
+    for rpc in RPCS:
+        allowed = rpc.name == "GetCaller"
+        code = await call(served, rpc, infer)
+        assert code is (grpc.StatusCode.OK if allowed else grpc.StatusCode.PERMISSION_DENIED), rpc.name
+
+
 async def test_route_that_the_table_has_not_is_refused_even_to_an_admin(served: Served) -> None:
     served.app.get("/v1/forgotten", operation_id="getForgotten")(lambda: "secret")
     served.app.get("/v1/nameless")(lambda: "secret")

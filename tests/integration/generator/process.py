@@ -5,7 +5,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
@@ -17,6 +16,7 @@ from services.common.artifacts import ArtifactStore
 from services.common.pb.generator.v1 import generator_pb2 as pb
 from services.common.pb.generator.v1 import generator_pb2_grpc as rpc
 from services.common.rpc.client import open_channel, wait_until_serving
+from tests.fakes.servers import free_port
 
 ROOT = Path(__file__).resolve().parents[3]
 START_TIMEOUT_S = 240.0
@@ -26,6 +26,7 @@ START_TIMEOUT_S = 240.0
 class GeneratorProcess:
     process: subprocess.Popen[bytes]
     target: str
+    http: str
     model: Path
     folder: Path
     metrics_port: int = 0
@@ -64,14 +65,12 @@ class GeneratorProcess:
 @contextlib.contextmanager
 def running_generator(model: Path, folder: Path, **settings: str) -> Iterator[GeneratorProcess]:
     """Start the service, wait until it serves, stop it with SIGTERM and expect status 0."""
-    with socket.socket() as probe, socket.socket() as other:
-        probe.bind(("127.0.0.1", 0))
-        other.bind(("127.0.0.1", 0))
-        port, metrics_port = probe.getsockname()[1], other.getsockname()[1]
+    port, http_port, metrics_port = free_port(), free_port(), free_port()
     environment = {
         **os.environ,
         "VALIGN_GENERATOR_MODEL": str(model),
         "VALIGN_GENERATOR_PORT": str(port),
+        "VALIGN_GENERATOR_HTTP_PORT": str(http_port),
         "VALIGN_GENERATOR_METRICS_PORT": str(metrics_port),
         "VALIGN_GENERATOR_ARTIFACTS": str(folder / "store"),
         "VALIGN_GENERATOR_CPU_KV_CACHE_GIB": "1",
@@ -84,7 +83,8 @@ def running_generator(model: Path, folder: Path, **settings: str) -> Iterator[Ge
             [sys.executable, "-m", "services.generator"],
             cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT,
         )  # fmt: skip
-        service = GeneratorProcess(process, f"127.0.0.1:{port}", model, folder, metrics_port)
+        http = f"http://127.0.0.1:{http_port}"
+        service = GeneratorProcess(process, f"127.0.0.1:{port}", http, model, folder, metrics_port)
         try:
             asyncio.run(_serving(service))
             yield service

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,6 @@ from tests.integration.generator.process import (
     GeneratorProcess,
     generate,
     item,
-    running_generator,
     score,
     stub_of,
 )
@@ -37,12 +36,6 @@ from tests.metric_table import listed, series
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 GREEDY = "Name three colours."
-
-
-@pytest.fixture(scope="module")
-def service(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GeneratorProcess]:
-    with running_generator(smollm2, tmp_path_factory.mktemp("smollm2")) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -124,6 +124,21 @@ def test_choose_ports_taken_port_names_who_holds_it(tmp_path: Path) -> None:
         assert not is_free("127.0.0.1", port)
 
 
+def test_plan_model_is_served_on_a_port_of_its_own(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    options = UpOptions(Home(tmp_path), "m", "e", any_ports=True, serve_port=port)
+    ports = choose_ports(options)
+    plan = make_plan(options, ports)
+    assert plan.model_url == f"http://127.0.0.1:{port}/v1"
+    [generator, *_] = plan.services
+    assert generator.spec.environment["VALIGN_GENERATOR_HTTP_PORT"] == str(port)
+    assert f"--serve-port={port}" in detached_arguments(options)
+    without = UpOptions(Home(tmp_path), "m", "e", only=("embedder",), any_ports=True)
+    assert make_plan(without, choose_ports(without)).model_url == ""
+
+
 def test_free_ports_are_different_and_free() -> None:
     ports = free_ports("127.0.0.1", 8)
     assert len(set(ports)) == 8

@@ -42,6 +42,64 @@ def test_settings_bad_value_exits_with_the_name(
     assert name.lower() in capsys.readouterr().err.lower()
 
 
+MUTUAL_TLS = {
+    "HOST": "192.0.2.1",
+    "TLS_CERT_FILE": "c.pem",
+    "TLS_KEY_FILE": "k.pem",
+    "TLS_CA_FILE": "ca.pem",
+    "HTTP_PORT": "8100",
+}
+GUARDED = {
+    **MUTUAL_TLS,
+    "HTTP_TLS_CERT_FILE": "c.pem",
+    "HTTP_TLS_KEY_FILE": "k.pem",
+    "AUTH_URL": "https://orchestrator:8080",
+}
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (MUTUAL_TLS, "callers of the HTTP face need no credential: set VALIGN_GENERATOR_AUTH_URL"),
+        (MUTUAL_TLS, "the HTTP face has no TLS"),
+        ({**GUARDED, "TLS_CA_FILE": None}, "mutual TLS"),
+        ({**GUARDED, "AUTH_URL": "http://orchestrator:8080"}, "in the clear"),
+        ({**GUARDED, "AUTH_URL": "orchestrator:8080"}, "is no http:// or https:// URL"),
+        ({**GUARDED, "HTTP_TLS_KEY_FILE": None}, "belong together"),
+    ],
+)
+def test_settings_http_face_beyond_loopback_is_guarded_or_does_not_start(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    given: dict[str, str | None],
+    says: str,
+) -> None:
+    for name, value in {"MODEL": "m", **given}.items():
+        if value is not None:
+            monkeypatch.setenv(f"VALIGN_GENERATOR_{name}", value)
+    with pytest.raises(SystemExit):
+        load_settings(GeneratorSettings)
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        GUARDED,
+        {**MUTUAL_TLS, "HTTP_PORT": "0"},
+        {"HTTP_PORT": "8100"},
+        {"HTTP_PORT": "8100", "AUTH_URL": "http://127.0.0.1:8080"},
+        {"HOST": "192.0.2.1", "HTTP_PORT": "8100", "ALLOW_INSECURE_NETWORK": "true"},
+    ],
+)
+def test_settings_http_face_that_is_guarded_or_local_starts(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str]
+) -> None:
+    for name, value in {"MODEL": "m", **given}.items():
+        monkeypatch.setenv(f"VALIGN_GENERATOR_{name}", value)
+    assert not load_settings(GeneratorSettings).allow_traffic_sampling
+
+
 def test_apply_engine_environment_binds_all_cores_and_keeps_the_operators(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

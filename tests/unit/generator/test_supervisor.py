@@ -64,3 +64,22 @@ async def test_supervisor_engine_cannot_be_cleared_away_at_first_comes_back() ->
     engine.die()
     await wait_for_states(health, [True, False, True])
     await watch.stop()
+
+
+async def test_supervisor_what_stands_around_the_engine_is_built_before_it_serves_and_tried_again() -> None:
+    engine, health = FakeEngine(), RecordingHealth()
+    built: list[bool] = []
+
+    async def build() -> None:
+        if len(built) == 1:
+            built.append(False)
+            raise RuntimeError("told to fail once")
+        built.append(health.serving)
+
+    watch = Supervisor(engine, lambda: None, backoff_s=0.01, backoff_max_s=0.02, on_start=build)
+    await watch.start(health)
+    engine.die()
+    await wait_for_states(health, [True, False, True])
+    assert built == [False, False, False]
+    assert engine.incarnation == 3
+    await watch.stop()

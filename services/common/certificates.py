@@ -1,4 +1,4 @@
-"""The REST API's certificate, read again when its files have changed."""
+"""The certificate of an HTTP server, read again when its files have changed."""
 
 import asyncio
 import ssl

@@ -5,7 +5,7 @@ import contextlib
 import ssl
 from pathlib import Path
 
-from services.orchestrator.api.certificates import follow_certificate
+from services.common.certificates import follow_certificate
 from tests.fakes.certificates import Authority
 
 

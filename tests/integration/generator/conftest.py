@@ -1,0 +1,16 @@
+"""One generator with a real model for every module here that does not need its own."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.generator.process import GeneratorProcess, running_generator
+
+
+@pytest.fixture(scope="session")
+def service(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GeneratorProcess]:
+    """SmolLM2, with its HTTP face. A test leaves it without adapters."""
+    folder = tmp_path_factory.mktemp("smollm2")
+    with running_generator(smollm2, folder, allow_traffic_sampling="true") as running:
+        yield running
