@@ -77,8 +77,8 @@ SCOPE_OF_OPERATION: dict[str, Scope] = {
 }
 """Scope by REST operation id."""
 
-OPEN_OPERATIONS = frozenset({"getHealth", "getReadiness"})
-"""Answered to everybody: a probe has no credential."""
+OPEN_OPERATIONS = frozenset({"getHealth", "getReadiness", "getWebPage", "getWebFile"})
+"""Answered to everybody: a probe has no credential, and the web page's files, which hold no data, ask for one."""
 
 OPEN_ON_LOOPBACK = frozenset({"getMetrics"})
 """Answered without a credential to callers of the same machine."""

@@ -35,6 +35,7 @@ from services.orchestrator.assets import MAX_ASSET_BYTES
 from services.orchestrator.schemas import ReferenceSetDocument
 from services.orchestrator.study import Study
 from services.orchestrator.values_training import MAX_LABEL_BYTES
+from services.orchestrator.web import router as web_router
 
 log = structlog.get_logger(__name__)
 
@@ -105,6 +106,7 @@ def build_http_app(
     app.include_router(routes_values.router(application), prefix="/v1")
     app.include_router(routes_adapters.router(application), prefix="/v1")
     app.include_router(routes_access.router(application), prefix="/v1")
+    app.include_router(web_router(access.required))
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 
