@@ -1,4 +1,4 @@
-"""The three doubles as one process, with a generator that heeds what it is asked: a gate can let its model pass.
+"""The three doubles as one process; its generator heeds what it is asked, so that a gate can let it pass.
 
 ``python -m tests.fakes.serve_heeding STATE_DIR latency_s step_s artifacts``; it writes its port to
 ``STATE_DIR/port``.

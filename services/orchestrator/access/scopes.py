@@ -78,7 +78,7 @@ SCOPE_OF_OPERATION: dict[str, Scope] = {
 """Scope by REST operation id."""
 
 OPEN_OPERATIONS = frozenset({"getHealth", "getReadiness", "getWebPage", "getWebFile"})
-"""Answered to everybody: a probe has no credential, and the web page's files, which hold no data, ask for one."""
+"""Answered to everybody: a probe has no credential; the web page's files hold no data, and ask for one."""
 
 OPEN_ON_LOOPBACK = frozenset({"getMetrics"})
 """Answered without a credential to callers of the same machine."""

@@ -1,8 +1,8 @@
 """The page's files as they are sent: a closed list, one version over all of them, compressed once.
 
-All files but the first live under ``/web/<version>/``, where the version is the start of the sha256 over their
-names and bytes: what a browser keeps under that name can never be out of date. The first page alone has a fixed
-address; it names the version.
+All files but the first live under ``/web/<version>/``, where the version is the start of the sha256 over
+their names and bytes: what a browser keeps under that name can never be out of date. The first page alone
+has a fixed address; it names the version.
 """
 
 import gzip

@@ -54,7 +54,8 @@ def _answer(request: Request, file: WebFile, caching: str, policy: str) -> Respo
     packed = _takes_gzip(request.headers.get("accept-encoding", ""))
     etag = file.packed_etag if packed else file.etag
     headers = {**_HEADERS, "cache-control": caching, "content-security-policy": policy, "etag": etag}
-    if etag in {part.strip().removeprefix("W/") for part in request.headers.get("if-none-match", "").split(",")}:
+    known = request.headers.get("if-none-match", "").split(",")
+    if etag in {part.strip().removeprefix("W/") for part in known}:
         return Response(status_code=304, headers=headers)
     if packed:
         headers["content-encoding"] = "gzip"

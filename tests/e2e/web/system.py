@@ -11,7 +11,15 @@ from typing import Any
 
 import httpx
 
-from tests.chaos.campaign.processes import ROOT, Service, answer_of, clean_environment, free_port, ready, until
+from tests.chaos.campaign.processes import (
+    ROOT,
+    Service,
+    answer_of,
+    clean_environment,
+    free_port,
+    ready,
+    until,
+)
 from tests.fakes.studies import study_json
 
 PEOPLE = {
@@ -60,6 +68,21 @@ class Website:
             ),
             indent=2,
         )
+
+    def begin(self, person: str, **changes: Any) -> str:
+        """Id of a new run of the small study."""
+        with self.client(person) as client:
+            sent = {"content-type": "application/json"}
+            return str(
+                answer_of(client.post("/v1/runs", content=self.study(**changes), headers=sent))["run_id"]
+            )
+
+    def candidate(self, run_id: str, state: str = "candidate") -> str:
+        """Name of the run's one adapter in that state; a candidate is what the gate let through."""
+        with self.client("root") as client:
+            found = answer_of(client.get("/v1/adapters", params={"run_id": run_id, "state": state}))
+            [adapter] = found["adapters"]
+            return str(adapter["name"])
 
     def finish(self, person: str, run_id: str) -> dict[str, Any]:
         """The run, once it has succeeded."""
@@ -121,7 +144,16 @@ def website(folder: Path, auth: str = "required") -> Iterator[Website]:
 
 
 def _key(name: str, scopes: str, environment: dict[str, str]) -> str:
-    command = [sys.executable, "-m", "services.orchestrator.access", "create", "--name", name, "--scopes", scopes]
+    command = [
+        sys.executable,
+        "-m",
+        "services.orchestrator.access",
+        "create",
+        "--name",
+        name,
+        "--scopes",
+        scopes,
+    ]
     done = subprocess.run(
         command, cwd=ROOT, env=clean_environment(**environment), capture_output=True, text=True, timeout=60
     )

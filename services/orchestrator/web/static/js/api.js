@@ -95,20 +95,39 @@ export async function learnCaller() {
 
 let described;
 
-/** Whether the server has a route, by its template: parts that this server was built without are not shown. */
-export async function hasRoute(template) {
-  described ??= get("/openapi.json").then((found) => new Set(Object.keys(found.paths)));
+// What the server offers, by operation id: {method, path}. Parts that it was built without are not shown.
+async function operations() {
+  described ??= get("/openapi.json").then((found) => new Map(Object.entries(found.paths).flatMap(([path, methods]) =>
+    Object.entries(methods).filter(([, one]) => one.operationId).map(([method, one]) => [one.operationId, { method: method.toUpperCase(), path }]))));
   try {
-    return (await described).has(template);
+    return await described;
   } catch (error) {
     described = undefined;
     throw error;
   }
 }
 
+/** Whether the server has an operation, by its id. */
+export const has = async (operation) => (await operations()).has(operation);
+
+/** Call an operation by its id: `params` fill its path, `search` is its query; the Response. */
+export async function operate(operation, params = {}, { search = {}, ...options } = {}) {
+  const found = (await operations()).get(operation);
+  if (!found) throw new Problem(0, { title: "Not here", detail: `This server has no ${operation}.` });
+  const path = found.path.replace(/\{(\w+)(?::\w+)?\}/g, (_, name) => seg(params[name]));
+  return ask(found.method, path + query(search), options);
+}
+
+/** The same, with the JSON of the answer. */
+export const call = async (...args) => (await operate(...args)).json();
+
 /** Save what a route answers as a file. */
 export async function download(path, name, options = { method: "GET" }) {
-  const answer = await ask(options.method, path, options);
+  await save(await ask(options.method, path, options), name);
+}
+
+/** Save an answer as a file. */
+export async function save(answer, name) {
   const url = URL.createObjectURL(await answer.blob());
   const link = document.createElement("a");
   link.href = url;
@@ -151,13 +170,17 @@ export async function follow(path, { onEvent, onState, signal }) {
 async function* blocks(body) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
+  let held = "";
   let over = false;
   try {
     for (;;) {
       const { done, value } = await reader.read();
       over = done;
       if (done) return;
-      rest = (rest + value).replace(/\r\n?/g, "\n");
+      // A carriage return at the end may be one half of a line's end.
+      const text = held + value;
+      held = text.endsWith("\r") ? "\r" : "";
+      rest += (held ? text.slice(0, -1) : text).replace(/\r\n?/g, "\n");
       let end;
       while ((end = rest.indexOf("\n\n")) >= 0) {
         yield blockOf(rest.slice(0, end));

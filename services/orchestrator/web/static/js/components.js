@@ -111,8 +111,9 @@ export function confirmDialog({ title, says, fields = [], label, danger = false,
     try {
       const result = await run();
       dialog.close();
-      notify(said(result));
       await done(result);
+      // Last: what is drawn anew takes the messages of before away.
+      notify(said(result));
     } catch (error) {
       put(problem, errorPanel(error));
     } finally {

@@ -1,10 +1,10 @@
 // What stays around the pages: navigation, who is signed in, light and dark, shortcuts.
 
-import { caller, hasRoute, key, learnCaller } from "./api.js";
+import { caller, has, key, learnCaller } from "./api.js";
 import { h, newId, put } from "./dom.js";
 import { errorPanel, field } from "./components.js";
 
-/** [address, title, the key after "g", the route that must be there]. */
+/** [address, title, the key after "g", the operation that must be there]. */
 const PLACES = [
   ["#/", "Overview", "o"],
   ["#/runs", "Runs", "r"],
@@ -12,9 +12,9 @@ const PLACES = [
   ["#/adapters", "Adapters", "a"],
   ["#/routes", "Routes", "t"],
   ["#/references", "References", "s"],
-  ["#/monitors", "Monitors", "m", "/v1/monitors"],
-  ["#/reviews", "Reviews", "v", "/v1/reviews"],
-  ["#/webhooks", "Webhooks", "w", "/v1/webhooks"],
+  ["#/monitors", "Monitors", "m", "listMonitors"],
+  ["#/reviews", "Reviews", "v", "listReviews"],
+  ["#/webhooks", "Webhooks", "w", "listWebhooks"],
   ["#/audit", "Audit log", "l"],
 ];
 
@@ -25,7 +25,7 @@ const places = new Set(PLACES.filter(([, , , needs]) => !needs).map(([address]) 
 
 /** Draw the navigation with what this server has. */
 export async function drawNavigation() {
-  for (const [address, , , needs] of PLACES) if (needs && await hasRoute(needs)) places.add(address);
+  for (const [address, , , needs] of PLACES) if (needs && await has(needs)) places.add(address);
   put(document.getElementById("nav"), h("ul", null, PLACES.filter(([address]) => places.has(address))
     .map(([address, title]) => h("li", null, h("a", { href: address }, title)))));
   markPlace();

@@ -1,6 +1,6 @@
 // The end of a run: the verdict and its reasons, then the report, then what can be taken along.
 
-import { download, get, getText, hasRoute, query, seg } from "../api.js";
+import { download, get, getText, has, query, seg } from "../api.js";
 import { h } from "../dom.js";
 import * as format from "../format.js";
 import { badge, errorPanel, section, table } from "../components.js";
@@ -57,7 +57,7 @@ async function downloads(run, address, adapters) {
       take("Audit bundle", `${address}/bundle`, `valign-${run.run_id}.zip`),
       adapters.length ? take("Model card", `${address}/model-card`, `valign-${run.run_id}-README.md`) : null,
       h("a", { class: "button", href: `#/compare${query({ runs: run.run_id })}` }, "Compare with other runs"),
-      await hasRoute("/v1/reviews") ? h("a", { class: "button", href: `#/reviews${query({ run: run.run_id })}` }, "Human review") : null),
+      await has("listReviews") ? h("a", { class: "button", href: `#/reviews${query({ run: run.run_id })}` }, "Human review") : null),
     problem,
   ];
 }

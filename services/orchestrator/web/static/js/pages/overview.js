@@ -1,6 +1,6 @@
 // Everything at a glance: what serves, what runs, what waits for a person, what is wrong.
 
-import { get, hasRoute } from "../api.js";
+import { get, has } from "../api.js";
 import { h } from "../dom.js";
 import * as format from "../format.js";
 import { badge, code, head, link, part, section, stamp, table } from "../components.js";
@@ -73,7 +73,7 @@ async function servicesPart(signal) {
 }
 
 async function monitorsPart(signal) {
-  if (!await hasRoute("/v1/monitors")) return h("p", { class: "empty" }, "This server has no monitors.");
+  if (!await has("listMonitors")) return h("p", { class: "empty" }, "This server has no monitors.");
   const { overviewTable } = await import("./monitors.js");
   return overviewTable(signal);
 }

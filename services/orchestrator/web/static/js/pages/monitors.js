@@ -1,0 +1,1 @@
+// Monitors: what is watched, and how it stands.
