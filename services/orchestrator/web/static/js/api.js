@@ -95,16 +95,26 @@ export async function learnCaller() {
 
 let described;
 
-// What the server offers, by operation id: {method, path}. Parts that it was built without are not shown.
-async function operations() {
+/** What the server offers, by operation id: {method, path, summary, description, texts: [[name, what it is, required]]}.
+ * Parts that it was built without are not shown. */
+export async function operations() {
   described ??= get("/openapi.json").then((found) => new Map(Object.entries(found.paths).flatMap(([path, methods]) =>
-    Object.entries(methods).filter(([, one]) => one.operationId).map(([method, one]) => [one.operationId, { method: method.toUpperCase(), path }]))));
+    Object.entries(methods).filter(([, one]) => one.operationId).map(([method, one]) => [one.operationId,
+      { method: method.toUpperCase(), path, summary: one.summary ?? one.operationId, description: one.description ?? "", texts: textsOf(one, found) }]))));
   try {
     return await described;
   } catch (error) {
     described = undefined;
     throw error;
   }
+}
+
+// The texts that an operation's body takes.
+function textsOf(operation, document) {
+  let schema = operation.requestBody?.content?.["application/json"]?.schema ?? {};
+  if (schema.$ref) schema = document.components.schemas[schema.$ref.split("/").at(-1)] ?? {};
+  return Object.entries(schema.properties ?? {}).filter(([, one]) => one.type === "string")
+    .map(([name, one]) => [name, one.description ?? "", (schema.required ?? []).includes(name)]);
 }
 
 /** Whether the server has an operation, by its id. */
