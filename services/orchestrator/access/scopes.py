@@ -88,8 +88,8 @@ SCOPE_OF_OPERATION: dict[str, Scope] = {
 }
 """Scope by REST operation id."""
 
-OPEN_OPERATIONS = frozenset({"getHealth", "getReadiness"})
-"""Answered to everybody: a probe has no credential."""
+OPEN_OPERATIONS = frozenset({"getHealth", "getReadiness", "getWebPage", "getWebFile"})
+"""Answered to everybody: a probe has no credential; the web page's files hold no data, and ask for one."""
 
 OF_ANY_SCOPE = frozenset({"GetCaller", "getCaller"})
 """Answered to whoever has any scope at all: a caller that may only use the model is known by it too."""

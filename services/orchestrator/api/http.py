@@ -33,6 +33,7 @@ from services.orchestrator.api.openapi import document
 from services.orchestrator.application import Application
 from services.orchestrator.assets import MAX_ASSET_BYTES
 from services.orchestrator.values_training import MAX_LABEL_BYTES
+from services.orchestrator.web import router as web_router
 
 log = structlog.get_logger(__name__)
 
@@ -107,6 +108,7 @@ def build_http_app(
     app.include_router(routes_values.router(application), prefix="/v1")
     app.include_router(routes_adapters.router(application), prefix="/v1")
     app.include_router(routes_access.router(application), prefix="/v1")
+    app.include_router(web_router(access.required))
     app.include_router(routes_webhooks.router(application), prefix="/v1")
     app.openapi = lambda: document(app)  # type: ignore[method-assign]
     return app

@@ -24,6 +24,15 @@ log = structlog.get_logger(__name__)
 MAX_BODY_BYTES = 2 * 1024 * 1024
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+# For answers that bring none of their own: the origin that serves them is the one whose page holds a key, so
+# nothing that is opened by its address may run a script, be framed, or be taken for another type.
+_GUARDS = (
+    (b"x-content-type-options", b"nosniff"),
+    (
+        b"content-security-policy",
+        b"sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'",
+    ),
+)
 # Asked for every second by every probe.
 _QUIET_ROUTES = frozenset({"/healthz", "/readyz", "/metrics"})
 
@@ -101,6 +110,8 @@ class _Answer:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = [*message.get("headers", ()), (b"x-request-id", self._request_id)]
+            named = {name for name, _ in headers}
+            headers += [guard for guard in _GUARDS if guard[0] not in named]
             message = {**message, "headers": headers}
         await self._send(message)
 

@@ -95,6 +95,8 @@ WHY_NO_RPC = {
     "GET /readyz": "grpc.health.v1.Health/Check says SERVING or NOT_SERVING",
     "GET /metrics": "Prometheus reads HTTP",
     "GET /openapi.json": "server reflection describes the gRPC face",
+    "GET /": "the web page is for browsers",
+    "GET /web/{version}/{name:path}": "a file of the web page",
 }
 
 

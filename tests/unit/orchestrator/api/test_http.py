@@ -27,7 +27,7 @@ async def test_request_id_given_comes_back_and_a_bad_one_is_replaced(client: htt
 
 # /docs and /redoc would load scripts from a CDN.
 @pytest.mark.parametrize(
-    "path", ["/", "/docs", "/redoc", "/v1", "/v1/nonsense", "/v1/runs/", "/v1/runs/a/b/c", "/v1/%00"]
+    "path", ["/docs", "/redoc", "/v1", "/v1/nonsense", "/v1/runs/", "/v1/runs/a/b/c", "/v1/%00"]
 )
 async def test_unknown_path_is_a_not_found_problem(client: httpx.AsyncClient, path: str) -> None:
     answer = await client.get(path)

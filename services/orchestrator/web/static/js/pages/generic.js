@@ -1,0 +1,78 @@
+// Numbers whose shape the server fixes, shown as they are: facts, tables, estimates with their intervals.
+
+import { h } from "../dom.js";
+import * as format from "../format.js";
+import { badge, exact, facts, table } from "../components.js";
+
+const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
+const isEstimate = (value) => isObject(value) && "value" in value && ("low" in value || "high" in value);
+
+/** One value in words. */
+export function plain(value) {
+  if (value === null || value === undefined || value === "") return "–";
+  if (typeof value === "number") return Number.isInteger(value) ? format.whole(value) : format.number(value);
+  if (typeof value === "boolean") return value ? "yes" : "no";
+  if (isEstimate(value)) return format.interval(value, (one) => format.number(one)) + (value.n ? ` (n = ${format.whole(value.n)})` : "");
+  if (Array.isArray(value)) return value.map(plain).join(", ");
+  if (isObject(value)) return Object.entries(value).map(([name, one]) => `${format.word(name)}: ${plain(one)}`).join("; ");
+  return String(value);
+}
+
+const isFlat = (value) => !isObject(value) && !(Array.isArray(value) && value.some(isObject)) || isEstimate(value);
+
+/** An object as facts, and its parts below under headings. */
+export function tree(value, level = 3) {
+  const entries = Object.entries(value);
+  const flat = entries.filter(([, one]) => isFlat(one) && one !== null && one !== "");
+  const deep = entries.filter(([, one]) => !isFlat(one) && (!Array.isArray(one) || one.length));
+  return [
+    flat.length ? facts(flat.map(([name, one]) => [format.word(name), shown(name, one)])) : null,
+    deep.map(([name, one]) => [h(`h${Math.min(level, 6)}`, null, format.word(name)), isObject(one) ? parts(one, name, level) : rowsTable(name, one)]),
+  ];
+}
+
+// Objects of equal shape side by side are rows of a table.
+function parts(value, name, level) {
+  const entries = Object.entries(value);
+  const alike = entries.length > 1 && entries.every(([, one]) => isObject(one) && !isEstimate(one) && Object.values(one).every(isFlat));
+  return alike ? rowsTable(name, entries.map(([key, one]) => ({ [name]: format.word(key), ...one }))) : tree(value, level + 1);
+}
+
+/** Rows of any shape as a table; `more` are further columns. */
+export function rowsTable(name, rows, more = []) {
+  const columns = [...new Set(rows.flatMap((row) => (isObject(row) ? Object.keys(row) : [])))];
+  return table(format.word(name), [...columns.map((column, place) => ({
+    title: format.word(column), header: place === 0, number: place > 0 && rows.some((row) => typeof row[column] === "number" || isEstimate(row[column])), cell: (row) => shown(column, row[column]),
+  })), ...more], rows);
+}
+
+const ZONED = /^\d{4}-\d\d-\d\dT\d\d:\d\d/;
+
+function shown(name, value) {
+  if (typeof value === "string" && ["state", "status", "outcome"].includes(name)) return badge(value);
+  if (typeof value === "string" && ZONED.test(value)) return exact(value);
+  return plain(value);
+}
+
+/** Series over time out of rows that hold a number by name: {name: [[milliseconds, value, low?, high?]]}. */
+export function seriesOf(rows) {
+  const found = {};
+  for (const row of rows) {
+    const at = Object.entries(row).filter(([name, value]) => name.endsWith("time") && ZONED.test(value ?? "")).map(([, value]) => Date.parse(value))[0];
+    if (at === undefined) continue;
+    for (const [name, value] of measured(row)) (found[name] ??= []).push([at, ...value]);
+  }
+  return Object.entries(found).map(([name, points]) => ({ name, points: points.sort((a, b) => a[0] - b[0]) }));
+}
+
+// Of one row: numbers or estimates by topic, as an object of them or a list of objects that name their topic.
+function measured(row) {
+  for (const value of Object.values(row)) {
+    const entries = Array.isArray(value) && value.every((one) => isObject(one) && (one.topic ?? one.topic_id))
+      ? value.map((one) => [one.topic ?? one.topic_id, one.estimate ?? one.difference ?? one.mean ?? one])
+      : isObject(value) && !isEstimate(value) ? Object.entries(value) : [];
+    const numbers = entries.filter(([, one]) => typeof one === "number" || isEstimate(one));
+    if (numbers.length && numbers.length === entries.length) return numbers.map(([name, one]) => [name, typeof one === "number" ? [one] : [one.value, one.low, one.high]]);
+  }
+  return [];
+}

@@ -1,0 +1,93 @@
+"""A human review on the page: rated blind with digits, undone, flagged, closed; the routes are a double's."""
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.e2e.web.watching import Person
+from tests.fakes.review_routes import ReviewRoutes
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+Opens = Callable[..., Person]
+
+HOSTILE = 'A text <img src=x onerror="window.hacked=1"> of a model.'
+
+
+def test_review_is_rated_blind_by_digits_changed_flagged_and_closed(
+    person: Opens, picture: Callable[[Page, str], None]
+) -> None:
+    routes = ReviewRoutes(["Whoever holds data about people says why.", HOSTILE, "Third.", "Fourth."])
+    root = person("root")
+    routes.serve(root.page)
+    page = root.open("/reviews", "Reviews")
+    faults = root.faults()
+    page.get_by_role("link", name="Texts of the live study").click()
+    item = page.get_by_role("heading", level=3)
+    expect(item).to_have_text("Item 1: Privacy")
+    expect(page.get_by_text("Whoever holds data")).to_be_visible()
+    faults += root.faults()
+    for arm in ("tuned", "base_p3", "original", "realigned"):
+        assert arm not in page.get_by_role("main").inner_text().lower()
+    picture(page, "review")
+
+    page.keyboard.press("7")
+    expect(item).to_have_text("Item 2: Privacy")
+    expect(page.locator(".text").first).to_have_text(HOSTILE)
+    assert page.evaluate("window.hacked") is None
+    page.keyboard.press("0")
+    expect(item).to_have_text("Item 3: Privacy")
+    assert routes.ratings == {1: {"rating": 7, "comment": ""}, 2: {"rating": 10, "comment": ""}}
+
+    page.keyboard.press("u")
+    expect(item).to_have_text("Item 2: Privacy")
+    expect(page.get_by_role("button", name="10", exact=True)).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press("c")
+    # What is typed into a field is a text and no shortcut.
+    page.keyboard.type("Seen 3 times.")
+    page.get_by_role("button", name="4", exact=True).click()
+    expect(item).to_have_text("Item 3: Privacy")
+    assert routes.ratings[2] == {"rating": 4, "comment": "Seen 3 times."}
+    expect(page.get_by_role("region", name="Progress")).to_contain_text("2 rated by you, 2 left for you")
+
+    page.keyboard.press("f")
+    page.get_by_label("Why").fill("It is cut off.")
+    page.get_by_role("button", name="Give it back").click()
+    expect(item).to_have_text("Item 4: Privacy")
+    assert routes.flags == {3: "It is cut off."}
+    page.keyboard.press("5")
+    expect(page.get_by_text("Nothing is left for you")).to_be_visible()
+    faults += root.faults()
+
+    page.get_by_role("button", name="Close…").click()
+    expect(page.get_by_role("dialog")).to_contain_text("9 of 12 ratings are still missing")
+    page.get_by_role("button", name="Close the review").click()
+    expect(page.get_by_role("region", name="Results")).to_contain_text("0.71 [0.52, 0.86] (n = 12)")
+    faults += root.faults()
+    page.emulate_media(color_scheme="dark")
+    faults += root.faults("color-contrast")
+    assert not faults, "\n".join(faults)
+
+
+def test_new_review_says_what_is_frozen_and_sends_one_key(person: Opens) -> None:
+    routes = ReviewRoutes(["One."])
+    root = person("root")
+    routes.serve(root.page)
+    page = root.open("/reviews?run=r-20261126-k3m9qx", "Reviews")
+    keys: list[str] = []
+    page.on("request", lambda one: keys.append(one.headers.get("idempotency-key", "")))
+    page.get_by_role("button", name="New review…").click()
+    expect(page.get_by_label("Run")).to_have_value("r-20261126-k3m9qx")
+    page.get_by_label("Reviewers an item").fill("2")
+    page.get_by_role("button", name="Freeze the items and begin").click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    [(_, body)] = routes.bodies
+    assert body == {
+        "run_id": "r-20261126-k3m9qx",
+        "threshold": 0.5,
+        "items_per_topic": 5,
+        "reviewers_per_item": 2,
+        "closing": "manual",
+    }
+    assert len([key for key in keys if key]) == 1
