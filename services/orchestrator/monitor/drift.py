@@ -5,8 +5,9 @@ Euclidean chord, Székely and Rizzo 2013) and their value differences (differenc
 pooled over the topics, are standardised by their permutation distributions, and the largest is tested
 (max-statistic permutation, Westfall and Young 1993): one p-value for the period, whatever the number of topics.
 
-Under "nothing has changed" the labels *baseline* and *now* are exchangeable within each topic, so the test's level
-holds exactly for any distribution of texts. Pure: numpy alone.
+Under "nothing has changed" the labels *baseline* and *now* are exchangeable among the answers to one prompt, so
+labels are permuted prompt by prompt, and the test's level holds exactly for any distribution of texts. Pure: numpy
+alone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,10 +26,11 @@ POOLED = ""
 @dataclass(frozen=True, slots=True)
 class Texts:
     """Usable texts of one topic: ``embeddings`` of shape (n, dimension), unit rows; ``differences`` of shape (n,),
-    each text's value difference in [0, 2]."""
+    each text's value difference in [0, 2]; ``prompts`` of shape (n,): which prompt each of them answers."""
 
     embeddings: NDArray[np.float32]
     differences: FloatArray
+    prompts: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class DriftTest:
 def test_drift(
     baseline: Mapping[str, Texts], now: Mapping[str, Texts], *, permutations: int, seed: int
 ) -> DriftTest:
-    """Compare two samples of texts by topic.
+    """Compare two samples of texts by topic; takes some 10 ms at 6 topics of 50 texts and 499 permutations.
 
     Topics with fewer than two texts on a side are left out and named.
 
@@ -82,9 +84,7 @@ def test_drift(
         shifts.append(of_shift)
     # Row 0 is what was seen. Shape (2, topics + pooled, permutations + 1).
     energy, shift = np.stack(energies), np.stack(shifts)
-    seen = np.stack(
-        [np.vstack([energy, energy.sum(axis=0)]), np.abs(np.vstack([shift, shift.mean(axis=0)]))]
-    )
+    seen = np.stack([np.vstack([energy, energy.sum(axis=0)]), np.abs(np.vstack([shift, shift.mean(axis=0)]))])
     scaled = _standardised(seen)
     of_topic = scaled.max(axis=0)
     largest = of_topic.max(axis=0)
@@ -109,23 +109,45 @@ def _permuted(
     baseline: Texts, now: Texts, permutations: int, random: np.random.Generator
 ) -> tuple[FloatArray, FloatArray]:
     """Energy distance and difference of means: as seen (place 0), and with the labels permuted."""
-    rows = np.concatenate([baseline.embeddings, now.embeddings]).astype(np.float64)
+    rows = np.concatenate([baseline.embeddings, now.embeddings]).astype(np.float32)
     # Chords of unit vectors; the maximum keeps rounding from a negative square.
     chords = np.sqrt(np.maximum(0.0, 2.0 - 2.0 * np.clip(rows @ rows.T, -1.0, 1.0)))
     np.fill_diagonal(chords, 0.0)
     differences = np.concatenate([baseline.differences, now.differences])
     total, mine = len(rows), len(now.embeddings)
-    labels = np.zeros((permutations + 1, total))
-    labels[0, total - mine :] = 1.0
-    order = np.argsort(random.random((permutations, total)), axis=1)
-    np.put_along_axis(labels[1:], order[:, :mine], 1.0, axis=1)
-    other = 1.0 - labels
-    between = np.einsum("pi,pi->p", labels @ chords, other) / (mine * (total - mine))
-    within_now = np.einsum("pi,pi->p", labels @ chords, labels) / mine**2
-    within_baseline = np.einsum("pi,pi->p", other @ chords, other) / (total - mine) ** 2
+    labels = _labels(baseline, now, permutations, random)
+    # Sums over pairs follow from two products: all pairs, those of a row's sum, and those within "now".
+    sums = chords.sum(axis=1)
+    inside = np.einsum("pi,pi->p", labels @ chords, labels).astype(np.float64)
+    touched = (labels @ sums).astype(np.float64)
+    between = (touched - inside) / (mine * (total - mine))
+    within_now = inside / mine**2
+    within_baseline = (float(sums.sum()) - 2.0 * touched + inside) / (total - mine) ** 2
     energy = 2.0 * between - within_now - within_baseline
-    shift = labels @ differences / mine - other @ differences / (total - mine)
+    of_mine = labels.astype(np.float64) @ differences
+    shift = of_mine / mine - (differences.sum() - of_mine) / (total - mine)
     return energy, shift
+
+
+def _labels(
+    baseline: Texts, now: Texts, permutations: int, random: np.random.Generator
+) -> NDArray[np.float32]:
+    """1 for "now": row 0 as it was, then permuted among the answers to each prompt."""
+    prompts = np.concatenate([baseline.prompts, now.prompts])
+    total = len(prompts)
+    labels = np.zeros((permutations + 1, total), dtype=np.float32)
+    labels[0, len(baseline.prompts) :] = 1.0
+    # Ranks of prompts as whole parts of the keys: sorting shuffles each prompt's answers among themselves.
+    _, rank = np.unique(prompts, return_inverse=True)
+    order = np.argsort(random.random((permutations, total)) + rank, axis=1)
+    counts = np.bincount(rank)
+    mine = np.bincount(rank[len(baseline.prompts) :], minlength=len(counts))
+    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    places = np.concatenate(
+        [np.arange(start, start + count) for start, count in zip(starts, mine, strict=True)]
+    )
+    np.put_along_axis(labels[1:], order[:, places], 1.0, axis=1)
+    return labels
 
 
 def _standardised(seen: FloatArray) -> FloatArray:
@@ -143,4 +165,6 @@ def _p_value(value: float, largest: FloatArray) -> float:
 def _means(
     names: Sequence[str], baseline: Mapping[str, Texts], now: Mapping[str, Texts]
 ) -> tuple[float, float]:
-    return tuple(float(np.mean([side[name].differences.mean() for name in names])) for side in (baseline, now))  # type: ignore[return-value]
+    return tuple(
+        float(np.mean([side[name].differences.mean() for name in names])) for side in (baseline, now)
+    )  # type: ignore[return-value]

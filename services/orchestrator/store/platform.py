@@ -1,5 +1,7 @@
 """The stores that serve the platforms around valign, built together over one source of transactions."""
 
+from services.orchestrator.store.measuring import SqlMeasuring
+from services.orchestrator.store.monitors import SqlMonitors
 from services.orchestrator.store.outbox import SqlOutbox
 from services.orchestrator.store.tracking import SqlTracking
 from services.orchestrator.store.transactions import Transactions
@@ -13,3 +15,5 @@ class SqlPlatform:
         self.outbox = SqlOutbox(transactions)
         self.webhooks = SqlWebhooks(transactions)
         self.tracking = SqlTracking(transactions)
+        self.monitors = SqlMonitors(transactions)
+        self.measuring = SqlMeasuring(transactions)
