@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.orchestrator.looks import Probe
+from services.orchestrator.monitor.service import Monitors
 from services.orchestrator.webhooks.service import Webhooks
 
 
@@ -17,5 +18,6 @@ class Platform:
     """
 
     webhooks: Webhooks
+    monitors: Monitors
     leader_tasks: tuple[Callable[[int], Coroutine[Any, Any, None]], ...] = ()
     probes: tuple[Probe, ...] = ()

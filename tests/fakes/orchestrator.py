@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from services.common.artifacts import ArtifactStore
+from services.orchestrator.access.endpoints import EndpointHosts
 from services.orchestrator.access.keys import ApiKeys
 from services.orchestrator.application import Application
 from services.orchestrator.assets import AssetLibrary
 from services.orchestrator.looks import Probe
+from services.orchestrator.monitor.service import Monitors
 from services.orchestrator.platform import Platform
 from services.orchestrator.registry.ports import Replica
 from services.orchestrator.registry.pruning import Pruner
@@ -56,9 +58,12 @@ def migrated_store(folder: Path) -> tuple[SqlRunStore, str]:
     return SqlRunStore(f"sqlite:///{path}"), f"sqlite:///{path}"
 
 
-def _platform(store: SqlRunStore) -> Platform:
+def _platform(store: SqlRunStore, artifacts: ArtifactStore) -> Platform:
     secrets = SecretBox(lambda: ["the key of a test, which is long enough"])
-    return Platform(webhooks=Webhooks(store.platform.webhooks, secrets, UrlRules(local=True)))
+    return Platform(
+        webhooks=Webhooks(store.platform.webhooks, secrets, UrlRules(local=True)),
+        monitors=Monitors(store.platform.monitors, artifacts, EndpointHosts(None)),
+    )
 
 
 @contextmanager
@@ -90,7 +95,7 @@ def world(
         steps=steps,
         registry=registry,
         api_keys=ApiKeys(store.api_keys),
-        platform=_platform(store),
+        platform=_platform(store, artifacts),
         probe_timeout_s=probe_timeout_s,
         **options,
     )

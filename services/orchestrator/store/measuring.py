@@ -22,7 +22,14 @@ from services.orchestrator.monitor.records import (
 )
 from services.orchestrator.store.audit import append_audit
 from services.orchestrator.store.engine import insert_or_ignore
-from services.orchestrator.store.monitor_rows import OPEN, alarm_of, lock_monitor, measurement_of, monitor_of
+from services.orchestrator.store.monitor_rows import (
+    OPEN,
+    alarm_of,
+    lock_monitor,
+    measurement_of,
+    monitor_of,
+    read_measurement,
+)
 from services.orchestrator.store.outbox import announce
 from services.orchestrator.store.tables_monitors import alarms, draws, measurements, monitors
 from services.orchestrator.store.transactions import Transactions
@@ -91,6 +98,11 @@ class SqlMeasuring:
             Draw(**{name: value for name, value in row.items() if name not in ("monitor_id", "number")})
             for row in rows
         ]
+
+    def fingerprint(self, monitor_id: str, number: int) -> str:
+        """Of the base model that a measurement asked; empty if it is not known."""
+        with self._transactions.connect() as connection:
+            return str(read_measurement(connection, monitor_id, number).result.get("fingerprint", ""))
 
     def tidy(self, keep: int) -> int:
         """Forget the answers of old measurements, but for baselines in use; how many were forgotten."""
