@@ -16,7 +16,7 @@ from services.orchestrator.monitor import judging
 from services.orchestrator.monitor.asking import Asker, Slot
 from services.orchestrator.monitor.document import MonitorDocument
 from services.orchestrator.monitor.drift import DriftTest, Texts
-from services.orchestrator.monitor.records import Draw, Found, Kind, Measurement, Monitor
+from services.orchestrator.monitor.records import Draw, Found, Kind, Measurement, MeasurementState, Monitor
 from services.orchestrator.monitor.sources import Connect, Source
 from services.orchestrator.ports import Embedder
 from services.orchestrator.registry.records import RouteRecord
@@ -71,6 +71,8 @@ class Measurer:
         route = await asyncio.to_thread(self._registry.routes.get, monitor.route) if monitor.route else None
         version = route.version if route else 0
         new = monitor.baseline_number == 0 or monitor.baseline_version != version
+        if measurement.state is MeasurementState.RUNNING and measurement.route_version != version:
+            raise NotReadyError(f"the route {monitor.route} changed while it was measured")
         kind = Kind.BASELINE if new else measurement.kind
         begun = await asyncio.to_thread(
             self._store.begin, measurement, kind, version, 0 if new else monitor.baseline_number
