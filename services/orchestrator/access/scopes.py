@@ -74,6 +74,17 @@ SCOPE_OF_RPC: dict[str, Scope] = {
     "ReplayWebhookDeliveries": _ADMIN,
     "ListEventTypes": _READ,
     "GetEventType": _READ,
+    "CreateMonitor": _RUN,
+    "ListMonitors": _READ,
+    "GetMonitor": _READ,
+    "DeleteMonitor": _RUN,
+    "PauseMonitor": _RUN,
+    "ResumeMonitor": _RUN,
+    "MeasureMonitor": _RUN,
+    "ListMeasurements": _READ,
+    "GetMeasurement": _READ,
+    "ListMonitorAlarms": _READ,
+    "AcknowledgeMonitorAlarm": _RUN,
 }
 """Scope by gRPC method of the OrchestratorService."""
 

@@ -22,6 +22,7 @@ from services.orchestrator.api import (
     routes_rulers,
     routes_runs,
     routes_values,
+    routes_monitors,
     routes_webhooks,
 )
 from services.orchestrator.api.access_http import AccessMiddleware
@@ -78,6 +79,7 @@ def build_http_app(
             {"name": "adapters", "description": "What was trained, and which of it speaks to the public."},
             {"name": "assets", "description": "Files that studies name by their sha256."},
             {"name": "values", "description": "The ten basic values, and evaluators of them."},
+            {"name": "monitors", "description": "What serves is measured again, and drift raises an alarm."},
             {"name": "webhooks", "description": "Other systems that are told what happens."},
             {"name": "access", "description": "API keys, and who the caller is."},
             {"name": "audit log", "description": "Who did what, and whether that was changed since."},
@@ -109,6 +111,7 @@ def build_http_app(
     app.include_router(routes_adapters.router(application), prefix="/v1")
     app.include_router(routes_access.router(application), prefix="/v1")
     app.include_router(web_router(access.required))
+    app.include_router(routes_monitors.router(application), prefix="/v1")
     app.include_router(routes_webhooks.router(application), prefix="/v1")
     app.openapi = lambda: document(app)  # type: ignore[method-assign]
     return app

@@ -106,16 +106,16 @@ class SqlMeasuring:
 
     def tidy(self, keep: int) -> int:
         """Forget the answers of old measurements, but for baselines in use; how many were forgotten."""
-        forgotten = 0
+        # One statement: a transaction that reads first cannot write in SQLite once somebody else has written.
+        theirs = sa.and_(
+            monitors.c.monitor_id == draws.c.monitor_id,
+            draws.c.number <= monitors.c.last_number - keep,
+            draws.c.number != monitors.c.baseline_number,
+            draws.c.number != monitors.c.prompts_number,
+        )
+        old = sa.exists(sa.select(sa.literal(1)).select_from(monitors).where(theirs))
         with self._transactions.begin() as connection:
-            for monitor in [monitor_of(row) for row in connection.execute(sa.select(monitors))]:
-                old = sa.and_(
-                    draws.c.monitor_id == monitor.monitor_id,
-                    draws.c.number <= monitor.last_number - keep,
-                    draws.c.number.not_in((monitor.baseline_number, monitor.prompts_number)),
-                )
-                forgotten += connection.execute(sa.delete(draws).where(old)).rowcount
-        return forgotten
+            return int(connection.execute(sa.delete(draws).where(old)).rowcount)
 
     def fail(self, measurement: Measurement, message: str) -> None:
         """It could not be measured; so many in a row raise an alarm."""

@@ -89,6 +89,17 @@ RPC_OF_ROUTE = {
     "POST /v1/webhooks/{webhook_id}/replay": "ReplayWebhookDeliveries",
     "GET /v1/event-types": "ListEventTypes",
     "GET /v1/event-types/{type}": "GetEventType",
+    "POST /v1/monitors": "CreateMonitor",
+    "GET /v1/monitors": "ListMonitors",
+    "GET /v1/monitors/{monitor_id}": "GetMonitor",
+    "DELETE /v1/monitors/{monitor_id}": "DeleteMonitor",
+    "POST /v1/monitors/{monitor_id}/pause": "PauseMonitor",
+    "POST /v1/monitors/{monitor_id}/resume": "ResumeMonitor",
+    "POST /v1/monitors/{monitor_id}/measure": "MeasureMonitor",
+    "GET /v1/monitors/{monitor_id}/measurements": "ListMeasurements",
+    "GET /v1/monitors/{monitor_id}/measurements/{number}": "GetMeasurement",
+    "GET /v1/monitors/{monitor_id}/alarms": "ListMonitorAlarms",
+    "POST /v1/monitors/{monitor_id}/alarms/{number}/acknowledge": "AcknowledgeMonitorAlarm",
 }
 WHY_NO_RPC = {
     "GET /healthz": "the process that answers grpc.health.v1 is alive",
