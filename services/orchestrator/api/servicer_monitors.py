@@ -126,9 +126,7 @@ def _measurement(one: Measurement) -> pb.Measurement:
         baseline_number=one.baseline_number,
         p_value=one.result.get("p_value", 1.0),
         confirm_p_value=one.result.get("confirm_p_value", 1.0),
-        by_topic={
-            topic: pb.TopicValue(**found) for topic, found in one.result.get("by_topic", {}).items()
-        },
+        by_topic={topic: pb.TopicValue(**found) for topic, found in one.result.get("by_topic", {}).items()},
         adapters=[pb.ServedAdapter(**found) for found in one.result.get("adapters", [])],
         message=one.message,
     )

@@ -151,6 +151,8 @@ class SqlMeasuring:
                 "last_error": "",
                 "last_success_time": datetime.now(UTC),
             }
+            # As it began: whoever measured may hold it as it was queued.
+            begun = read_measurement(connection, measurement.monitor_id, measurement.number)
             limits = monitor.document["alarms"]
             drifted = monitor.drifted + 1 if found in DRIFTED else 0
             normal = 0 if found in DRIFTED else monitor.normal + 1
@@ -158,7 +160,7 @@ class SqlMeasuring:
                 drifted = normal = 0
                 changes |= {
                     "baseline_number": measurement.number,
-                    "baseline_version": measurement.route_version,
+                    "baseline_version": begun.route_version,
                     "prompts_number": prompts,
                 }
             raised = not monitor.drifting and (

@@ -5,8 +5,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import sqlalchemy as sa
-
 from services.orchestrator.monitor.records import (
     AlarmKind,
     AlarmState,
@@ -14,7 +12,6 @@ from services.orchestrator.monitor.records import (
     MeasurementState,
     MonitorState,
 )
-from services.orchestrator.store.tables_platform import outbox
 from tests.fakes.monitors import ROUTE, Watch, monitor_text, watch
 from tests.fakes.registry import add
 from tests.fakes.studies import study_json
@@ -33,7 +30,9 @@ async def test_period_without_change_is_normal(tmp_path: Path) -> None:
         monitor = await world.monitors.create(monitor_text())
         await world.step()
         baseline = await world.monitors.measurement(monitor.monitor_id, 1)
-        assert (baseline.kind, baseline.state) == (Kind.BASELINE, MeasurementState.SUCCEEDED), baseline.message
+        assert (baseline.kind, baseline.state) == (Kind.BASELINE, MeasurementState.SUCCEEDED), (
+            baseline.message
+        )
         found = await world.period(monitor)
         assert found.kind is Kind.SCHEDULED
         assert found.outcome == "normal", found.message
@@ -192,7 +191,6 @@ async def test_events_hold_no_text_of_the_model(tmp_path: Path) -> None:
         world.serve("other-i3-0a0a0a0a")
         await world.period(monitor)
         texts = {draw.principle for draw in world.store.platform.measuring.draws(monitor.monitor_id, 2)}
-        with world.store.engine.connect() as connection:
-            told = json.dumps([row.data for row in connection.execute(sa.select(outbox))])
+        told = json.dumps(_events(world))
         assert texts
         assert not [text for text in texts if text in told]
