@@ -20,6 +20,7 @@ from services.cli.commands import (
     keys,
     machine,
     measure,
+    monitors,
     reports,
     rulers,
     runs,
@@ -71,6 +72,7 @@ _MODULES = (
     values,
     adapters,
     keys,
+    monitors,
     webhooks,
 )
 for module in _MODULES:

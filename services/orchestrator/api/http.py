@@ -19,10 +19,10 @@ from services.orchestrator.api import (
     routes_compare,
     routes_control,
     routes_data,
+    routes_monitors,
     routes_rulers,
     routes_runs,
     routes_values,
-    routes_monitors,
     routes_webhooks,
 )
 from services.orchestrator.api.access_http import AccessMiddleware

@@ -160,7 +160,8 @@ class MeasurementSummary(BaseModel):
     kind: Kind = Field(description="Why it was measured.")
     state: MeasurementState = Field(description="How far it is.")
     outcome: str = Field(
-        description="`baseline`, `normal`, `unconfirmed`, `small`, `drift` or `identity`; empty until it has one."
+        description="`baseline`, `normal`, `unconfirmed`, `small`, `drift` or `identity`; empty before"
+        " it has one."
     )
     fire_time: datetime = Field(description="The schedule's moment, or when it was asked for.")
     end_time: datetime | None = Field(description="When it ended.")

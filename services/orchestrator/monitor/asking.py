@@ -1,7 +1,7 @@
 """Asking for one measurement's texts: each answer is stored as it comes, and asked for once.
 
-A *slot* is one draw of one prompt. An answer that is no usable principle is followed by the slot's next try, with
-a seed of its own. A measurement that was cut goes on with what is missing.
+A *slot* is one draw of one prompt. An answer that is no usable principle is followed by the slot's next try,
+with a seed of its own. A measurement that was cut goes on with what is missing.
 """
 
 import asyncio

@@ -25,8 +25,8 @@ class TargetSettings(Section):
 
 
 class SampleSettings(Section):
-    """How much is asked. ``prompts_per_topic`` are frozen with the first baseline, and each period asks each of
-    them once; a baseline asks each ``baseline_draws`` times."""
+    """How much is asked. ``prompts_per_topic`` are frozen with the first baseline, and each period asks each
+    of them once; a baseline asks each ``baseline_draws`` times."""
 
     prompts_per_topic: Annotated[int, Field(ge=2, le=200)] = 10
     baseline_draws: Annotated[int, Field(ge=2, le=20)] = 4
@@ -39,9 +39,9 @@ class SampleSettings(Section):
 class AlarmSettings(Section):
     """When drift is said. ``significance``: most a period without any change may raise an alarm with.
 
-    ``min_effect``: smallest change of a topic, as value difference or energy distance, that is worth an alarm.
-    ``raise_after`` periods in a row raise, ``clear_after`` normal ones clear. ``failures``: failed measurements in
-    a row that raise an alarm of their own.
+    ``min_effect``: smallest change of a topic, as value difference or energy distance, that is worth an
+    alarm. ``raise_after`` periods in a row raise, ``clear_after`` normal ones clear. ``failures``: failed
+    measurements in a row that raise an alarm of their own.
     """
 
     significance: Annotated[float, Field(ge=0.002, le=0.2)] = 0.01
@@ -55,14 +55,15 @@ class AlarmSettings(Section):
     def _fine_enough(self) -> "AlarmSettings":
         if (self.permutations + 1) * self.significance < 1:
             raise ValueError(
-                f"{self.permutations} permutations give no p-value below {1 / (self.permutations + 1):.4f}; ask for"
-                f" {int(1 / self.significance)} or more"
+                f"{self.permutations} permutations give no p-value below {1 / (self.permutations + 1):.4f};"
+                f" ask for {int(1 / self.significance)} or more"
             )
         return self
 
 
 class OpenRunSettings(Section):
-    """Drift opens a run of this study, besides the alarm; nothing that it trains is promoted without a person."""
+    """Drift opens a run of this study, besides the alarm; nothing that it trains is promoted without a
+    person."""
 
     study: Study
 
@@ -137,28 +138,3 @@ def next_fire(schedule: str, time_zone: str, after: datetime) -> datetime:
     except CroniterError as error:
         raise ValueError(str(error)) from None
     return found.astimezone(UTC)
-
-
-TEMPLATE = """\
-# What is watched. A route of the registry, or endpoint: {url: https://api.example.org/v1, model: NAME}.
-name: public-name
-target:
-  route: valign
-# Packaged ids, or written out as in a study.
-topics: ai-for-social-good
-reference_set: ten-commandments
-# minute hour day month weekday
-schedule: "0 * * * *"
-time_zone: UTC
-samples:
-  prompts_per_topic: 10
-  baseline_draws: 4
-alarms:
-  significance: 0.01   # most alarms a period without any change
-  raise_after: 1
-  clear_after: 3
-  failures: 3
-# alarm, or a study that is run when there is drift: {study: {name: again, ...}}
-on_drift: alarm
-"""
-"""What ``valign monitors init`` writes."""

@@ -1,13 +1,14 @@
 """Has what a model says changed since its baseline? One test a period, whose level is exact.
 
 Per topic two things are compared between baseline and now: the texts' embeddings (energy distance with the
-Euclidean chord, Székely and Rizzo 2013) and their value differences (difference of means). All of them, and both
-pooled over the topics, are standardised by their permutation distributions, and the largest is tested
-(max-statistic permutation, Westfall and Young 1993): one p-value for the period, whatever the number of topics.
+Euclidean chord, Székely and Rizzo 2013) and their value differences (difference of means). All of them, and
+both pooled over the topics, are standardised by their permutation distributions, and the largest is tested
+(max-statistic permutation, Westfall and Young 1993): one p-value for the period, whatever the number of
+topics.
 
-Under "nothing has changed" the labels *baseline* and *now* are exchangeable among the answers to one prompt, so
-labels are permuted prompt by prompt, and the test's level holds exactly for any distribution of texts. Pure: numpy
-alone.
+Under "nothing has changed" the labels *baseline* and *now* are exchangeable among the answers to one prompt,
+so labels are permuted prompt by prompt, and the test's level holds exactly for any distribution of texts.
+Pure: numpy alone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,8 +26,9 @@ POOLED = ""
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """Usable texts of one topic: ``embeddings`` of shape (n, dimension), unit rows; ``differences`` of shape (n,),
-    each text's value difference in [0, 2]; ``prompts`` of shape (n,): which prompt each of them answers."""
+    """Usable texts of one topic: ``embeddings`` of shape (n, dimension), unit rows; ``differences`` of shape
+    (n,), each text's value difference in [0, 2]; ``prompts`` of shape (n,): which prompt each of them
+    answers."""
 
     embeddings: NDArray[np.float32]
     differences: FloatArray
@@ -151,7 +153,8 @@ def _labels(
 
 
 def _standardised(seen: FloatArray) -> FloatArray:
-    """Each statistic over its permutation distribution: (value - mean) / standard deviation; 0 if it is constant."""
+    """Each statistic over its permutation distribution: (value - mean) / standard deviation; 0 if it is
+    constant."""
     mean, deviation = seen.mean(axis=-1, keepdims=True), seen.std(axis=-1, keepdims=True)
     flat = deviation < 1e-12
     return np.where(flat, 0.0, (seen - mean) / np.where(flat, 1.0, deviation))

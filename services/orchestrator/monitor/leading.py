@@ -1,7 +1,7 @@
 """The leader's work: queue what is due, measure what is queued, open the runs that alarms want.
 
-Nothing is remembered between steps but what the database holds. A measurement that was cut, as its process was
-killed or lost the lead, goes on where it was.
+Nothing is remembered between steps but what the database holds. A measurement that was cut, as its process
+was killed or lost the lead, goes on where it was.
 """
 
 import asyncio

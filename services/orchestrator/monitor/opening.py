@@ -38,7 +38,8 @@ class Opener:
         self._create_run = create_run
 
     async def open(self, monitor: Monitor, alarm: Alarm) -> None:
-        """Once; what cannot be run is kept with the alarm as the reason. Other errors come again next time."""
+        """Once; what cannot be run is kept with the alarm as the reason. Other errors come again next
+        time."""
         study = json.dumps(held(dict(monitor.document["on_drift"]["study"])))
         run_id, reason = "", ""
         try:

@@ -154,7 +154,8 @@ class Alarm:
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """One stored answer. ``phase``: original, aligned, sample or confirm; the text is the principle, or empty."""
+    """One stored answer. ``phase``: original, aligned, sample or confirm; the text is the principle, or
+    empty."""
 
     phase: str
     topic_id: str

@@ -141,8 +141,8 @@ class SqlMeasuring:
         result: Mapping[str, Any],
         prompts: int = 0,
     ) -> None:
-        """Its outcome, with the alarms that it raises or clears. ``prompts``, for a baseline, is the measurement
-        whose prompts are used from now on."""
+        """Its outcome, with the alarms that it raises or clears. ``prompts``, for a baseline, is the
+        measurement whose prompts are used from now on."""
         with self._transactions.begin() as connection:
             monitor = lock_monitor(connection, measurement.monitor_id)
             _end(connection, measurement, MeasurementState.SUCCEEDED, found.value, message, result)
