@@ -62,6 +62,7 @@ def test_every_operation_has_a_method() -> None:
         re.sub(r"\{[^{}]*(\{[^{}]*\})?[^{}]*\}", "{}", path) for path in re.findall(r'f?"(/[^"]*)"', text)
     }
     helpers = {"_path(run_id)": "/runs/{}", "_adapter(name)": "/adapters/{}", "_route(name)": "/routes/{}"}
+    helpers["_one(monitor_id)"] = "/monitors/{}"
     for helper, path in helpers.items():
         called |= {path} if helper in text else set()
         called |= {path + rest for rest in re.findall(re.escape("{" + helper + "}") + r"([^\"]*)\"", text)}
