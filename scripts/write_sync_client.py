@@ -17,7 +17,10 @@ _WORDS = (
     (r"services\.client\.aio", "services.client.sync"),
     (r"httpx\.AsyncBaseTransport", "httpx.BaseTransport"),
     (r"httpx\.AsyncClient", "httpx.Client"),
-    (r"\bAsync(Client|Transport|Runs|Studies|Data|Assets|Values|Adapters|Routes|ApiKeys|AuditLog)\b", r"\1"),
+    (
+        r"\bAsync(Client|Transport|Runs|Studies|Data|Assets|Values|Adapters|Routes|ApiKeys|AuditLog|Webhooks)\b",
+        r"\1",
+    ),
     (r"\bAsyncIterator\b", "Iterator"),
     (r"\basynccontextmanager\b", "contextmanager"),
     (r"\basync (def|with|for)\b", r"\1"),
