@@ -18,7 +18,9 @@ HOSTILE = 'A text <img src=x onerror="window.hacked=1"> of a model.'
 def test_review_is_rated_blind_by_digits_changed_flagged_and_closed(
     person: Opens, picture: Callable[[Page, str], None]
 ) -> None:
-    routes = ReviewRoutes(["Whoever holds data about people says why.", HOSTILE, "Third.", "Fourth."])
+    routes = ReviewRoutes(
+        ["Everybody can ask which of their data a system keeps, and for what.", HOSTILE, "Third.", "Fourth."]
+    )
     root = person("root")
     routes.serve(root.page)
     page = root.open("/reviews", "Reviews")
@@ -26,7 +28,7 @@ def test_review_is_rated_blind_by_digits_changed_flagged_and_closed(
     page.get_by_role("link", name="Texts of the live study").click()
     item = page.get_by_role("heading", level=3)
     expect(item).to_have_text("Item 1: Privacy")
-    expect(page.get_by_text("Whoever holds data")).to_be_visible()
+    expect(page.get_by_text("Everybody can ask")).to_be_visible()
     faults += root.faults()
     for arm in ("tuned", "base_p3", "original", "realigned"):
         assert arm not in page.get_by_role("main").inner_text().lower()
@@ -57,7 +59,7 @@ def test_review_is_rated_blind_by_digits_changed_flagged_and_closed(
     expect(item).to_have_text("Item 4: Privacy")
     assert routes.flags == {3: "It is cut off."}
     page.keyboard.press("5")
-    expect(page.get_by_text("Nothing is left for you")).to_be_visible()
+    expect(page.get_by_role("main").get_by_text("Nothing is left for you")).to_be_visible()
     faults += root.faults()
 
     page.get_by_role("button", name="Close…").click()
@@ -91,3 +93,25 @@ def test_new_review_says_what_is_frozen_and_sends_one_key(person: Opens) -> None
         "closing": "manual",
     }
     assert len([key for key in keys if key]) == 1
+
+
+def test_whoever_may_only_rate_sees_reviews_alone_and_asks_for_nothing_else(person: Opens) -> None:
+    routes = ReviewRoutes(["One.", "Two."])
+    rater = person("guest")
+    page = rater.page
+    routes.serve(page)
+    page.route("**/v1/caller", lambda route: route.fulfill(json={"name": "key:rater", "scopes": ["review"]}))
+    asked: list[str] = []
+    page.on("request", lambda one: asked.append(one.url))
+    rater.open("/runs", "Reviews")
+    expect(page.get_by_role("navigation").get_by_role("link")).to_have_text(["Reviews"])
+    page.get_by_role("link", name="Texts of the live study").click()
+    expect(page.get_by_role("heading", level=3)).to_have_text("Item 1: Privacy")
+    page.keyboard.press("3")
+    expect(page.get_by_role("heading", level=3)).to_have_text("Item 2: Privacy")
+    page.keyboard.press("9")
+    expect(page.get_by_role("main").get_by_text("Nothing is left for you")).to_be_visible()
+    assert [body["rating"] for body in routes.ratings.values()] == [3, 9]
+    expect(page.get_by_role("button", name="Close…")).to_have_attribute("aria-disabled", "true")
+    called = [url for url in asked if "/v1/" in url or "openapi" in url]
+    assert all("/v1/caller" in url or "/v1/reviews" in url for url in called), called
