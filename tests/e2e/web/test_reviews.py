@@ -1,10 +1,15 @@
-"""A human review on the page: rated blind with digits, undone, flagged, closed; the routes are a double's."""
+"""A human review on the page: rated blind with digits, undone, flagged, closed.
 
+The first tests have the routes from a double, so that each item is known; the last has the server's own.
+"""
+
+import re
 from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.e2e.web.system import Website
 from tests.e2e.web.watching import Person
 from tests.fakes.review_routes import ReviewRoutes
 
@@ -115,3 +120,48 @@ def test_whoever_may_only_rate_sees_reviews_alone_and_asks_for_nothing_else(pers
     expect(page.get_by_role("button", name="Close…")).to_have_attribute("aria-disabled", "true")
     called = [url for url in asked if "/v1/" in url or "openapi" in url]
     assert all("/v1/caller" in url or "/v1/reviews" in url for url in called), called
+
+
+def test_review_of_a_finished_run_is_rated_by_another_person_and_closed(
+    person: Opens, site: Website, finished_run: str
+) -> None:
+    with site.client("root") as client:
+        if "/v1/reviews" not in client.get("/openapi.json").json()["paths"]:
+            pytest.skip("this server has no human reviews")
+        made = client.post("/v1/api-keys", json={"name": "rater", "scopes": ["review"]}).json()
+    site.keys["rater"] = made["secret"]
+    root = person("root")
+    page = root.open(f"/reviews?run={finished_run}", "Reviews")
+    page.get_by_role("button", name="New review…").click()
+    page.get_by_label("Least cosine similarity").fill("-1")
+    page.get_by_label("Items of each topic and arm").fill("1")
+    page.get_by_label("Reviewers an item").fill("1")
+    page.get_by_role("button", name="Freeze the items and begin").click()
+    expect(page.locator("#notice")).to_contain_text("has begun")
+    address = page.get_by_role("link", name="test-study").get_attribute("href") or ""
+
+    rater = person("rater")
+    shown = rater.open("/", "Reviews")
+    expect(shown.get_by_role("navigation").get_by_role("link")).to_have_text(["Reviews"])
+    shown.get_by_role("link", name="test-study").click()
+    # Two topics, the untuned and the tuned model: one item of each.
+    for count in range(4):
+        expect(shown.get_by_role("region", name="Progress")).to_contain_text(f"{count} rated by you")
+        shown.locator(".text").first.wait_for()
+        shown.keyboard.press(str(count + 3))
+    expect(shown.get_by_role("main").get_by_text("Nothing is left for you")).to_be_visible()
+    shown.keyboard.press("u")
+    shown.locator(".text").first.wait_for()
+    shown.keyboard.press("9")
+    expect(shown.get_by_role("main").get_by_text("Nothing is left for you")).to_be_visible()
+
+    root.open(address.removeprefix("#"))
+    page.get_by_role("button", name="Close…").click()
+    expect(page.get_by_role("dialog")).to_contain_text("Every rating that was wanted is there.")
+    page.get_by_role("button", name="Close the review").click()
+    expect(page.locator("#notice")).to_contain_text(re.compile("revision 2 of the report, verdict"))
+    results = page.get_by_role("region", name="Results")
+    expect(results).to_contain_text("Krippendorff's alpha")
+    expect(results).to_contain_text("Spearman")
+    root.settle()
+    assert root.faults() == []

@@ -135,7 +135,8 @@ function close(id, review, again) {
 function resultsPart(id, review, signal) {
   const load = async () => {
     const found = await call("getReviewResults", id, { signal });
-    return [tree(found.results ?? found), h("div", { class: "actions" },
+    const { agreement, correlation, ...rest } = found.results ?? found;
+    return [tree({ "Agreement (Krippendorff's alpha)": agreement, "Correlation of the ratings with the metric": correlation, ...rest }), h("div", { class: "actions" },
       ["csv", "json"].map((kind) => h("button", { type: "button", onclick: () => exported(id, kind) }, `Ratings as ${kind.toUpperCase()}`)))];
   };
   if (review.state !== "open") return part(load);
