@@ -21,6 +21,7 @@ from services.cli.commands import (
     machine,
     measure,
     reports,
+    reviews,
     rulers,
     runs,
     values,
@@ -69,6 +70,7 @@ _MODULES = (
     assets,
     values,
     adapters,
+    reviews,
     keys,
 )
 for module in _MODULES:

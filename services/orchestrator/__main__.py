@@ -159,7 +159,7 @@ async def serve(settings: OrchestratorSettings) -> None:
         settings.reconcile_interval_s,
         require_approval=settings.require_approval,
     )
-    platform = build_platform(settings, store)
+    platform = build_platform(settings, store, artifacts)
     leadership = Leadership(
         store.leases,
         runner,

@@ -14,13 +14,15 @@ from services.common.errors import ForbiddenError
 
 
 class Scope(StrEnum):
-    """What a credential may do. ``admin`` includes every other; each of the others includes ``read``."""
+    """What a credential may do. ``admin`` includes every other; each of the others includes ``read``, but for
+    ``review``: whoever rates texts blind must not read elsewhere which arm wrote them."""
 
     READ = "read"
     RUN = "run"
     APPROVE = "approve"
     PROMOTE = "promote"
     ADMIN = "admin"
+    REVIEW = "review"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +34,9 @@ class Principal:
 
     def may(self, scope: Scope) -> bool:
         """Whether its scopes allow what needs ``scope``."""
-        return (
-            scope in self.scopes or Scope.ADMIN in self.scopes or (scope is Scope.READ and bool(self.scopes))
-        )
+        if scope in self.scopes or Scope.ADMIN in self.scopes:
+            return True
+        return scope is Scope.READ and bool(self.scopes - {Scope.REVIEW})
 
 
 VALIGN = Principal("valign", frozenset(Scope))

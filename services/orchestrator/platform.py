@@ -4,6 +4,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+from services.orchestrator.review.service import Reviews
+
 
 @dataclass(frozen=True, slots=True)
 class Platform:
@@ -13,4 +15,5 @@ class Platform:
     cancelled.
     """
 
+    reviews: Reviews
     leader_tasks: tuple[Callable[[int], Coroutine[Any, Any, None]], ...] = ()

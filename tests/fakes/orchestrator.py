@@ -14,6 +14,7 @@ from services.orchestrator.application import Application
 from services.orchestrator.assets import AssetLibrary
 from services.orchestrator.looks import Probe
 from services.orchestrator.platform import Platform
+from services.orchestrator.platform_build import build_reviews
 from services.orchestrator.registry.ports import Replica
 from services.orchestrator.registry.pruning import Pruner
 from services.orchestrator.registry.retention import Retention
@@ -82,7 +83,7 @@ def world(
         steps=steps,
         registry=registry,
         api_keys=ApiKeys(store.api_keys),
-        platform=Platform(),
+        platform=Platform(reviews=build_reviews(store, artifacts)),
         probe_timeout_s=probe_timeout_s,
         **options,
     )

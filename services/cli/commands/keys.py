@@ -27,7 +27,9 @@ def register(app: typer.Typer) -> None:
 
 def create(
     name: Annotated[str, typer.Option(help="What people call it, for example the program that uses it.")],
-    scopes: Annotated[str, typer.Option(help="Of read, run, approve, promote, admin, with commas.")] = "read",
+    scopes: Annotated[
+        str, typer.Option(help="Of read, run, approve, promote, admin, review; commas.")
+    ] = "read",
     days: Annotated[int, typer.Option(help="Days until it ends.", min=1, max=3650)] = 90,
     url: UrlOption = "",
     as_json: JsonOption = False,

@@ -13,6 +13,7 @@ from services.orchestrator.api.servicer_access import AccessServicer
 from services.orchestrator.api.servicer_adapters import AdapterMethods
 from services.orchestrator.api.servicer_auditlog import AuditLogServicer
 from services.orchestrator.api.servicer_control import ControlServicer
+from services.orchestrator.api.servicer_reviews import ReviewServicer
 from services.orchestrator.application import Application
 from services.orchestrator.assets import MAX_ASSET_BYTES
 from services.orchestrator.values_training import (
@@ -31,7 +32,12 @@ _HIGHEST_NUMBER = 2**63 - 1
 
 
 class OrchestratorServicer(
-    AccessServicer, AdapterMethods, AuditLogServicer, ControlServicer, pb_grpc.OrchestratorServiceServicer
+    AccessServicer,
+    AdapterMethods,
+    AuditLogServicer,
+    ControlServicer,
+    ReviewServicer,
+    pb_grpc.OrchestratorServiceServicer,
 ):
     """Errors leave as ValignError; the interceptor maps them."""
 

@@ -1,6 +1,8 @@
 """The stores that serve the platforms around valign, built together over one source of transactions."""
 
 from services.orchestrator.store.outbox import SqlOutbox
+from services.orchestrator.store.review_revisions import SqlReviewRevisions
+from services.orchestrator.store.reviews import SqlReviews
 from services.orchestrator.store.transactions import Transactions
 
 
@@ -9,3 +11,5 @@ class SqlPlatform:
 
     def __init__(self, transactions: Transactions) -> None:
         self.outbox = SqlOutbox(transactions)
+        self.reviews = SqlReviews(transactions)
+        self.review_revisions = SqlReviewRevisions(transactions)

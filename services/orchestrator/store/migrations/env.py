@@ -3,7 +3,7 @@
 from alembic import context
 
 # Each of these modules puts its tables into the one metadata.
-from services.orchestrator.store import tables_operations, tables_platform  # noqa: F401
+from services.orchestrator.store import tables_operations, tables_platform, tables_reviews  # noqa: F401
 
 connection = context.config.attributes["connection"]
 context.configure(
