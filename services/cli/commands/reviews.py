@@ -188,7 +188,7 @@ def export(
     form = out.suffix.removeprefix(".")
     if form not in ("json", "csv"):
         raise CliError(
-            f"{out} ends with neither .json nor .csv", "Say --out review.json or --out review.csv."
+            f"{out} ends with neither .json nor .csv", remedy="Say --out review.json or --out review.csv."
         )
     with connect(url) as api:
         content = api.get_bytes(f"{_path(review)}/export?format={form}")

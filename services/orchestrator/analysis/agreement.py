@@ -94,7 +94,8 @@ def resampled_alphas(
     parts = []
     for start in range(0, resamples, _CHUNK):
         drawn = random.multinomial(len(sums), even, size=min(_CHUNK, resamples - start)) @ sums
-        parts.append(alpha_of(drawn.reshape(-1, size, size), values, metric))
+        summed = np.asarray(drawn.reshape(-1, size, size), dtype=np.float64)
+        parts.append(alpha_of(summed, values, metric))
     return np.concatenate(parts)
 
 

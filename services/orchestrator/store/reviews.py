@@ -142,13 +142,15 @@ class SqlReviews:
     def next_item(self, review_id: str) -> Item | None:
         """What the caller has and has not rated, or a new item of its own random order; None if none is left.
 
-        PreconditionError: the review is closed, or the caller may not rate in it.
+        Nothing is left in a review that is closed. PreconditionError: the caller may not rate in it.
         """
         who = current_principal().name
         now = datetime.now(UTC)
         with self._transactions.begin() as connection:
-            row = open_row(connection, review_id)
+            row = lock(connection, review_id)
             check_reviewer(row, who)
+            if row.state != ReviewState.OPEN.value:
+                return None
             held = given_to(connection, review_id, who)
             waiting = [one for one in held if one.state == Given.GIVEN.value]
             if waiting:
