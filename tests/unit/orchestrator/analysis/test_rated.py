@@ -48,8 +48,8 @@ def simulated(
                     ratings.append(Rating(number=number, reviewer=f"r{reviewer}", rating=said))
     file = ReviewFile(
         review_id="rv-1", run_id="r-1", title="", rubric="", threshold=0.2, arms=("base_p3", "tuned"),
-        items_per_topic=inputs, seed=seed, reviewers_per_item=reviewers, author="", flagged=0, items_sha256="",
-        items=tuple(items), ratings=tuple(ratings),
+        items_per_topic=inputs, seed=seed, reviewers_per_item=reviewers, author="", flagged=0,
+        items_sha256="", items=tuple(items), ratings=tuple(ratings),
     )  # fmt: skip
     return review_results(file, (), TOPICS, MEASUREMENT)
 
