@@ -21,6 +21,7 @@ from services.cli.commands import (
     machine,
     measure,
     reports,
+    reviews,
     rulers,
     runs,
     values,
@@ -70,6 +71,7 @@ _MODULES = (
     assets,
     values,
     adapters,
+    reviews,
     keys,
     webhooks,
 )

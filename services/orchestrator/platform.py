@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.orchestrator.looks import Probe
+from services.orchestrator.review.service import Reviews
 from services.orchestrator.webhooks.service import Webhooks
 
 
@@ -16,6 +17,7 @@ class Platform:
     cancelled. ``probes`` tell people how the parts are.
     """
 
+    reviews: Reviews
     webhooks: Webhooks
     leader_tasks: tuple[Callable[[int], Coroutine[Any, Any, None]], ...] = ()
     probes: tuple[Probe, ...] = ()

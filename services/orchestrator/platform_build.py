@@ -3,6 +3,8 @@
 from services.common.artifacts import ArtifactStore
 from services.orchestrator.platform import Platform
 from services.orchestrator.registry.service import Registry
+from services.orchestrator.review.closing import Closer
+from services.orchestrator.review.service import Reviews
 from services.orchestrator.settings import OrchestratorSettings, apply_mlflow_environment
 from services.orchestrator.store.sql import SqlRunStore
 from services.orchestrator.tracking.leading import MirrorTask
@@ -23,4 +25,17 @@ def build_platform(
         probes.append(
             MlflowProbe(settings.mlflow_tracking_uri, store.platform.tracking, store.platform.outbox)
         )
-    return Platform(webhooks=webhooks.webhooks, leader_tasks=tuple(tasks), probes=tuple(probes))
+    return Platform(
+        reviews=build_reviews(store, artifacts),
+        webhooks=webhooks.webhooks,
+        leader_tasks=tuple(tasks),
+        probes=tuple(probes),
+    )
+
+
+def build_reviews(store: SqlRunStore, artifacts: ArtifactStore) -> Reviews:
+    """Human reviews."""
+    stored = store.platform
+    return Reviews(
+        stored.reviews, store, artifacts, Closer(stored.reviews, stored.review_revisions, store, artifacts)
+    )

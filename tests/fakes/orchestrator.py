@@ -14,6 +14,7 @@ from services.orchestrator.application import Application
 from services.orchestrator.assets import AssetLibrary
 from services.orchestrator.looks import Probe
 from services.orchestrator.platform import Platform
+from services.orchestrator.platform_build import build_reviews
 from services.orchestrator.registry.ports import Replica
 from services.orchestrator.registry.pruning import Pruner
 from services.orchestrator.registry.retention import Retention
@@ -56,9 +57,12 @@ def migrated_store(folder: Path) -> tuple[SqlRunStore, str]:
     return SqlRunStore(f"sqlite:///{path}"), f"sqlite:///{path}"
 
 
-def _platform(store: SqlRunStore) -> Platform:
+def _platform(store: SqlRunStore, artifacts: ArtifactStore) -> Platform:
     secrets = SecretBox(lambda: ["the key of a test, which is long enough"])
-    return Platform(webhooks=Webhooks(store.platform.webhooks, secrets, UrlRules(local=True)))
+    return Platform(
+        reviews=build_reviews(store, artifacts),
+        webhooks=Webhooks(store.platform.webhooks, secrets, UrlRules(local=True)),
+    )
 
 
 @contextmanager
@@ -90,7 +94,7 @@ def world(
         steps=steps,
         registry=registry,
         api_keys=ApiKeys(store.api_keys),
-        platform=_platform(store),
+        platform=_platform(store, artifacts),
         probe_timeout_s=probe_timeout_s,
         **options,
     )

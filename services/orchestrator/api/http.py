@@ -19,6 +19,7 @@ from services.orchestrator.api import (
     routes_compare,
     routes_control,
     routes_data,
+    routes_reviews,
     routes_rulers,
     routes_runs,
     routes_values,
@@ -79,6 +80,10 @@ def build_http_app(
             {"name": "assets", "description": "Files that studies name by their sha256."},
             {"name": "values", "description": "The ten basic values, and evaluators of them."},
             {"name": "webhooks", "description": "Other systems that are told what happens."},
+            {
+                "name": "reviews",
+                "description": "What people say of a run's texts, blind to their arms.",
+            },
             {"name": "access", "description": "API keys, and who the caller is."},
             {"name": "audit log", "description": "Who did what, and whether that was changed since."},
             {"name": "system", "description": "The services, probes and metrics."},
@@ -107,6 +112,7 @@ def build_http_app(
     app.include_router(routes_rulers.router(application), prefix="/v1")
     app.include_router(routes_values.router(application), prefix="/v1")
     app.include_router(routes_adapters.router(application), prefix="/v1")
+    app.include_router(routes_reviews.router(application), prefix="/v1")
     app.include_router(routes_access.router(application), prefix="/v1")
     app.include_router(web_router(access.required))
     app.include_router(routes_webhooks.router(application), prefix="/v1")

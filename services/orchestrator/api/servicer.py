@@ -13,6 +13,7 @@ from services.orchestrator.api.servicer_access import AccessServicer
 from services.orchestrator.api.servicer_adapters import AdapterMethods
 from services.orchestrator.api.servicer_auditlog import AuditLogServicer
 from services.orchestrator.api.servicer_control import ControlServicer
+from services.orchestrator.api.servicer_reviews import ReviewServicer
 from services.orchestrator.api.servicer_webhooks import WebhookServicer
 from services.orchestrator.application import Application
 from services.orchestrator.assets import MAX_ASSET_BYTES
@@ -38,6 +39,7 @@ class OrchestratorServicer(
     AdapterMethods,
     AuditLogServicer,
     ControlServicer,
+    ReviewServicer,
     WebhookServicer,
     pb_grpc.OrchestratorServiceServicer,
 ):
