@@ -16,9 +16,9 @@ from services.common.errors import ForbiddenError
 class Scope(StrEnum):
     """What a credential may do. ``admin`` includes every other; each of the others but two includes ``read``.
 
-    ``infer`` asks a generator's models for answers, and nothing of valign: whoever uses the model need not see
-    how it was made, and whoever watches valign must not spend its GPUs. ``review`` rates texts blind: whoever
-    does must not read elsewhere which arm wrote them.
+    ``infer`` asks a generator's models for answers, and nothing of valign: whoever uses the model need not
+    see how it was made, and whoever watches valign must not spend its GPUs. ``review`` rates texts blind:
+    whoever does must not read elsewhere which arm wrote them.
     """
 
     READ = "read"
