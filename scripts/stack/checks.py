@@ -34,6 +34,7 @@ STUDY: dict[str, Any] = {
     "measurement": {"samples": 1, "resamples": 500, "permutations": 500},
     "guards": {"general_max_new_tokens": 8},
 }
+PROMPT = "State one principle that an AI system should follow."
 RUN_TIMEOUT_S = 900.0
 # Longer than a scrape, a look of the mirror or a retry of a webhook takes.
 SETTLE_S = 60.0
@@ -69,7 +70,7 @@ class Checks:
 
         self.stack = stack
         self.http = httpx.Client(base_url=f"{stack.url}/v1", timeout=120.0, trust_env=False)
-        self.run_id = ""
+        self.run_id = self.secret = self.webhook_id = ""
         self.report: dict[str, Any] = {}
 
     def api(self, method: str, path: str, **options: Any) -> Any:
@@ -132,6 +133,129 @@ class Checks:
         _hold(status == "succeeded" and texts > 0 and steps > 0, f"{status}, {texts} texts, {steps} steps")
         return f"PostgreSQL {version} holds the run, {texts} completions and {steps} steps"
 
+    def web_page(self) -> str:
+        """The page and what it loads come from the orchestrator."""
+        answer = self.http.get(f"{self.stack.url}/")
+        _hold(answer.status_code == 200 and "<title>" in answer.text, f"{answer.status_code}")
+        return f"{len(answer.content)} bytes of HTML from {self.stack.url}/"
+
+    def webhook(self, receiver: Receiver) -> str:
+        """A webhook that is told everything."""
+        made = self.api("POST", "/webhooks", json={"url": receiver.url, "event_types": ["*"]})
+        self.secret, self.webhook_id = made["secret"], made["webhook"]["webhook_id"]
+        return f"{self.webhook_id} tells {receiver.url}"
+
+    def events(self, receiver: Receiver) -> str:
+        """What happened was told, signed."""
+        wanted = {"run.ended", "run.verdict", "adapter.promoted", "route.rolled_back"}
+        kinds = {kind.removeprefix("valign.").removesuffix(".v1") for kind in receiver.kinds()}
+        _hold(wanted <= kinds, f"not told yet: {sorted(wanted - kinds)}")
+        forged = [one for one in receiver.requests if not one.signed_with(self.secret)]
+        _hold(not forged, f"{len(forged)} signatures are wrong")
+        return f"{len(receiver.requests)} CloudEvents of {len(kinds)} kinds, every signature right"
+
+    def mlflow_run(self) -> str:
+        """The run, its metrics by iteration, and its report."""
+        client = _mlflow(self.stack.mlflow_url)
+        experiments = [one.experiment_id for one in client.search_experiments()]
+        found = client.search_runs(experiments, f"tags.`valign.run_id` = '{self.run_id}'")
+        _hold(len(found) == 1, f"{len(found)} MLflow runs of {self.run_id}")
+        run = found[0]
+        _hold(run.info.status == "FINISHED", f"the MLflow run is {run.info.status}")
+        history = client.get_metric_history(run.info.run_id, "value_difference_mean")
+        files = {one.path for one in client.list_artifacts(run.info.run_id)}
+        _hold({point.step for point in history} == {0, 1}, f"steps {[one.step for one in history]}")
+        _hold({"report.json", "report.html"} <= files, f"artifacts {sorted(files)}")
+        return f"{len(run.data.metrics)} metrics, {len(run.data.params)} parameters, {len(files)} artifacts"
+
+    def mlflow_champion(self) -> str:
+        """The promoted adapter is the champion among the versions of its model."""
+        client = _mlflow(self.stack.mlflow_url)
+        models = client.search_registered_models()
+        _hold(len(models) == 1, f"registered models: {[one.name for one in models]}")
+        version = client.get_model_version_by_alias(models[0].name, "champion")
+        adapter = self.report["adapter"]["name"]
+        _hold(version.tags.get("valign.adapter") == adapter, f"the champion is {version.tags}")
+        return f"{models[0].name} version {version.version} is {adapter}"
+
+    def promote(self) -> str:
+        """The run's adapter becomes what the public name serves, past the gate and with a reason."""
+        adapter = self.report["adapter"]["name"]
+        route = self.api(
+            "POST", f"/adapters/{adapter}/promote", json={"override_reason": "make stack-check looks at it"}
+        )
+        return f"route {route['name']} serves {route['adapter']}"
+
+    def serves(self, model: str, expected: str) -> str:
+        """OpenAI's client gets an answer under a name, from what the name should serve."""
+        import openai
+
+        with openai.OpenAI(base_url=f"{self.stack.serving_url}/v1", api_key="none", max_retries=0) as client:
+            answer = client.chat.completions.with_raw_response.create(
+                model=model, messages=[{"role": "user", "content": PROMPT}], max_tokens=8, temperature=0.0
+            )
+        said = answer.headers.get("x-valign-adapter")
+        _hold(said == expected, f"{model} was answered by {said}, not by {expected}")
+        return f"{model} was answered by {said}"
+
+    def base_model(self) -> str:
+        """The name of the model without an adapter."""
+        import openai
+
+        with openai.OpenAI(base_url=f"{self.stack.serving_url}/v1", api_key="none") as client:
+            names = [model.id for model in client.models.list()]
+        return names[-1] if "valign" not in names else next(name for name in names if name != "valign")
+
+    def roll_back(self) -> str:
+        """The public name goes back to the base model in one call."""
+        route = self.api("POST", "/routes/valign/rollback", json={"to": "base", "reason": "make stack-check"})
+        _hold(route["adapter"] == "", f"the route serves {route['adapter']}")
+        return "route valign serves the base model again"
+
+    def prometheus_targets(self) -> str:
+        """Every service is scraped."""
+        found = self._prometheus("targets")["activeTargets"]
+        health = {one["labels"]["service"]: one["health"] for one in found}
+        down = [name for name in self.stack.services if health.get(name) != "up"]
+        _hold(not down, f"not scraped: {down}")
+        return f"{len(health)} targets are up"
+
+    def prometheus_rules(self) -> str:
+        """The shipped rules are loaded and evaluate."""
+        groups = self._prometheus("rules")["groups"]
+        rules = [rule for group in groups for rule in group["rules"]]
+        bad = [rule["name"] for rule in rules if rule["health"] == "err"]
+        _hold(bool(rules) and not bad, f"{len(rules)} rules; failing: {bad}")
+        return f"{len(rules)} rules in {len(groups)} groups evaluate"
+
+    def prometheus_metrics(self) -> str:
+        """What the run did stands in the metrics."""
+        seen = {}
+        for query in (
+            'sum(valign_runs_ended_total{status="succeeded"})',
+            "sum(valign_generator_tokens_total)",
+            "max(valign_generator_engine_up)",
+        ):
+            result = self._prometheus("query", query=query)["result"]
+            value = float(result[0]["value"][1]) if result else 0.0
+            _hold(value > 0, f"{query} is {value:g}")
+            seen[query] = value
+        return ", ".join(f"{query} = {value:g}" for query, value in seen.items())
+
+    def clean_up(self) -> str:
+        """The check's webhook goes; its run and adapter stay, as every run does."""
+        self.api("DELETE", f"/webhooks/{self.webhook_id}")
+        return f"{self.webhook_id} deleted"
+
+    def _prometheus(self, what: str, **params: str) -> Any:
+        import httpx
+
+        answer = httpx.get(
+            f"{self.stack.prometheus_url}/api/v1/{what}", params=params, timeout=30.0, trust_env=False
+        )
+        answer.raise_for_status()
+        return answer.json()["data"]
+
     def audit_log(self) -> str:
         """The chain is whole."""
         found = self.api("GET", "/audit-log/verify")
@@ -142,16 +266,40 @@ class Checks:
 def check(stack: Stack) -> int:
     """Look at everything; 0 if all of it works."""
     checks, outcome = Checks(stack), Outcome()
-    with Receiver():
-        outcome.look("services", checks.services, SETTLE_S)
-        if outcome.look("a run", checks.small_run):
-            outcome.look("PostgreSQL", checks.postgres)
-        outcome.look("audit log", checks.audit_log)
+    look = outcome.look
+    with Receiver() as receiver:
+        look("services", checks.services, SETTLE_S)
+        look("web page", checks.web_page)
+        hooked = look("webhook", lambda: checks.webhook(receiver))
+        look("OpenAI-compatible API", lambda: checks.serves(checks.base_model(), "base"), SETTLE_S)
+        if look("a run", checks.small_run):
+            look("PostgreSQL", checks.postgres)
+            look("MLflow: the run", checks.mlflow_run, SETTLE_S)
+            adapter = checks.report["adapter"]["name"]
+            if look("promotion", checks.promote):
+                look("the public name", lambda: checks.serves("valign", adapter), SETTLE_S)
+                look("MLflow: the champion", checks.mlflow_champion, SETTLE_S)
+                look("roll-back", checks.roll_back)
+                look("the public name", lambda: checks.serves("valign", "base"), SETTLE_S)
+            if hooked:
+                look("events", lambda: checks.events(receiver), SETTLE_S)
+        look("Prometheus: targets", checks.prometheus_targets, SETTLE_S)
+        look("Prometheus: rules", checks.prometheus_rules, SETTLE_S)
+        look("Prometheus: metrics", checks.prometheus_metrics, SETTLE_S)
+        look("audit log", checks.audit_log)
+        if hooked:
+            look("tidied", checks.clean_up)
     failed = [what for passed, what, _ in outcome.rows if not passed]
     print(f"\n{len(outcome.rows) - len(failed)} of {len(outcome.rows)} checks passed", flush=True)
     if failed:
         print(f"FAILED: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _mlflow(url: str) -> Any:
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=url, registry_uri=url)
 
 
 def _hold(condition: bool, told: str) -> None:

@@ -35,6 +35,7 @@ class Stack:
 
     home: Path
     url: str
+    serving_url: str
     database_url: str
     mlflow_url: str
     prometheus_url: str
@@ -54,6 +55,7 @@ class Stack:
         """Keep it for ``Stack.read``."""
         fields = {
             "url": self.url,
+            "serving_url": self.serving_url,
             "database_url": self.database_url,
             "mlflow_url": self.mlflow_url,
             "prometheus_url": self.prometheus_url,
@@ -167,7 +169,7 @@ def _valign_part(options: Options, database_url: str, mlflow_url: str) -> Part:
         "HF_HUB_OFFLINE": "1",
         "PYTHONUNBUFFERED": "1",
         "VALIGN_ORCHESTRATOR_DATABASE_URL": database_url,
-        **({"VALIGN_ORCHESTRATOR_MLFLOW_TRACKING_URI": mlflow_url} if False else {}),
+        "VALIGN_ORCHESTRATOR_MLFLOW_TRACKING_URI": mlflow_url,
         **options.settings,
     }
     spec = ChildSpec("valign", command, child_environment(settings), options.home / "logs" / "valign.log")
@@ -199,6 +201,7 @@ def _wait(supervisor: Supervisor) -> None:
 def _where(stack: Stack) -> str:
     rows = [
         ("web page and REST API", stack.url),
+        ("OpenAI-compatible API", f"{stack.serving_url}/v1"),
         ("PostgreSQL", stack.database_url),
         ("MLflow", stack.mlflow_url),
         ("Prometheus", stack.prometheus_url),

@@ -133,6 +133,10 @@ class Api:
         """DELETE what is there."""
         self._call("DELETE", path)
 
+    def put_json(self, path: str, body: Any) -> Any:
+        """PUT a JSON body under ``/v1`` and return the JSON answer."""
+        return self._call("PUT", path, json=body).json()
+
     def post_json_for_text(self, path: str, body: Any) -> str:
         """POST JSON and return the text document that answers."""
         return self._call("POST", path, json=body).text

@@ -1,8 +1,8 @@
 """What vLLM's engine process runs first: an order to die with the service, and where its log lines go.
 
 The engine process does not notice that the service was killed (``kill -9``, out of memory), and would keep
-the model's memory for ever. Its lines would be bare text of warnings alone. multiprocessing lets a spawned
-process run the parent's main module again under the name ``__mp_main__``, but not one that is called
+the model's memory for ever. Of its log only warnings would be seen, as bare text. multiprocessing lets a
+spawned process run the parent's main module again under the name ``__mp_main__``, but not one that is called
 ``__main__.py``; so this module stands in for it.
 """
 

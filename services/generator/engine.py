@@ -104,8 +104,10 @@ class VllmEngine:
             self._starting = None
         if engine is not None:
             await asyncio.to_thread(engine.llm.shutdown)
+            # Its __del__ shuts it down once more, and fails if the interpreter is half gone by then.
+            engine.llm.shutdown = _nothing
         del engine
-        # AsyncLLM is held by cycles, and its __del__ fails when the interpreter is half gone.
+        # AsyncLLM is held by cycles.
         gc.collect()
 
     async def wait_dead(self) -> str:
@@ -335,6 +337,10 @@ def lora_request(lora: LoraHandle) -> Any:
     from vllm.lora.request import LoRARequest
 
     return LoRARequest(lora_name=lora.name, lora_int_id=lora.lora_id, lora_path=str(lora.folder))
+
+
+def _nothing(*_: Any, **__: Any) -> None:
+    """The shutdown of what is shut down."""
 
 
 def _engine_version() -> str:

@@ -51,7 +51,7 @@ class RunVerdictReason(BaseModel):
 
 
 class RunVerdict(EventData):
-    """The gate has judged what a run has trained. Comes right after ``run.ended``."""
+    """The gate has judged what a run has trained: right after ``run.ended``, and anew with a human review."""
 
     run_id: str = Field(description="The run.")
     name: str = Field(description="Its study's name.")
@@ -165,6 +165,20 @@ class MonitorFailed(MonitorEvent):
     failures: int = Field(description="How many times.", ge=1)
 
 
+class ReviewClosed(EventData):
+    """A human review was closed; a verdict that follows from it is a ``run.verdict`` of its own."""
+
+    review_id: str = Field(description="The review.")
+    run_id: str = Field(description="The run whose texts were reviewed.")
+    decision: str = Field(description="What the gate decides with the review; empty for a run without one.")
+    revision: int = Field(description="Number of the report's revision that has the review in it.", ge=1)
+    items: int = Field(description="Items that were reviewed.", ge=0)
+    ratings: int = Field(description="Ratings that were given.", ge=0)
+    raters: int = Field(description="Reviewers who gave them.", ge=0)
+    alpha: float | None = Field(description="Krippendorff's alpha, ordinal; null if it cannot be computed.")
+    closed_by: str = Field(description="Who closed it.")
+
+
 class WebhookTest(EventData):
     """Somebody wants to see whether a webhook works. Sent to that webhook alone."""
 
@@ -206,6 +220,7 @@ _DATA: dict[str, type[EventData]] = {
     "monitor.drift": MonitorDrift,
     "monitor.recovered": MonitorRecovered,
     "monitor.failed": MonitorFailed,
+    "review.closed": ReviewClosed,
     TEST: WebhookTest,
 }
 

@@ -14,9 +14,12 @@ from services.common.errors import ForbiddenError
 
 
 class Scope(StrEnum):
-    """What a credential may do. ``admin`` includes every other; each of the others but ``infer`` includes
-    ``read``. ``infer`` asks a generator's models for answers, and nothing of valign: whoever uses the model
-    need not see how it was made, and whoever watches valign must not spend its GPUs."""
+    """What a credential may do. ``admin`` includes every other; each of the others but two includes ``read``.
+
+    ``infer`` asks a generator's models for answers, and nothing of valign: whoever uses the model need not
+    see how it was made, and whoever watches valign must not spend its GPUs. ``review`` rates texts blind:
+    whoever does must not read elsewhere which arm wrote them.
+    """
 
     READ = "read"
     RUN = "run"
@@ -24,6 +27,7 @@ class Scope(StrEnum):
     PROMOTE = "promote"
     ADMIN = "admin"
     INFER = "infer"
+    REVIEW = "review"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +39,9 @@ class Principal:
 
     def may(self, scope: Scope) -> bool:
         """Whether its scopes allow what needs ``scope``."""
-        reads = scope is Scope.READ and bool(self.scopes - {Scope.INFER})
-        return scope in self.scopes or Scope.ADMIN in self.scopes or reads
+        if scope in self.scopes or Scope.ADMIN in self.scopes:
+            return True
+        return scope is Scope.READ and bool(self.scopes - {Scope.INFER, Scope.REVIEW})
 
 
 VALIGN = Principal("valign", frozenset(Scope))

@@ -6,6 +6,7 @@ from typing import Any
 
 from services.orchestrator.looks import Probe
 from services.orchestrator.monitor.service import Monitors
+from services.orchestrator.review.service import Reviews
 from services.orchestrator.webhooks.service import Webhooks
 
 
@@ -17,6 +18,7 @@ class Platform:
     cancelled. ``probes`` tell people how the parts are.
     """
 
+    reviews: Reviews
     webhooks: Webhooks
     monitors: Monitors
     leader_tasks: tuple[Callable[[int], Coroutine[Any, Any, None]], ...] = ()

@@ -11,6 +11,8 @@ from services.orchestrator.monitor.build import MonitorTasks
 from services.orchestrator.monitor.opening import CreateRun
 from services.orchestrator.platform import Platform
 from services.orchestrator.registry.service import Registry
+from services.orchestrator.review.closing import Closer
+from services.orchestrator.review.service import Reviews
 from services.orchestrator.settings import OrchestratorSettings, apply_mlflow_environment
 from services.orchestrator.store.sql import SqlRunStore
 from services.orchestrator.tracking.leading import MirrorTask
@@ -39,9 +41,18 @@ def build_platform(
             MlflowProbe(settings.mlflow_tracking_uri, store.platform.tracking, store.platform.outbox)
         )
     platform = Platform(
+        reviews=build_reviews(store, artifacts),
         webhooks=webhooks.webhooks,
         monitors=monitors.monitors,
         leader_tasks=tuple(tasks),
         probes=tuple(probes),
     )
     return platform, monitors.runs_with
+
+
+def build_reviews(store: SqlRunStore, artifacts: ArtifactStore) -> Reviews:
+    """Human reviews."""
+    stored = store.platform
+    return Reviews(
+        stored.reviews, store, artifacts, Closer(stored.reviews, stored.review_revisions, store, artifacts)
+    )

@@ -145,6 +145,23 @@ class GuardSettings(Section):
         return self
 
 
+class HumanReviewSettings(Section):
+    """What the gate asks of a human review; nothing unless ``required``. docs/guides/human-review.md.
+
+    ``min_reviewers``: people other than whoever began the run, an item. ``min_alpha``: Krippendorff's,
+    ordinal. ``min_difference``: points of the mean rating, tuned above base_p3; below 0 a margin of
+    non-inferiority; null to leave it out. ``min_correlation``: Spearman's, of ratings and cosine similarity;
+    null to leave it out.
+    """
+
+    required: bool = False
+    min_reviewers: Annotated[int, Field(ge=1, le=20)] = 2
+    min_items: Annotated[int, Field(ge=1, le=100_000)] = 30
+    min_alpha: Annotated[float, Field(ge=-1, le=1)] = 0.667
+    min_difference: Annotated[float, Field(ge=-9, le=9)] | None = 0.0
+    min_correlation: Annotated[float, Field(ge=-1, le=1)] | None = None
+
+
 class GateSettings(Section):
     """Thresholds of the verdict. docs/guides/gate.md gives the reason of each default."""
 
@@ -180,6 +197,7 @@ class GateSettings(Section):
         "utility",
     )
     """Guards without which there is no promotion: one that was not measured holds it."""
+    human_review: HumanReviewSettings = HumanReviewSettings()
 
 
 class EndpointSettings(Section):

@@ -16,6 +16,7 @@ from services.orchestrator.assets import AssetLibrary
 from services.orchestrator.looks import Probe
 from services.orchestrator.monitor.service import Monitors
 from services.orchestrator.platform import Platform
+from services.orchestrator.platform_build import build_reviews
 from services.orchestrator.registry.ports import Replica
 from services.orchestrator.registry.pruning import Pruner
 from services.orchestrator.registry.retention import Retention
@@ -61,6 +62,7 @@ def migrated_store(folder: Path) -> tuple[SqlRunStore, str]:
 def _platform(store: SqlRunStore, artifacts: ArtifactStore) -> Platform:
     secrets = SecretBox(lambda: ["the key of a test, which is long enough"])
     return Platform(
+        reviews=build_reviews(store, artifacts),
         webhooks=Webhooks(store.platform.webhooks, secrets, UrlRules(local=True)),
         monitors=Monitors(store.platform.monitors, artifacts, EndpointHosts(None)),
     )

@@ -14,10 +14,10 @@ _PATHS = {
     "listReviews": ("get", "/v1/reviews"),
     "createReview": ("post", "/v1/reviews"),
     "getReview": ("get", "/v1/reviews/{review_id}"),
-    "nextReviewItem": ("post", "/v1/reviews/{review_id}/items/next"),
+    "nextReviewItem": ("post", "/v1/reviews/{review_id}/next"),
     "listReviewItems": ("get", "/v1/reviews/{review_id}/items"),
     "rateReviewItem": ("put", "/v1/reviews/{review_id}/items/{number}/rating"),
-    "flagReviewItem": ("post", "/v1/reviews/{review_id}/items/{number}/flag"),
+    "flagReviewItem": ("put", "/v1/reviews/{review_id}/items/{number}/flag"),
     "closeReview": ("post", "/v1/reviews/{review_id}/close"),
     "getReviewResults": ("get", "/v1/reviews/{review_id}/results"),
     "exportReview": ("get", "/v1/reviews/{review_id}/export"),
@@ -42,6 +42,7 @@ class ReviewRoutes:
 
     def _describe(self, route: Route) -> None:
         answer = route.fetch()
+        assert answer.ok, "whoever may only rate asks for what it may not read"
         found = answer.json()
         for operation, (method, path) in _PATHS.items():
             found["paths"].setdefault(path, {})[method] = {"operationId": operation, "responses": {}}
@@ -54,17 +55,17 @@ class ReviewRoutes:
             case ("GET", [""]):
                 said: Any = {"reviews": [self._review()], "next_page_token": ""}
             case ("POST", [""]):
-                said = {"review": self._review(), "created": True}
-            case ("POST", [_, "items", "next"]):
+                said = self._review()
+            case ("POST", [_, "next"]):
                 said = {"item": next((one for one in self._items() if self._is_open(one["number"])), None)}
             case ("GET", [_, "items"]):
                 said = {"items": [one for one in self._items() if not self._is_open(one["number"])]}
             case ("PUT", [_, "items", number, "rating"]):
                 self.ratings[int(number)] = body
-                said = {"item": self._items()[int(number) - 1]}
-            case ("POST", [_, "items", number, "flag"]):
+                said = self._items()[int(number) - 1]
+            case ("PUT", [_, "items", number, "flag"]):
                 self.flags[int(number)] = body["reason"]
-                said = {"item": self._items()[int(number) - 1]}
+                said = self._items()[int(number) - 1]
             case ("POST", [_, "close"]):
                 self.closed = True
                 said = {"review": self._review(), "decision": "promote", "revision": 2}
@@ -73,7 +74,7 @@ class ReviewRoutes:
                 arms = [{"arm": "tuned", "mean": 7.5}, {"arm": "base_p3", "mean": 4.1}]
                 said = {"agreement": {"alpha": alpha}, "correlation": {"spearman": alpha}, "by_arm": arms}
             case _:
-                said = {"review": self._review()}
+                said = self._review()
         if request.method != "GET":
             self.bodies.append(("/".join(parts), body))
         route.fulfill(json=said)
@@ -87,7 +88,7 @@ class ReviewRoutes:
                 "number": number,
                 "topic": "Privacy",
                 "text": text,
-                "reference": f"The reference of item {number}.",
+                "reference": f"Whoever holds data of people shall tell them so, and why ({number}).",
                 "rating": self.ratings.get(number, {}).get("rating", 0),
                 "comment": self.ratings.get(number, {}).get("comment", ""),
                 "flag": self.flags.get(number, ""),

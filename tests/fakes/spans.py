@@ -14,11 +14,11 @@ class Recorded:
     """``spans()`` in the order in which they ended."""
 
     def __init__(self, tracing: Tracing, exporter: InMemorySpanExporter) -> None:
-        self._tracing = tracing
+        self.tracing = tracing
         self._exporter = exporter
 
     def spans(self) -> list[ReadableSpan]:
-        self._tracing.provider.force_flush()
+        self.tracing.provider.force_flush()
         return list(self._exporter.get_finished_spans())
 
     def named(self, name: str) -> list[ReadableSpan]:

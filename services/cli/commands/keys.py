@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
 def create(
     name: Annotated[str, typer.Option(help="What people call it, for example the program that uses it.")],
     scopes: Annotated[
-        str, typer.Option(help="Of read, run, approve, promote, admin, infer, with commas.")
+        str, typer.Option(help="Of read, run, approve, promote, admin, infer, review; commas.")
     ] = "read",
     days: Annotated[int, typer.Option(help="Days until it ends.", min=1, max=3650)] = 90,
     url: UrlOption = "",

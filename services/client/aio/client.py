@@ -12,6 +12,7 @@ from services.client.aio.catalogue import AsyncAssets, AsyncData, AsyncStudies, 
 from services.client.aio.monitors import AsyncMonitors
 from services.client.aio.runs import AsyncRuns
 from services.client.aio.transport import AsyncTransport
+from services.client.aio.webhooks import AsyncWebhooks
 from services.client.models import Caller, Service
 from services.client.retrying import Retry
 from services.client.settings import Settings
@@ -56,6 +57,7 @@ class AsyncClient:
         self.monitors = AsyncMonitors(self.http)
         self.api_keys = AsyncApiKeys(self.http)
         self.audit_log = AsyncAuditLog(self.http)
+        self.webhooks = AsyncWebhooks(self.http)
 
     async def __aenter__(self) -> Self:
         return self

@@ -15,6 +15,7 @@ from services.client.sync.catalogue import Assets, Data, Studies, Values
 from services.client.sync.monitors import Monitors
 from services.client.sync.runs import Runs
 from services.client.sync.transport import Transport
+from services.client.sync.webhooks import Webhooks
 
 
 class Client:
@@ -56,6 +57,7 @@ class Client:
         self.monitors = Monitors(self.http)
         self.api_keys = ApiKeys(self.http)
         self.audit_log = AuditLog(self.http)
+        self.webhooks = Webhooks(self.http)
 
     def __enter__(self) -> Self:
         return self

@@ -7,7 +7,7 @@ gRPC methods stand under their names; the REST operation of the same thing has t
 from services.common.errors import ForbiddenError
 from services.orchestrator.identity import Principal, Scope
 
-_READ, _RUN, _APPROVE, _PROMOTE, _ADMIN, _ = Scope
+_READ, _RUN, _APPROVE, _PROMOTE, _ADMIN, _, _REVIEW = Scope
 
 SCOPE_OF_RPC: dict[str, Scope] = {
     "CheckStudy": _READ,
@@ -85,6 +85,16 @@ SCOPE_OF_RPC: dict[str, Scope] = {
     "GetMeasurement": _READ,
     "ListMonitorAlarms": _READ,
     "AcknowledgeMonitorAlarm": _RUN,
+    "CreateReview": _RUN,
+    "ListReviews": _READ,
+    "GetReview": _READ,
+    "NextReviewItem": _REVIEW,
+    "ListReviewItems": _REVIEW,
+    "RateReviewItem": _REVIEW,
+    "FlagReviewItem": _REVIEW,
+    "CloseReview": _RUN,
+    "GetReviewResults": _READ,
+    "ExportReview": _READ,
 }
 """Scope by gRPC method of the OrchestratorService."""
 
@@ -105,6 +115,11 @@ OPEN_OPERATIONS = frozenset({"getHealth", "getReadiness", "getWebPage", "getWebF
 OF_ANY_SCOPE = frozenset({"GetCaller", "getCaller"})
 """Answered to whoever has any scope at all: a caller that may only use the model is known by it too."""
 
+OPEN_TO_REVIEWERS = frozenset(
+    {"ListReviews", "GetReview", "GetCaller", "listReviews", "getReview", "getCaller"}
+)
+"""Answered also to whoever may rate and not read: nothing in them tells which arm wrote a text."""
+
 OPEN_ON_LOOPBACK = frozenset({"getMetrics"})
 """Answered without a credential to callers of the same machine."""
 
@@ -124,7 +139,8 @@ def permit(principal: Principal, name: str, scope: Scope | None) -> None:
     """ForbiddenError if the principal may not call ``name``; a None, which the table has not, nobody may."""
     if scope is None:
         raise ForbiddenError(f"{name} has no scope in valign's table of scopes and is refused to everybody")
-    if name in OF_ANY_SCOPE and principal.scopes:
+    of_any = name in OF_ANY_SCOPE and principal.scopes
+    if of_any or (name in OPEN_TO_REVIEWERS and principal.may(Scope.REVIEW)):
         return
     if not principal.may(scope):
         has = ", ".join(sorted(principal.scopes)) or "none"

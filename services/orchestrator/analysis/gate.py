@@ -10,7 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from services.orchestrator.analysis.evidence import ArmKind, Evidence
+from services.orchestrator.analysis.gate_review import PREFIX, review_reasons
+from services.orchestrator.analysis.human_review import HumanReview
 from services.orchestrator.analysis.results import (
+    Analysis,
     ArmResult,
     Contrast,
     Decision,
@@ -64,7 +67,24 @@ def decide(
         _test_inputs(settings, primary),
         _training_seeds(settings, by_kind),
         *_guards(settings, guards, evidence),
+        *review_reasons(settings.get("human_review"), None),
     ]
+    return _verdict(reasons, primary)
+
+
+def reviewed(analysis: Analysis, settings: Mapping[str, Any], review: HumanReview | None) -> Analysis:
+    """The analysis with the verdict that a closed human review gives it; the other rules stay as they are.
+
+    ``settings``: the study's ``gate`` section. Nothing changes where the run only measured.
+    """
+    if analysis.verdict is None:
+        return analysis
+    kept = [reason for reason in analysis.verdict.reasons if not reason.rule.startswith(PREFIX)]
+    reasons = [*kept, *review_reasons(settings.get("human_review"), review)]
+    return analysis.model_copy(update={"verdict": _verdict(reasons, analysis.primary)})
+
+
+def _verdict(reasons: list[Reason], primary: Contrast | None) -> Verdict:
     reasons.sort(key=lambda reason: _ORDER.index(reason.outcome))
     decision = reasons[0].outcome
     return Verdict(decision=decision, headline=_headline(decision, reasons, primary), reasons=tuple(reasons))

@@ -20,6 +20,7 @@ from services.orchestrator.api import (
     routes_control,
     routes_data,
     routes_monitors,
+    routes_reviews,
     routes_rulers,
     routes_runs,
     routes_values,
@@ -81,6 +82,10 @@ def build_http_app(
             {"name": "values", "description": "The ten basic values, and evaluators of them."},
             {"name": "monitors", "description": "What serves is measured again, and drift raises an alarm."},
             {"name": "webhooks", "description": "Other systems that are told what happens."},
+            {
+                "name": "reviews",
+                "description": "What people say of a run's texts, blind to their arms.",
+            },
             {"name": "access", "description": "API keys, and who the caller is."},
             {"name": "audit log", "description": "Who did what, and whether that was changed since."},
             {"name": "system", "description": "The services, probes and metrics."},
@@ -109,6 +114,7 @@ def build_http_app(
     app.include_router(routes_rulers.router(application), prefix="/v1")
     app.include_router(routes_values.router(application), prefix="/v1")
     app.include_router(routes_adapters.router(application), prefix="/v1")
+    app.include_router(routes_reviews.router(application), prefix="/v1")
     app.include_router(routes_access.router(application), prefix="/v1")
     app.include_router(web_router(access.required))
     app.include_router(routes_monitors.router(application), prefix="/v1")

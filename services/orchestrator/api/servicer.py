@@ -14,6 +14,7 @@ from services.orchestrator.api.servicer_adapters import AdapterMethods
 from services.orchestrator.api.servicer_auditlog import AuditLogServicer
 from services.orchestrator.api.servicer_control import ControlServicer
 from services.orchestrator.api.servicer_monitors import MonitorServicer
+from services.orchestrator.api.servicer_reviews import ReviewServicer
 from services.orchestrator.api.servicer_webhooks import WebhookServicer
 from services.orchestrator.application import Application
 from services.orchestrator.assets import MAX_ASSET_BYTES
@@ -40,6 +41,7 @@ class OrchestratorServicer(
     AuditLogServicer,
     ControlServicer,
     MonitorServicer,
+    ReviewServicer,
     WebhookServicer,
     pb_grpc.OrchestratorServiceServicer,
 ):

@@ -24,7 +24,7 @@ from services.common.errors import NotFoundError, PreconditionError
 from services.orchestrator.analysis.archives import dump_json, dump_jsonl, read_json, zip_entry
 from services.orchestrator.analysis.evidence import ArmKind, text_sha256
 from services.orchestrator.audit import texts
-from services.orchestrator.audit.checking import COMPLETIONS, FACTS, PROMPTS
+from services.orchestrator.audit.checking import COMPLETIONS, FACTS, PROMPTS, REVIEW
 from services.orchestrator.audit.files import FORMAT, FORMAT_VERSION, MANIFEST
 from services.orchestrator.audit.keeping import keep
 from services.orchestrator.audit.prompts import prompt_lines
@@ -78,6 +78,9 @@ def write_bundle(
             "requirements.txt": lambda: requirements().encode(),
             "study.json": lambda: dump_json("study.json", study),
         }
+        if report.human_review is not None:
+            told = report.human_review
+            entries[REVIEW] = lambda: artifacts.get_bytes(told.file, told.file_sha256)
         for name in archive.namelist():
             entries[f"evidence/{name}"] = partial(_parts, archive, name)
         for name, content in source_files():

@@ -1,5 +1,6 @@
 """Every check of a bundle that needs no model: files, prompts, texts, kept draws, embeddings and numbers."""
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -7,6 +8,8 @@ from typing import Any, Final
 from services.orchestrator.analysis.archives import read_json, read_jsonl
 from services.orchestrator.analysis.evidence import ArmKind, Evidence
 from services.orchestrator.analysis.files import evidence_from_files, evidence_sha256
+from services.orchestrator.analysis.human_review import ReviewFile, items_sha256
+from services.orchestrator.analysis.stage_one import freeze
 from services.orchestrator.audit.comparing import Comparison, compare
 from services.orchestrator.audit.expected import LOOSE, TAKEN, expected_report
 from services.orchestrator.audit.files import Below, Files, manifest_faults
@@ -18,7 +21,10 @@ from services.orchestrator.domain.split import MIN_PAIRS, split_pairs
 COMPLETIONS: Final = "completions.jsonl"
 PROMPTS: Final = "prompts.jsonl"
 FACTS: Final = "bundle.json"
+REVIEW: Final = "review.json"
 _MOST_FAULTS = 50
+# Value differences are recomputed from the same rows; only the order of additions may differ.
+_METRIC_TOLERANCE = 1e-9
 # The limits of a study's settings, of which a bundle carries no copy.
 _MOST: Final = {"resamples": 1_000_000, "permutations": 1_000_000, "max_distribution_texts": 20_000}
 
@@ -77,6 +83,12 @@ def check_bundle(files: Files, tell: Callable[[str], None] = lambda question: No
     ask("parsing", "Is every completion read as the rule reads it?", lambda c: _parsing(c, read))
     ask("adapters", "Does every completion come from its arm's adapter?", lambda c: _adapters(c, read))
     ask("kept", "Are the evidence's texts those that the draws give?", lambda c: _kept(c, read))
+    if read.report.get("human_review") is not None:
+        ask(
+            "review",
+            "Are the review's items what stage one gives?",
+            lambda c: _review(c, files, read),
+        )
     ask("split", "Is the split the one that the seed gives?", lambda c: _split(c, read.evidence))
     outcome.comparison = ask(
         "numbers", "Is every number of report.json what the evidence gives?", lambda c: _numbers(c, read)
@@ -93,6 +105,7 @@ class _Read:
     completions: tuple[Completion, ...]
     kept: dict[str, Kept]
     sets: Sets
+    review: ReviewFile | None
 
 
 def _manifest(check: Check, files: Files) -> None:
@@ -113,8 +126,20 @@ def _read(check: Check, files: Files) -> _Read:
     study = documents["study.json"]
     kept = {arm: keep(arm, rows, study["generation"]) for arm, rows in by_arm(completions).items()}
     check.checked = len(files)
+    review = None
+    if documents["report.json"].get("human_review") is not None:
+        if REVIEW not in files:
+            raise ValueError(f"{REVIEW}: missing, though report.json tells of a human review")
+        review = ReviewFile.model_validate_json(files[REVIEW])
     return _Read(
-        documents[FACTS], documents["report.json"], study, evidence, completions, kept, read_sets(study)
+        documents[FACTS],
+        documents["report.json"],
+        study,
+        evidence,
+        completions,
+        kept,
+        read_sets(study),
+        review,
     )
 
 
@@ -226,6 +251,34 @@ def _split(check: Check, evidence: Evidence) -> None:
                 )
 
 
+def _review(check: Check, files: Files, read: _Read) -> None:
+    """The frozen items are what stage one gives, and the file is the one that the report names."""
+    review, told = read.review, read.report["human_review"]
+    if review is None:
+        return
+    digest = hashlib.sha256(files[REVIEW]).hexdigest()
+    if digest != told.get("file_sha256"):
+        check.faults.append(f"{REVIEW}: sha256 {digest}, report.json says {told.get('file_sha256')}")
+    if review.run_id != read.report["run_id"]:
+        check.faults.append(f"{REVIEW}: of run {review.run_id}, the report of {read.report['run_id']}")
+    if items_sha256(review.items) != review.items_sha256:
+        check.faults.append(f"{REVIEW}: its items do not have the sha256 {review.items_sha256}")
+    wanted, _ = freeze(
+        read.evidence,
+        arms=review.arms,
+        threshold=review.threshold,
+        items_per_topic=review.items_per_topic,
+        seed=review.seed,
+    )
+    check.checked = len(wanted)
+    if len(wanted) != len(review.items):
+        check.faults.append(f"{REVIEW}: {len(review.items)} items, stage one gives {len(wanted)}")
+    for found, item in zip(review.items, wanted, strict=False):
+        same = found.model_copy(update={"metric": item.metric}) == item
+        if not same or abs(found.metric - item.metric) > _METRIC_TOLERANCE:
+            _add(check, f"{REVIEW} item {found.number}: not what stage one gives")
+
+
 def _bounded(study: Mapping[str, Any]) -> None:
     """ValueError for settings that would take all memory or days: no study of valign's can have them."""
     for name, most in _MOST.items():
@@ -237,7 +290,9 @@ def _bounded(study: Mapping[str, Any]) -> None:
 def _numbers(check: Check, read: _Read) -> Comparison:
     _bounded(read.evidence.study)
     digest = evidence_sha256(read.evidence)
-    computed = expected_report(read.facts["run_id"], read.evidence, digest, read.kept, read.report)
+    computed = expected_report(
+        read.facts["run_id"], read.evidence, digest, read.kept, read.report, read.review
+    )
     comparison = compare(computed, read.report, TAKEN, LOOSE)
     check.checked = sum(section.compared for section in comparison.sections.values())
     for path in comparison.uncovered:

@@ -7,6 +7,10 @@ from typing import Any, Final
 
 from services.orchestrator.analysis.compute import analyse
 from services.orchestrator.analysis.evidence import ArmKind, Evidence
+from services.orchestrator.analysis.gate import reviewed
+from services.orchestrator.analysis.human_review import HumanReview, ReviewFile
+from services.orchestrator.analysis.rated import review_results
+from services.orchestrator.analysis.stage_one import freeze
 from services.orchestrator.analysis.values.space import value_space
 from services.orchestrator.audit.comparing import Rule
 from services.orchestrator.audit.keeping import Kept
@@ -18,6 +22,8 @@ _TRAINING = "told by the trainer"
 _TIME = "wall time"
 _IDENTITY = "identity of what was served and made: models, adapters, versions, hashes"
 _RULER = "measured with the rows of a ruler, which its sha256 names and which is no part of the bundle"
+_REVIEW = "where the review's frozen file lies; the file itself is in the bundle, and its sha256 is checked"
+_REVISION = "who wrote this revision of the report, when and why"
 _WORDS = "words about the run, no number of it"
 
 TAKEN: Final = (
@@ -42,6 +48,10 @@ TAKEN: Final = (
     Rule("provenance.*", _IDENTITY),
     Rule("provenance.versions.**", _IDENTITY),
     Rule("ruler.**", _RULER),
+    Rule("human_review.file", _REVIEW),
+    Rule("human_review.file_sha256", _REVIEW),
+    Rule("revision.*", _REVISION),
+    Rule("revision", _REVISION),
     Rule("schema_version", _WORDS),
     Rule("warnings[]", _WORDS),
     Rule("warnings", _WORDS),
@@ -61,9 +71,16 @@ LOOSE: Final[Mapping[str, float]] = {
 
 
 def expected_report(
-    run_id: str, evidence: Evidence, evidence_sha256: str, kept: Mapping[str, Kept], report: Mapping[str, Any]
+    run_id: str,
+    evidence: Evidence,
+    evidence_sha256: str,
+    kept: Mapping[str, Kept],
+    report: Mapping[str, Any],
+    review: ReviewFile | None = None,
 ) -> dict[str, Any]:
     """Computed parts in report.json's shape. Of ``report`` only what it has is looked at, never a number.
+
+    ``review``: the frozen file of the closed review that the report tells of.
 
     ValueError says which text or setting is missing.
     """
@@ -91,13 +108,33 @@ def expected_report(
         told = study["reference_set"]
         found["governance"] = {name: told[name] for name in report["governance"] if name in told}
     if "analysis" in report:
-        found["analysis"] = analyse(evidence).model_dump(mode="json")
+        analysis = analyse(evidence)
+        if review is not None:
+            human = reviewed_by(review, evidence)
+            analysis = reviewed(analysis, study["gate"], human)
+            # Where the file lies, and its sha256, are told and checked apart.
+            found["human_review"] = human.model_dump(mode="json", exclude={"file", "file_sha256"})
+        found["analysis"] = analysis.model_dump(mode="json")
+    if review is None and "human_review" in report:
+        found["human_review"] = None
     if "values" in report:
         space = value_space(evidence)
         found["values"] = None if space is None else space.model_dump(mode="json")
     if study.get("ruler") is None and "ruler" in report:
         found["ruler"] = None
     return found
+
+
+def reviewed_by(review: ReviewFile, evidence: Evidence) -> HumanReview:
+    """Every number of a closed review, from its frozen file and the evidence."""
+    _, stage = freeze(
+        evidence,
+        arms=review.arms,
+        threshold=review.threshold,
+        items_per_topic=review.items_per_topic,
+        seed=review.seed,
+    )
+    return review_results(review, stage, evidence.topic_ids, evidence.study["measurement"])
 
 
 def _counts(arm: str, kept: Mapping[str, Kept]) -> dict[str, Any]:

@@ -46,16 +46,20 @@ class Publisher:
         # One at a time: it takes as much disk as the run's embeddings.
         with self._lock:
             kept = self._store.get_value(run_id, _VALUE)
-            if kept is not None and self._artifacts.exists(kept["uri"]):
+            # A report that a review has revised since has a bundle of its own.
+            of = kept.pop("report_uri", run.report_uri) if kept is not None else ""
+            if kept is not None and of == run.report_uri and self._artifacts.exists(kept["uri"]):
                 # Before its first byte is sent: a caller must be told, not be given half.
                 self._artifacts.check(kept["uri"], kept["sha256"])
                 return Artifact(**kept)
             with tempfile.TemporaryDirectory(prefix="valign-bundle-") as folder:
                 path = Path(folder) / "bundle.zip"
                 write_bundle(path, run, self._store, self._artifacts, self._render)
-                made = self._artifacts.put_file(f"runs/{run_id}/bundle.zip", path)
+                revised = len(self._store.get_value(run_id, "report_revisions") or [])
+                name = f"bundle-{revised + 1}.zip" if revised else "bundle.zip"
+                made = self._artifacts.put_file(f"runs/{run_id}/{name}", path)
             value = {"uri": made.uri, "sha256": made.sha256, "size_bytes": made.size_bytes}
-            self._store.put_value(run_id, _VALUE, value)
+            self._store.put_value(run_id, _VALUE, {**value, "report_uri": run.report_uri})
             log.info("bundle.made", run_id=run_id, **value)
             return made
 

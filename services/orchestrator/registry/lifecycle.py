@@ -23,7 +23,8 @@ _S = AdapterState
 ALLOWED: Mapping[AdapterState, frozenset[AdapterState]] = {
     _S.TRAINED: frozenset({_S.PROVEN, _S.RETIRED, _S.REJECTED}),
     _S.PROVEN: frozenset({_S.CANDIDATE, _S.PROMOTED, _S.RETIRED, _S.REJECTED}),
-    _S.CANDIDATE: frozenset({_S.PROMOTED, _S.RETIRED, _S.REJECTED}),
+    # Proven: a human review may take the gate's word back.
+    _S.CANDIDATE: frozenset({_S.PROVEN, _S.PROMOTED, _S.RETIRED, _S.REJECTED}),
     _S.PROMOTED: frozenset({_S.RETIRED}),
     # Candidate: a run that was opened again may choose what it passed over before.
     _S.RETIRED: frozenset({_S.CANDIDATE, _S.PROMOTED, _S.REJECTED}),
@@ -31,11 +32,19 @@ ALLOWED: Mapping[AdapterState, frozenset[AdapterState]] = {
 }
 """From each state to which others it may go."""
 
+_UNSERVED = frozenset({_S.PROVEN, _S.CANDIDATE, _S.RETIRED})
+
 ROLLED_BACK = "rolled back"
 """What the reason of a route's change begins with if the change undid another."""
 
 AGAINST_THE_GATE = "promoted against the gate"
 """What the reason of a promotion begins with that an admin has overridden."""
+
+PASSED_REVIEW = "human review: promote"
+"""What the reason begins with that tells of a verdict for it, given after a human review."""
+
+HELD_BY_REVIEW = ("human review: hold", "human review: reject")
+"""The same, of verdicts that take an earlier word for it back."""
 
 _QUOTED_CHARACTERS = 300
 
@@ -51,15 +60,42 @@ def was_promoted(history: Sequence[AdapterChange]) -> bool:
     """Whether the gate's word has made it serve a route before; ``history`` is oldest first.
 
     An admin's override counts for the one promotion that it was given for, and neither does a roll-back to
-    such an adapter turn it into one that the gate let pass.
+    such an adapter turn it into one that the gate let pass. A verdict after a human review is the newest
+    word: one against the adapter takes back what was said before.
     """
     before = [None, *(change.state for change in history)]
-    return any(
-        change.state is AdapterState.PROMOTED
-        and was is not AdapterState.PROMOTED
-        and not change.reason.startswith((AGAINST_THE_GATE, ROLLED_BACK))
-        for was, change in zip(before, history, strict=False)
-    )
+    promoted = held = False
+    for was, change in zip(before, history, strict=False):
+        if change.reason.startswith(HELD_BY_REVIEW):
+            held = True
+        elif change.reason.startswith(PASSED_REVIEW):
+            held = False
+        elif change.state is AdapterState.PROMOTED and was is not AdapterState.PROMOTED:
+            promoted |= not change.reason.startswith((AGAINST_THE_GATE, ROLLED_BACK))
+    return promoted and not held
+
+
+def after_review(
+    adapter: AdapterRecord, decision: str, headline: str, *, served: bool
+) -> tuple[AdapterState, str]:
+    """State and reason once the gate has decided anew after a human review.
+
+    What a route names is never moved: people must end that, and its history tells them why.
+    """
+    state = adapter.state
+    reason = _brief(f"human review: {decision}: {headline}", 2000)
+    match decision:
+        case "promote" if state is AdapterState.PROVEN:
+            return AdapterState.CANDIDATE, reason
+        case "promote" if state in (AdapterState.PROMOTED, AdapterState.RETIRED):
+            return state, reason
+        case "hold" if state is AdapterState.CANDIDATE:
+            return AdapterState.PROVEN, reason
+        case "reject" if state in _UNSERVED and not served:
+            return AdapterState.REJECTED, reason
+        case "hold" | "reject" if state not in (AdapterState.REJECTED, AdapterState.TRAINED):
+            return (AdapterState.PROVEN if state is AdapterState.CANDIDATE else state), reason
+    return state, adapter.reason
 
 
 def needs_override(adapter: AdapterRecord, history: Sequence[AdapterChange]) -> bool:
@@ -107,8 +143,8 @@ def check_promotion(
         )
 
 
-def _brief(reason: str) -> str:
-    return reason if len(reason) <= _QUOTED_CHARACTERS else f"{reason[:_QUOTED_CHARACTERS]}…"
+def _brief(reason: str, most: int = _QUOTED_CHARACTERS) -> str:
+    return reason if len(reason) <= most else f"{reason[: most - 1]}…"
 
 
 def check_approver(adapter: AdapterRecord, actor: str) -> None:

@@ -8,7 +8,17 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from services.orchestrator.report import figures, figures_arms, panels, radar, reading, text, verdict
+from services.orchestrator.analysis.agreement import RELIABLE, TENTATIVE
+from services.orchestrator.report import (
+    figures,
+    figures_arms,
+    figures_review,
+    panels,
+    radar,
+    reading,
+    text,
+    verdict,
+)
 from services.orchestrator.report.schema import Report
 
 _FOLDER = Path(__file__).parent
@@ -42,6 +52,7 @@ def render_html(report: Report) -> str:
             governance=_stated(report.governance or {}),
             **_analysed(report),
             **_values(report),
+            **_review(report),
             summary=reading.summary(report),
             remarks=reading.remarks(report),
             stopped=reading.stopped(report),
@@ -94,6 +105,21 @@ def _values(report: Report) -> dict[str, Any]:
         "radar": radar.radar_svg(space),
         "radar_table": radar.radar_table(space),
         "value_title": lambda name: titles.get(name, name),
+    }
+
+
+def _review(report: Report) -> dict[str, Any]:
+    found = report.human_review
+    if found is None:
+        return {}
+    arms = report.analysis.arms if report.analysis else ()
+    titles = {arm.kind: arm.title for arm in arms}
+    return {
+        "review": found,
+        "review_arm": lambda kind: titles.get(kind, kind),
+        "review_scatter": figures_review.scatter(found, titles),
+        "reliable": RELIABLE,
+        "tentative": TENTATIVE,
     }
 
 

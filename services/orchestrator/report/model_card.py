@@ -10,6 +10,7 @@ from typing import Any
 
 from services.orchestrator.analysis.results import Analysis, Estimate
 from services.orchestrator.report import verdict as words
+from services.orchestrator.report.card_review import card_review
 from services.orchestrator.report.card_text import cell, fenced, line, rows
 from services.orchestrator.report.schema import Adapter, Report
 from services.orchestrator.report.text import change, measure, number, p_value, percent, span
@@ -30,6 +31,7 @@ def model_card(report: Report, bundle_sha256: str = "", license_id: str = "unkno
         _figures(report),
         _arms(report),
         _guards(report),
+        card_review(report),
         _limits(report),
         _use(report),
         _training(report),
@@ -37,7 +39,8 @@ def model_card(report: Report, bundle_sha256: str = "", license_id: str = "unkno
         _audit(report, bundle_sha256),
     )
     head = f"---\n{_yaml(metadata(report, license_id))}---\n"
-    return head + f"\n# {line(adapter.name)}\n\n" + "\n".join("\n".join(part) + "\n" for part in parts)
+    body = ("\n".join(part) for part in parts)
+    return head + f"\n# {line(adapter.name)}\n\n" + "\n".join(part + "\n" for part in body if part)
 
 
 def metadata(report: Report, license_id: str = "unknown") -> dict[str, Any]:

@@ -10,10 +10,11 @@ from typing import Any, Final, Literal
 
 from pydantic import Field
 
+from services.orchestrator.analysis.human_review import HumanReview, Revision
 from services.orchestrator.analysis.results import Analysis, Part, RulerResult
 from services.orchestrator.analysis.values.results import ValueSpace
 
-SCHEMA_VERSION: Final = "1.1"
+SCHEMA_VERSION: Final = "1.2"
 
 StopReason = Literal["max_iterations", "converged", "too_few_pairs", "measure_only"]
 PointKind = Literal["original", "reference", "realigned"]
@@ -202,7 +203,7 @@ class EvidenceFile(Part):
 class Report(Part):
     """The whole report of a run (report.json). A report of schema 1.0 is read too: it has no analysis."""
 
-    schema_version: Literal["1.0", "1.1"] = Field(
+    schema_version: Literal["1.0", "1.1", "1.2"] = Field(
         default=SCHEMA_VERSION, description="Version of this schema."
     )
     run_id: str = Field(description="Id of the run.")
@@ -224,6 +225,12 @@ class Report(Part):
     )
     ruler: RulerResult | None = Field(
         default=None, description="The ruler that it was measured by; null if by its own reference texts."
+    )
+    human_review: HumanReview | None = Field(
+        default=None, description="The newest closed human review of the run; null if there is none."
+    )
+    revision: Revision | None = Field(
+        default=None, description="Which writing of the report this is; null for the run's own, the first."
     )
     evidence: EvidenceFile | None = Field(
         default=None, description="What the analysis was computed from; null if there is no analysis."

@@ -69,7 +69,7 @@ class SqlRunStore(RunControl, RunListing, RunResults):
         self.api_keys = SqlApiKeyStore(self._engine)
         self.idempotency = SqlIdempotency(self._engine)
         self.audit_log = SqlAuditLog(self._engine)
-        self.platform = SqlPlatform(self._engine)
+        self.platform = SqlPlatform(self._engine, require_approval=require_approval)
         # Connections of its own: calls that keep all others busy must not cost the leadership.
         self._lease_engine = open_engine(database_url, pool_size=1, max_overflow=1, pool_timeout=2)
         self.leases = SqlLeases(self._lease_engine)
@@ -99,7 +99,7 @@ class SqlRunStore(RunControl, RunListing, RunResults):
         store._epoch = epoch
         fenced = Fenced(store._writing, store._reading)
         store.registry = SqlRegistry(fenced, require_approval=self.registry.require_approval)
-        store.platform = SqlPlatform(fenced)
+        store.platform = SqlPlatform(fenced, require_approval=self.registry.require_approval)
         return store
 
     def check_leads(self) -> None:

@@ -75,7 +75,7 @@ async def test_asset_that_is_wrong_is_refused_on_both(
     assert says in answer.json()["detail"]
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert answer.json()["detail"] in str(refused.value.details())
-    assert (await rest.get("/v1/assets")).json() == {"assets": []}
+    assert (await rest.get("/v1/assets")).json() == {"assets": [], "next_page_token": ""}
 
 
 async def test_asset_too_large_is_not_read_to_its_end(

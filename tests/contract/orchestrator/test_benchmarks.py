@@ -111,7 +111,7 @@ async def test_freeze_and_list_rulers_say_the_same_on_both_faces(
     rest: httpx.AsyncClient, stub: OrchestratorServiceStub, here: World
 ) -> None:
     add_run(here, "r-1")
-    assert (await rest.get("/v1/rulers")).json() == {"rulers": []}
+    assert (await rest.get("/v1/rulers")).json() == {"rulers": [], "next_page_token": ""}
     made = await rest.post("/v1/rulers", json={"run_id": "r-1", "name": "bench"})
     assert made.status_code == 201
     ruler = made.json()

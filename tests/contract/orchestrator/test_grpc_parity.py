@@ -100,6 +100,16 @@ RPC_OF_ROUTE = {
     "GET /v1/monitors/{monitor_id}/measurements/{number}": "GetMeasurement",
     "GET /v1/monitors/{monitor_id}/alarms": "ListMonitorAlarms",
     "POST /v1/monitors/{monitor_id}/alarms/{number}/acknowledge": "AcknowledgeMonitorAlarm",
+    "POST /v1/reviews": "CreateReview",
+    "GET /v1/reviews": "ListReviews",
+    "GET /v1/reviews/{review_id}": "GetReview",
+    "POST /v1/reviews/{review_id}/next": "NextReviewItem",
+    "GET /v1/reviews/{review_id}/items": "ListReviewItems",
+    "PUT /v1/reviews/{review_id}/items/{number}/rating": "RateReviewItem",
+    "PUT /v1/reviews/{review_id}/items/{number}/flag": "FlagReviewItem",
+    "POST /v1/reviews/{review_id}/close": "CloseReview",
+    "GET /v1/reviews/{review_id}/results": "GetReviewResults",
+    "GET /v1/reviews/{review_id}/export": "ExportReview",
 }
 WHY_NO_RPC = {
     "GET /healthz": "the process that answers grpc.health.v1 is alive",

@@ -1,4 +1,4 @@
-"""A monitor's page, drawn from what a server describes, here a double in the browser's network layer."""
+"""A monitor's page, drawn from what the server describes; here a double in the browser's network layer."""
 
 from collections.abc import Callable
 

@@ -69,7 +69,6 @@ def test_run_is_begun_watched_approved_promoted_and_rolled_back_by_two_people(
 
     sign_in(bea, "bea")
     page = bea.page
-    picture(page, "overview")
     expect(page.get_by_role("region", name="Adapters that wait")).to_contain_text(name)
     page.get_by_role("region", name="Adapters that wait").get_by_role("link", name=name).click()
     promote = page.get_by_role("button", name="Promote…")
@@ -111,6 +110,16 @@ def test_run_is_begun_watched_approved_promoted_and_rolled_back_by_two_people(
     page.get_by_role("heading", level=1, name="assistant").wait_for()
     expect(page.get_by_role("region", name="Now")).to_contain_text("25 %")
     picture(page, "route")
+    bea.open("/", "Overview")
+    expect(page.get_by_role("region", name="Public names").first).to_contain_text("Canary 25 %")
+    expect(page.get_by_role("region", name="Services and the models")).to_contain_text("fake/model")
+    picture(page, "overview")
+    page.emulate_media(color_scheme="dark")
+    page.set_viewport_size({"width": 390, "height": 780})
+    picture(page, "phone")
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.emulate_media(color_scheme="light")
+    bea.open("/routes/assistant", "assistant")
     confirm(page, "End the canary…", "End the canary")
     expect(page.get_by_role("region", name="Now")).to_contain_text("none")
 

@@ -12,5 +12,5 @@ from tests.integration.generator.process import GeneratorProcess, running_genera
 def service(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GeneratorProcess]:
     """SmolLM2, with its HTTP face. A test leaves it without adapters."""
     folder = tmp_path_factory.mktemp("smollm2")
-    with running_generator(smollm2, folder, allow_traffic_sampling="true") as running:
+    with running_generator(smollm2, folder, http=True, allow_traffic_sampling="true") as running:
         yield running

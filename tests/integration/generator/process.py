@@ -63,9 +63,11 @@ class GeneratorProcess:
 
 
 @contextlib.contextmanager
-def running_generator(model: Path, folder: Path, **settings: str) -> Iterator[GeneratorProcess]:
+def running_generator(
+    model: Path, folder: Path, *, http: bool = False, **settings: str
+) -> Iterator[GeneratorProcess]:
     """Start the service, wait until it serves, stop it with SIGTERM and expect status 0."""
-    port, http_port, metrics_port = free_port(), free_port(), free_port()
+    port, http_port, metrics_port = free_port(), free_port() if http else 0, free_port()
     environment = {
         **os.environ,
         "VALIGN_GENERATOR_MODEL": str(model),
@@ -83,8 +85,8 @@ def running_generator(model: Path, folder: Path, **settings: str) -> Iterator[Ge
             [sys.executable, "-m", "services.generator"],
             cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT,
         )  # fmt: skip
-        http = f"http://127.0.0.1:{http_port}"
-        service = GeneratorProcess(process, f"127.0.0.1:{port}", http, model, folder, metrics_port)
+        url = f"http://127.0.0.1:{http_port}" if http else ""
+        service = GeneratorProcess(process, f"127.0.0.1:{port}", url, model, folder, metrics_port)
         try:
             asyncio.run(_serving(service))
             yield service

@@ -254,8 +254,10 @@ async def test_requests_that_are_wrong_are_told_so_and_seeds_harm_nothing(servic
             await client.completions.create(model="/etc/passwd", prompt="x")
         with pytest.raises(openai.BadRequestError, match="chat template"):
             await ask(extra_body={"chat_template": "{{ 1 }}"})
-        long = "word " * 400
-        seeded = await asyncio.gather(*(ask(long, seed=n % 2, temperature=0.9) for n in range(8)))
+        # Longer than a part of a split prefill would be.
+        long = "word " * 400 + "Tell me a story."
+        begun = {"temperature": 0.9, "extra_body": {"min_tokens": 8, "ignore_eos": True}}
+        seeded = await asyncio.gather(*(ask(long, seed=n % 2, **begun) for n in range(8)))
         assert len({answer.choices[0].message.content for answer in seeded}) == 2
         many = await ask(n=3, seed=5, temperature=0.9)
         assert len(many.choices) == 3

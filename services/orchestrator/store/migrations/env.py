@@ -8,6 +8,7 @@ from services.orchestrator.store import (  # noqa: F401
     tables_monitors,
     tables_operations,
     tables_platform,
+    tables_reviews,
     tables_tracking,
     tables_webhooks,
 )

@@ -119,8 +119,8 @@ async def test_packaged_data_and_system_answer(client: httpx.AsyncClient) -> Non
     assert (await client.get("/v1/system")).json() == {"services": []}
 
 
-async def test_check_reference_set_answers_or_names_the_line(client: httpx.AsyncClient) -> None:
-    example = build_http_app(None).openapi()["paths"]["/v1/reference-sets/check"]["post"]  # type: ignore[arg-type]
+async def test_check_reference_set_answers_or_names_the_line(client: httpx.AsyncClient, here: World) -> None:
+    example = _schema(here)["paths"]["/v1/reference-sets/check"]["post"]
     content = example["requestBody"]["content"]
     text = content["application/yaml"]["example"]
     good = await client.post("/v1/reference-sets/check", content=text)
@@ -131,22 +131,22 @@ async def test_check_reference_set_answers_or_names_the_line(client: httpx.Async
     assert bad.json()["errors"][0]["line"] == text.count("\n") + 1
 
 
-def _schema() -> dict[str, Any]:
-    app: FastAPI = build_http_app(None)  # type: ignore[arg-type]
+def _schema(here: World) -> dict[str, Any]:
+    app: FastAPI = build_http_app(here.application)
     return app.openapi()
 
 
-async def test_openapi_study_examples_are_valid(client: httpx.AsyncClient) -> None:
+async def test_openapi_study_examples_are_valid(client: httpx.AsyncClient, here: World) -> None:
     for path in ("/v1/studies/check", "/v1/runs"):
-        content = _schema()["paths"][path]["post"]["requestBody"]["content"]
+        content = _schema(here)["paths"][path]["post"]["requestBody"]["content"]
         for media_type, entry in content.items():
             example = entry["example"]
             sent = {"json": example} if media_type == "application/json" else {"content": example}
             assert (await client.post(path, **sent)).is_success
 
 
-def test_openapi_every_operation_is_described_with_examples_and_problems() -> None:
-    schema = _schema()
+def test_openapi_every_operation_is_described_with_examples_and_problems(here: World) -> None:
+    schema = _schema(here)
     ids = []
     for path, operations in schema["paths"].items():
         for operation in operations.values():
@@ -164,8 +164,8 @@ def test_openapi_every_operation_is_described_with_examples_and_problems() -> No
         assert schema["components"]["schemas"][name]["examples"], name
 
 
-def test_openapi_references_resolve_and_codes_are_the_table() -> None:
-    schema = _schema()
+def test_openapi_references_resolve_and_codes_are_the_table(here: World) -> None:
+    schema = _schema(here)
     known = schema["components"]["schemas"]
 
     def references(value: Any) -> list[str]:

@@ -45,6 +45,18 @@ class DeliveryState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DELIVERY_STATE_DELIVERED: _ClassVar[DeliveryState]
     DELIVERY_STATE_DEAD: _ClassVar[DeliveryState]
 
+class ReviewState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    REVIEW_STATE_UNSPECIFIED: _ClassVar[ReviewState]
+    REVIEW_STATE_OPEN: _ClassVar[ReviewState]
+    REVIEW_STATE_CLOSED: _ClassVar[ReviewState]
+
+class ReviewClosing(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    REVIEW_CLOSING_UNSPECIFIED: _ClassVar[ReviewClosing]
+    REVIEW_CLOSING_MANUAL: _ClassVar[ReviewClosing]
+    REVIEW_CLOSING_COMPLETE: _ClassVar[ReviewClosing]
+
 class MonitorState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     MONITOR_STATE_UNSPECIFIED: _ClassVar[MonitorState]
@@ -90,6 +102,12 @@ DELIVERY_STATE_UNSPECIFIED: DeliveryState
 DELIVERY_STATE_PENDING: DeliveryState
 DELIVERY_STATE_DELIVERED: DeliveryState
 DELIVERY_STATE_DEAD: DeliveryState
+REVIEW_STATE_UNSPECIFIED: ReviewState
+REVIEW_STATE_OPEN: ReviewState
+REVIEW_STATE_CLOSED: ReviewState
+REVIEW_CLOSING_UNSPECIFIED: ReviewClosing
+REVIEW_CLOSING_MANUAL: ReviewClosing
+REVIEW_CLOSING_COMPLETE: ReviewClosing
 MONITOR_STATE_UNSPECIFIED: MonitorState
 MONITOR_STATE_STARTING: MonitorState
 MONITOR_STATE_NORMAL: MonitorState
@@ -1528,6 +1546,240 @@ class GetEventTypeResponse(_message.Message):
     DATA_SCHEMA_FIELD_NUMBER: _ClassVar[int]
     data_schema: _struct_pb2.Struct
     def __init__(self, data_schema: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+
+class Review(_message.Message):
+    __slots__ = ("review_id", "run_id", "state", "title", "rubric", "reviewers_per_item", "reviewers", "allow_author", "closing", "items", "ratings_wanted", "ratings", "raters", "mine", "left_for_me", "flagged", "items_sha256", "create_by", "create_time", "close_by", "close_time")
+    REVIEW_ID_FIELD_NUMBER: _ClassVar[int]
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    TITLE_FIELD_NUMBER: _ClassVar[int]
+    RUBRIC_FIELD_NUMBER: _ClassVar[int]
+    REVIEWERS_PER_ITEM_FIELD_NUMBER: _ClassVar[int]
+    REVIEWERS_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_AUTHOR_FIELD_NUMBER: _ClassVar[int]
+    CLOSING_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    RATINGS_WANTED_FIELD_NUMBER: _ClassVar[int]
+    RATINGS_FIELD_NUMBER: _ClassVar[int]
+    RATERS_FIELD_NUMBER: _ClassVar[int]
+    MINE_FIELD_NUMBER: _ClassVar[int]
+    LEFT_FOR_ME_FIELD_NUMBER: _ClassVar[int]
+    FLAGGED_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_SHA256_FIELD_NUMBER: _ClassVar[int]
+    CREATE_BY_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    CLOSE_BY_FIELD_NUMBER: _ClassVar[int]
+    CLOSE_TIME_FIELD_NUMBER: _ClassVar[int]
+    review_id: str
+    run_id: str
+    state: ReviewState
+    title: str
+    rubric: str
+    reviewers_per_item: int
+    reviewers: _containers.RepeatedScalarFieldContainer[str]
+    allow_author: bool
+    closing: ReviewClosing
+    items: int
+    ratings_wanted: int
+    ratings: int
+    raters: int
+    mine: int
+    left_for_me: int
+    flagged: int
+    items_sha256: str
+    create_by: str
+    create_time: _timestamp_pb2.Timestamp
+    close_by: str
+    close_time: _timestamp_pb2.Timestamp
+    def __init__(self, review_id: _Optional[str] = ..., run_id: _Optional[str] = ..., state: _Optional[_Union[ReviewState, str]] = ..., title: _Optional[str] = ..., rubric: _Optional[str] = ..., reviewers_per_item: _Optional[int] = ..., reviewers: _Optional[_Iterable[str]] = ..., allow_author: _Optional[bool] = ..., closing: _Optional[_Union[ReviewClosing, str]] = ..., items: _Optional[int] = ..., ratings_wanted: _Optional[int] = ..., ratings: _Optional[int] = ..., raters: _Optional[int] = ..., mine: _Optional[int] = ..., left_for_me: _Optional[int] = ..., flagged: _Optional[int] = ..., items_sha256: _Optional[str] = ..., create_by: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., close_by: _Optional[str] = ..., close_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class ReviewItem(_message.Message):
+    __slots__ = ("number", "topic", "text", "reference", "rating", "comment", "flag")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    TOPIC_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    RATING_FIELD_NUMBER: _ClassVar[int]
+    COMMENT_FIELD_NUMBER: _ClassVar[int]
+    FLAG_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    topic: str
+    text: str
+    reference: str
+    rating: int
+    comment: str
+    flag: str
+    def __init__(self, number: _Optional[int] = ..., topic: _Optional[str] = ..., text: _Optional[str] = ..., reference: _Optional[str] = ..., rating: _Optional[int] = ..., comment: _Optional[str] = ..., flag: _Optional[str] = ...) -> None: ...
+
+class CreateReviewRequest(_message.Message):
+    __slots__ = ("run_id", "title", "threshold", "arms", "items_per_topic", "reviewers_per_item", "seed", "rubric", "closing", "reviewers", "allow_author", "idempotency_key")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    TITLE_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    ARMS_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_PER_TOPIC_FIELD_NUMBER: _ClassVar[int]
+    REVIEWERS_PER_ITEM_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    RUBRIC_FIELD_NUMBER: _ClassVar[int]
+    CLOSING_FIELD_NUMBER: _ClassVar[int]
+    REVIEWERS_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_AUTHOR_FIELD_NUMBER: _ClassVar[int]
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    title: str
+    threshold: float
+    arms: _containers.RepeatedScalarFieldContainer[str]
+    items_per_topic: int
+    reviewers_per_item: int
+    seed: int
+    rubric: str
+    closing: ReviewClosing
+    reviewers: _containers.RepeatedScalarFieldContainer[str]
+    allow_author: bool
+    idempotency_key: str
+    def __init__(self, run_id: _Optional[str] = ..., title: _Optional[str] = ..., threshold: _Optional[float] = ..., arms: _Optional[_Iterable[str]] = ..., items_per_topic: _Optional[int] = ..., reviewers_per_item: _Optional[int] = ..., seed: _Optional[int] = ..., rubric: _Optional[str] = ..., closing: _Optional[_Union[ReviewClosing, str]] = ..., reviewers: _Optional[_Iterable[str]] = ..., allow_author: _Optional[bool] = ..., idempotency_key: _Optional[str] = ...) -> None: ...
+
+class CreateReviewResponse(_message.Message):
+    __slots__ = ("review", "created")
+    REVIEW_FIELD_NUMBER: _ClassVar[int]
+    CREATED_FIELD_NUMBER: _ClassVar[int]
+    review: Review
+    created: bool
+    def __init__(self, review: _Optional[_Union[Review, _Mapping]] = ..., created: _Optional[bool] = ...) -> None: ...
+
+class ListReviewsRequest(_message.Message):
+    __slots__ = ("run_id", "state", "page_size", "page_token")
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    run_id: str
+    state: ReviewState
+    page_size: int
+    page_token: str
+    def __init__(self, run_id: _Optional[str] = ..., state: _Optional[_Union[ReviewState, str]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListReviewsResponse(_message.Message):
+    __slots__ = ("reviews", "next_page_token")
+    REVIEWS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    reviews: _containers.RepeatedCompositeFieldContainer[Review]
+    next_page_token: str
+    def __init__(self, reviews: _Optional[_Iterable[_Union[Review, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class GetReviewRequest(_message.Message):
+    __slots__ = ("review_id",)
+    REVIEW_ID_FIELD_NUMBER: _ClassVar[int]
+    review_id: str
+    def __init__(self, review_id: _Optional[str] = ...) -> None: ...
+
+class GetReviewResponse(_message.Message):
+    __slots__ = ("review",)
+    REVIEW_FIELD_NUMBER: _ClassVar[int]
+    review: Review
+    def __init__(self, review: _Optional[_Union[Review, _Mapping]] = ...) -> None: ...
+
+class NextReviewItemRequest(_message.Message):
+    __slots__ = ("review_id",)
+    REVIEW_ID_FIELD_NUMBER: _ClassVar[int]
+    review_id: str
+    def __init__(self, review_id: _Optional[str] = ...) -> None: ...
+
+class NextReviewItemResponse(_message.Message):
+    __slots__ = ("item",)
+    ITEM_FIELD_NUMBER: _ClassVar[int]
+    item: ReviewItem
+    def __init__(self, item: _Optional[_Union[ReviewItem, _Mapping]] = ...) -> None: ...
+
+class ListReviewItemsRequest(_message.Message):
+    __slots__ = ("review_id",)
+    REVIEW_ID_FIELD_NUMBER: _ClassVar[int]
+    review_id: str
+    def __init__(self, review_id: _Optional[str] = ...) -> None: ...
+
+class ListReviewItemsResponse(_message.Message):
+    __slots__ = ("items",)
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    items: _containers.RepeatedCompositeFieldContainer[ReviewItem]
+    def __init__(self, items: _Optional[_Iterable[_Union[ReviewItem, _Mapping]]] = ...) -> None: ...
+
+class RateReviewItemRequest(_message.Message):
+    __slots__ = ("review_id", "number", "rating", "comment")
+    REVIEW_ID_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    RATING_FIELD_NUMBER: _ClassVar[int]
+    COMMENT_FIELD_NUMBER: _ClassVar[int]
+    review_id: str
+    number: int
+    rating: int
+    comment: str
+    def __init__(self, review_id: _Optional[str] = ..., number: _Optional[int] = ..., rating: _Optional[int] = ..., comment: _Optional[str] = ...) -> None: ...
+
+class RateReviewItemResponse(_message.Message):
+    __slots__ = ("item",)
+    ITEM_FIELD_NUMBER: _ClassVar[int]
+    item: ReviewItem
+    def __init__(self, item: _Optional[_Union[ReviewItem, _Mapping]] = ...) -> None: ...
+
+class FlagReviewItemRequest(_message.Message):
+    __slots__ = ("review_id", "number", "reason")
+    REVIEW_ID_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    review_id: str
+    number: int
+    reason: str
+    def __init__(self, review_id: _Optional[str] = ..., number: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class FlagReviewItemResponse(_message.Message):
+    __slots__ = ("item",)
+    ITEM_FIELD_NUMBER: _ClassVar[int]
+    item: ReviewItem
+    def __init__(self, item: _Optional[_Union[ReviewItem, _Mapping]] = ...) -> None: ...
+
+class CloseReviewRequest(_message.Message):
+    __slots__ = ("review_id",)
+    REVIEW_ID_FIELD_NUMBER: _ClassVar[int]
+    review_id: str
+    def __init__(self, review_id: _Optional[str] = ...) -> None: ...
+
+class CloseReviewResponse(_message.Message):
+    __slots__ = ("review", "decision", "revision")
+    REVIEW_FIELD_NUMBER: _ClassVar[int]
+    DECISION_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    review: Review
+    decision: str
+    revision: int
+    def __init__(self, review: _Optional[_Union[Review, _Mapping]] = ..., decision: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
+
+class GetReviewResultsRequest(_message.Message):
+    __slots__ = ("review_id",)
+    REVIEW_ID_FIELD_NUMBER: _ClassVar[int]
+    review_id: str
+    def __init__(self, review_id: _Optional[str] = ...) -> None: ...
+
+class GetReviewResultsResponse(_message.Message):
+    __slots__ = ("results",)
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    results: _struct_pb2.Struct
+    def __init__(self, results: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+
+class ExportReviewRequest(_message.Message):
+    __slots__ = ("review_id", "format")
+    REVIEW_ID_FIELD_NUMBER: _ClassVar[int]
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    review_id: str
+    format: str
+    def __init__(self, review_id: _Optional[str] = ..., format: _Optional[str] = ...) -> None: ...
+
+class ExportReviewResponse(_message.Message):
+    __slots__ = ("content", "content_type")
+    CONTENT_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    content: bytes
+    content_type: str
+    def __init__(self, content: _Optional[bytes] = ..., content_type: _Optional[str] = ...) -> None: ...
 
 class Monitor(_message.Message):
     __slots__ = ("monitor_id", "name", "state", "route", "endpoint", "schedule", "time_zone", "next_time", "document", "create_time", "create_by", "baseline_number", "last_success_time", "last_error", "failures")

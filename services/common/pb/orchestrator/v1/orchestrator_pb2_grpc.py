@@ -355,6 +355,56 @@ class OrchestratorServiceStub:
                 request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetEventTypeRequest.SerializeToString,
                 response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetEventTypeResponse.FromString,
                 _registered_method=True)
+        self.CreateReview = channel.unary_unary(
+                '/valign.orchestrator.v1.OrchestratorService/CreateReview',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CreateReviewRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CreateReviewResponse.FromString,
+                _registered_method=True)
+        self.ListReviews = channel.unary_unary(
+                '/valign.orchestrator.v1.OrchestratorService/ListReviews',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListReviewsRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListReviewsResponse.FromString,
+                _registered_method=True)
+        self.GetReview = channel.unary_unary(
+                '/valign.orchestrator.v1.OrchestratorService/GetReview',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetReviewRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetReviewResponse.FromString,
+                _registered_method=True)
+        self.NextReviewItem = channel.unary_unary(
+                '/valign.orchestrator.v1.OrchestratorService/NextReviewItem',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.NextReviewItemRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.NextReviewItemResponse.FromString,
+                _registered_method=True)
+        self.ListReviewItems = channel.unary_unary(
+                '/valign.orchestrator.v1.OrchestratorService/ListReviewItems',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListReviewItemsRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListReviewItemsResponse.FromString,
+                _registered_method=True)
+        self.RateReviewItem = channel.unary_unary(
+                '/valign.orchestrator.v1.OrchestratorService/RateReviewItem',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RateReviewItemRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RateReviewItemResponse.FromString,
+                _registered_method=True)
+        self.FlagReviewItem = channel.unary_unary(
+                '/valign.orchestrator.v1.OrchestratorService/FlagReviewItem',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.FlagReviewItemRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.FlagReviewItemResponse.FromString,
+                _registered_method=True)
+        self.CloseReview = channel.unary_unary(
+                '/valign.orchestrator.v1.OrchestratorService/CloseReview',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CloseReviewRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CloseReviewResponse.FromString,
+                _registered_method=True)
+        self.GetReviewResults = channel.unary_unary(
+                '/valign.orchestrator.v1.OrchestratorService/GetReviewResults',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetReviewResultsRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetReviewResultsResponse.FromString,
+                _registered_method=True)
+        self.ExportReview = channel.unary_unary(
+                '/valign.orchestrator.v1.OrchestratorService/ExportReview',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ExportReviewRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ExportReviewResponse.FromString,
+                _registered_method=True)
         self.CreateMonitor = channel.unary_unary(
                 '/valign.orchestrator.v1.OrchestratorService/CreateMonitor',
                 request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CreateMonitorRequest.SerializeToString,
@@ -864,6 +914,76 @@ class OrchestratorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateReview(self, request, context):
+        """CreateReview freezes pairs of a run that has succeeded for people to rate, blind to their arms.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListReviews(self, request, context):
+        """ListReviews returns reviews, newest first, a page at a time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetReview(self, request, context):
+        """GetReview returns a review and how far it is; nothing in it tells of any item's arm.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def NextReviewItem(self, request, context):
+        """NextReviewItem gives the caller an item to rate: the one that it has, or the next of its own random order.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListReviewItems(self, request, context):
+        """ListReviewItems returns the items that the caller was given, with its ratings.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RateReviewItem(self, request, context):
+        """RateReviewItem keeps the caller's rating of an item; until the review closes it can be changed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FlagReviewItem(self, request, context):
+        """FlagReviewItem gives an item back without a rating, with a reason.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CloseReview(self, request, context):
+        """CloseReview ends a review: a new revision of the run's report holds it, and the gate decides again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetReviewResults(self, request, context):
+        """GetReviewResults returns agreement, correlations and ratings by arm.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportReview(self, request, context):
+        """ExportReview returns the frozen items with their ratings as a file.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateMonitor(self, request, context):
         """CreateMonitor watches a route or an endpoint from now on.
         """
@@ -1263,6 +1383,56 @@ def add_OrchestratorServiceServicer_to_server(servicer, server):
                     servicer.GetEventType,
                     request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetEventTypeRequest.FromString,
                     response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetEventTypeResponse.SerializeToString,
+            ),
+            'CreateReview': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateReview,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CreateReviewRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CreateReviewResponse.SerializeToString,
+            ),
+            'ListReviews': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListReviews,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListReviewsRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListReviewsResponse.SerializeToString,
+            ),
+            'GetReview': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetReview,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetReviewRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetReviewResponse.SerializeToString,
+            ),
+            'NextReviewItem': grpc.unary_unary_rpc_method_handler(
+                    servicer.NextReviewItem,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.NextReviewItemRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.NextReviewItemResponse.SerializeToString,
+            ),
+            'ListReviewItems': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListReviewItems,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListReviewItemsRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListReviewItemsResponse.SerializeToString,
+            ),
+            'RateReviewItem': grpc.unary_unary_rpc_method_handler(
+                    servicer.RateReviewItem,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RateReviewItemRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RateReviewItemResponse.SerializeToString,
+            ),
+            'FlagReviewItem': grpc.unary_unary_rpc_method_handler(
+                    servicer.FlagReviewItem,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.FlagReviewItemRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.FlagReviewItemResponse.SerializeToString,
+            ),
+            'CloseReview': grpc.unary_unary_rpc_method_handler(
+                    servicer.CloseReview,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CloseReviewRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CloseReviewResponse.SerializeToString,
+            ),
+            'GetReviewResults': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetReviewResults,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetReviewResultsRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetReviewResultsResponse.SerializeToString,
+            ),
+            'ExportReview': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExportReview,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ExportReviewRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ExportReviewResponse.SerializeToString,
             ),
             'CreateMonitor': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateMonitor,
@@ -3049,6 +3219,276 @@ class OrchestratorService:
             '/valign.orchestrator.v1.OrchestratorService/GetEventType',
             services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetEventTypeRequest.SerializeToString,
             services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetEventTypeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateReview(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/CreateReview',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CreateReviewRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CreateReviewResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListReviews(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/ListReviews',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListReviewsRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListReviewsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetReview(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/GetReview',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetReviewRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetReviewResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def NextReviewItem(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/NextReviewItem',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.NextReviewItemRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.NextReviewItemResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListReviewItems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/ListReviewItems',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListReviewItemsRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListReviewItemsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RateReviewItem(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/RateReviewItem',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RateReviewItemRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RateReviewItemResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FlagReviewItem(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/FlagReviewItem',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.FlagReviewItemRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.FlagReviewItemResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CloseReview(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/CloseReview',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CloseReviewRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CloseReviewResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetReviewResults(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/GetReviewResults',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetReviewResultsRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetReviewResultsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportReview(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/ExportReview',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ExportReviewRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ExportReviewResponse.FromString,
             options,
             channel_credentials,
             insecure,

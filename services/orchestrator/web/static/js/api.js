@@ -12,9 +12,11 @@ export const key = {
 /** Who calls, and what it may do; filled by `learnCaller`. */
 export const caller = { name: "", scopes: [] };
 
-/** Whether the caller's scopes allow what needs `scope`; "admin" includes every other. */
+/** Whether the caller's scopes allow what needs `scope`: "admin" includes every other, and each includes "read" but
+ * "review", since whoever rates blind must not read elsewhere what wrote a text. */
 export function may(scope) {
-  return caller.scopes.includes("admin") || caller.scopes.includes(scope) || (scope === "read" && caller.scopes.length > 0);
+  if (caller.scopes.includes("admin") || caller.scopes.includes(scope)) return true;
+  return scope === "read" && caller.scopes.some((one) => one !== "review");
 }
 
 /** Why the caller may not, in words; "" if it may. */
@@ -93,11 +95,22 @@ export async function learnCaller() {
   caller.scopes = found.scopes;
 }
 
+// What whoever may only rate needs: it is not let see the description of the rest.
+const RATING = new Map([
+  ["listReviews", "GET", "/v1/reviews"],
+  ["getReview", "GET", "/v1/reviews/{review_id}"],
+  ["nextReviewItem", "POST", "/v1/reviews/{review_id}/next"],
+  ["listReviewItems", "GET", "/v1/reviews/{review_id}/items"],
+  ["rateReviewItem", "PUT", "/v1/reviews/{review_id}/items/{number}/rating"],
+  ["flagReviewItem", "PUT", "/v1/reviews/{review_id}/items/{number}/flag"],
+].map(([operation, method, path]) => [operation, { method, path, summary: operation, description: "", texts: [] }]));
+
 let described;
 
 /** What the server offers, by operation id: {method, path, summary, description, texts: [[name, what it is, required]]}.
  * Parts that it was built without are not shown. */
 export async function operations() {
+  if (!may("read")) return RATING;
   described ??= get("/openapi.json").then((found) => new Map(Object.entries(found.paths).flatMap(([path, methods]) =>
     Object.entries(methods).filter(([, one]) => one.operationId).map(([method, one]) => [one.operationId,
       { method: method.toUpperCase(), path, summary: one.summary ?? one.operationId, description: one.description ?? "", texts: textsOf(one, found) }]))));

@@ -1,6 +1,6 @@
 // Begins the page: addresses (in the hash), focus, titles, sign-in.
 
-import { key, learnCaller } from "./api.js";
+import { key, learnCaller, may } from "./api.js";
 import { announce, h, notify, put } from "./dom.js";
 import { errorPanel } from "./components.js";
 import { applyTheme, drawNavigation, drawTools, listenForKeys, markPlace, signInPanel, usePageKeys } from "./shell.js";
@@ -60,6 +60,10 @@ async function show() {
   notify("");
   markPlace();
   const [path, search = ""] = location.hash.replace(/^#/, "").split("?");
+  if (!may("read") && !path.startsWith("/reviews")) {
+    location.replace("#/reviews");
+    return;
+  }
   const found = find(path || "/");
   main.setAttribute("aria-busy", "true");
   const slow = setTimeout(() => { if (!signal.aborted) put(main, h("p", { class: "muted" }, "Loading…")); }, 200);

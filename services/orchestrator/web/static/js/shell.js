@@ -1,6 +1,6 @@
 // What stays around the pages: navigation, who is signed in, light and dark, shortcuts.
 
-import { caller, has, key, learnCaller } from "./api.js";
+import { caller, has, key, learnCaller, may } from "./api.js";
 import { h, newId, put } from "./dom.js";
 import { errorPanel, field } from "./components.js";
 
@@ -21,11 +21,12 @@ const PLACES = [
 const THEMES = ["auto", "light", "dark"];
 const THEME = "valign.theme";
 const SINGLE_KEYS = "valign.shortcuts";
-const places = new Set(PLACES.filter(([, , , needs]) => !needs).map(([address]) => address));
+const places = new Set();
 
 /** Draw the navigation with what this server has. */
 export async function drawNavigation() {
-  for (const [address, , , needs] of PLACES) if (needs && await has(needs)) places.add(address);
+  places.clear();
+  for (const [address, , , needs] of PLACES) if (needs ? await has(needs) : may("read")) places.add(address);
   put(document.getElementById("nav"), h("ul", null, PLACES.filter(([address]) => places.has(address))
     .map(([address, title]) => h("li", null, h("a", { href: address }, title)))));
   markPlace();

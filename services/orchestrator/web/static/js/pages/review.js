@@ -1,6 +1,6 @@
 // One review: rating its items one by one, then what the ratings say.
 
-import { call, operate, save } from "../api.js";
+import { call, may, operate, save, whyNot } from "../api.js";
 import { announce, h, notify, put } from "../dom.js";
 import * as format from "../format.js";
 import { action, badge, code, confirmDialog, errorPanel, exact, facts, field, head, meter, part, section, table } from "../components.js";
@@ -97,15 +97,17 @@ export default async function reviewPage({ params, signal, again }) {
 
   drawProgress();
   const open = review.state === "open";
-  if (open) next().catch((error) => { if (!signal.aborted) put(rating, errorPanel(error)); });
+  const unable = whyNot("review");
+  if (open && unable) put(rating, h("p", { class: "empty" }, unable));
+  else if (open) next().catch((error) => { if (!signal.aborted) put(rating, errorPanel(error)); });
   return [
     head(review.title, { above: ["Review ", badge(review.state)], actions: [
-      action("Close…", { scope: "approve", why: open ? "" : "It is closed.", onclick: () => close(id, review, again) }),
+      action("Close…", { scope: "run", why: open ? "" : "It is closed.", onclick: () => close(id, review, again) }),
     ] }),
-    open ? null : section("Results", resultsPart(id, review, signal)),
+    open || !may("read") ? null : section("Results", resultsPart(id, review, signal)),
     section("Progress", progress, mine),
     open ? section("Rate", h("details", null, h("summary", null, "What to judge by"), review.rubric.split(/\n{2,}/).map((text) => h("p", null, text))), rating) : null,
-    open ? section("Results", resultsPart(id, review, signal)) : null,
+    open && may("read") ? section("Results", resultsPart(id, review, signal)) : null,
     section("Facts", facts([["Run", runIdLink(review.run_id)], ["Items", format.whole(review.items)], ["Reviewers an item", review.reviewers_per_item], ["Flagged", format.whole(review.flagged)], ["Who may rate", review.reviewers?.join(", ") || "whoever has the scope"],
       ["Whoever began the run", review.allow_author ? "may rate too" : "may not rate"], ["Begun by", code(review.create_by)], ["Begun", exact(review.create_time)], ["Closed by", review.close_by && code(review.close_by)], ["Closed", review.close_time && exact(review.close_time)], ["Items' sha256", code(format.hash(review.items_sha256))]])),
   ];
@@ -133,7 +135,8 @@ function close(id, review, again) {
 function resultsPart(id, review, signal) {
   const load = async () => {
     const found = await call("getReviewResults", id, { signal });
-    return [tree(found.results ?? found), h("div", { class: "actions" },
+    const { agreement, correlation, ...rest } = found.results ?? found;
+    return [tree({ "Agreement (Krippendorff's alpha)": agreement, "Correlation of the ratings with the metric": correlation, ...rest }), h("div", { class: "actions" },
       ["csv", "json"].map((kind) => h("button", { type: "button", onclick: () => exported(id, kind) }, `Ratings as ${kind.toUpperCase()}`)))];
   };
   if (review.state !== "open") return part(load);

@@ -1,0 +1,79 @@
+"""Webhooks: where events are sent, and what became of each delivery."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from services.client.aio.transport import AsyncTransport
+from services.client.models_webhooks import Webhook, WebhookDelivery, WebhookWithSecret
+from services.client.settings import asked
+
+
+class AsyncWebhooks:
+    """``client.webhooks``."""
+
+    def __init__(self, transport: AsyncTransport) -> None:
+        self._http = transport
+
+    async def create(
+        self, url: str, event_types: Sequence[str], *, description: str = "", paused: bool = False
+    ) -> WebhookWithSecret:
+        """Send events of these kinds (``run.ended``, ``run.*``, ``*``) to an https URL. The secret that signs
+        them is in this answer and nowhere else."""
+        body = {"url": url, "event_types": list(event_types), "description": description, "paused": paused}
+        return WebhookWithSecret.model_validate(await self._http.json("POST", "/webhooks", json=body))
+
+    async def list(self) -> AsyncIterator[Webhook]:
+        """All of them, newest first."""
+        token = ""
+        while True:
+            body = await self._http.json("GET", "/webhooks", params=asked({"page_token": token}))
+            for one in body["webhooks"]:
+                yield Webhook.model_validate(one)
+            token = body.get("next_page_token", "")
+            if not token:
+                return
+
+    async def get(self, webhook_id: str) -> Webhook:
+        """One of them."""
+        return Webhook.model_validate(await self._http.json("GET", _path(webhook_id)))
+
+    async def update(self, webhook_id: str, **changes: Any) -> Webhook:
+        """Change ``url``, ``event_types``, ``description`` or ``paused``."""
+        return Webhook.model_validate(await self._http.json("PATCH", _path(webhook_id), json=changes))
+
+    async def delete(self, webhook_id: str) -> None:
+        """Remove it with its deliveries."""
+        await self._http.request("DELETE", _path(webhook_id))
+
+    async def rotate_secret(self, webhook_id: str, overlap_s: int | None = None) -> WebhookWithSecret:
+        """Another secret; for ``overlap_s`` seconds deliveries are signed with the former one too."""
+        body = {} if overlap_s is None else {"overlap_s": overlap_s}
+        answer = await self._http.json("POST", f"{_path(webhook_id)}/rotate-secret", json=body)
+        return WebhookWithSecret.model_validate(answer)
+
+    async def test(self, webhook_id: str) -> WebhookDelivery:
+        """Send an event ``webhook.test``; its delivery tells what came of it."""
+        return WebhookDelivery.model_validate(await self._http.json("POST", f"{_path(webhook_id)}/test"))
+
+    async def deliveries(self, webhook_id: str, state: str = "") -> AsyncIterator[WebhookDelivery]:
+        """What was, or will be, sent to it, newest first; ``state`` "dead" gives the dead letters."""
+        token = ""
+        while True:
+            params = asked({"state": state, "page_token": token})
+            body = await self._http.json("GET", f"{_path(webhook_id)}/deliveries", params=params)
+            for one in body["deliveries"]:
+                yield WebhookDelivery.model_validate(one)
+            token = body.get("next_page_token", "")
+            if not token:
+                return
+
+    async def replay(self, webhook_id: str, numbers: Sequence[int] = ()) -> int:
+        """Send deliveries once more, by number, or every dead letter; returns how many."""
+        body = {"numbers": list(numbers)}
+        answer = await self._http.json("POST", f"{_path(webhook_id)}/replay", json=body)
+        return int(answer["replayed"])
+
+
+def _path(webhook_id: str) -> str:
+    return f"/webhooks/{quote(webhook_id, safe='')}"
