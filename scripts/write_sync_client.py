@@ -18,7 +18,8 @@ _WORDS = (
     (r"httpx\.AsyncBaseTransport", "httpx.BaseTransport"),
     (r"httpx\.AsyncClient", "httpx.Client"),
     (
-        r"\bAsync(Client|Transport|Runs|Studies|Data|Assets|Values|Adapters|Routes|ApiKeys|AuditLog|Webhooks)\b",
+        r"\bAsync(Client|Transport|Runs|Studies|Data|Assets|Values|Adapters|Routes|ApiKeys|AuditLog|Webhooks"
+        r"|Reviews)\b",
         r"\1",
     ),
     (r"\bAsyncIterator\b", "Iterator"),
