@@ -46,8 +46,7 @@ def test_trace_of_a_run_has_one_root_and_stages_below_it(trace: list[SeenSpan], 
 
 
 def test_trace_of_a_run_that_was_resumed_has_every_step_once(trace: list[SeenSpan], story: Story) -> None:
-    """What is missing is what was open in the killed process: steps whose calls were told, calls whose
-    other side was."""
+    """What is missing is what the killed process had open, or ended and had not sent yet."""
     known = {span.span_id for span in trace}
     assert len(known) == len(trace)
     orphans = [span for span in trace if span.parent_id and span.parent_id not in known]
@@ -83,7 +82,7 @@ def test_trace_server_spans_lie_below_client_spans_of_steps(
             assert by_id[asked.parent_id].name.startswith("step ")
             whole += 1
         else:
-            # The step was open when its process was killed, and a span is told at its end.
+            # The step had ended just before its process was killed: kept, but its span not yet sent.
             assert asked.start_ns < story.killed_ns
     assert whole
 
