@@ -18,8 +18,8 @@ _WORDS = (
     (r"httpx\.AsyncBaseTransport", "httpx.BaseTransport"),
     (r"httpx\.AsyncClient", "httpx.Client"),
     (
-        r"\bAsync(Client|Transport|Runs|Studies|Data|Assets|Values|Adapters|Routes|ApiKeys|AuditLog"
-        r"|Webhooks|Monitors)\b",
+        r"\bAsync(Client|Transport|Runs|Studies|Data|Assets|Values|Adapters|Routes|ApiKeys|AuditLog|Webhooks"
+        r"|Reviews|Monitors)\b",
         r"\1",
     ),
     (r"\bAsyncIterator\b", "Iterator"),

@@ -11,6 +11,8 @@ _SECTIONS = {
     "Every service": ("generator", "embedder", "trainer", "orchestrator"),
     "Orchestrator: runs": ("orchestrator",),
     "Orchestrator: registry, API, database": ("orchestrator",),
+    "Orchestrator: webhooks": ("orchestrator",),
+    "Orchestrator: MLflow": ("orchestrator",),
     "Monitors": ("orchestrator",),
     "Generator": ("generator",),
     "Embedder": ("embedder",),

@@ -33,6 +33,23 @@ STUDY: dict[str, Any] = {
     "arms": {"training_seeds": 1, "controls": []},
     "measurement": {"samples": 1, "resamples": 500, "permutations": 500},
     "guards": {"general_max_new_tokens": 8},
+    # The connections are looked at, not the model: nothing rejects it. So small a study is held all the same.
+    "gate": {
+        "min_answered": 0.0,
+        "min_diversity_ratio": 0.001,
+        "min_diversity_of_base": 0.001,
+        "min_diversity_of_topic": 0.0,
+        "min_specificity_ratio": 0.001,
+        "min_subject_ratio": 0.001,
+        "max_copying_excess": 1.0,
+        "max_marker_excess": 1.0,
+        "min_masked_share": 0.0,
+        "max_contradictions": 1.0,
+        "min_valid_references": 0.001,
+        "max_kl_nats": 1000.0,
+        "max_nll_increase_nats": 1000.0,
+        "max_length_ratio": 1000.0,
+    },
 }
 PROMPT = "State one principle that an AI system should follow."
 RUN_TIMEOUT_S = 900.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import sys
 from collections.abc import Callable, Mapping
@@ -65,6 +66,15 @@ class Postgres:
         self._server.cleanup()
 
 
+def webhook_key(home: Path) -> str:
+    """What the secrets of webhooks are made from: made at the first start, kept for the next."""
+    path = home / "webhook.key"
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_urlsafe(48), encoding="utf-8")
+    return path.read_text(encoding="utf-8")
+
+
 def mlflow_part(home: Path, port: int) -> Part:
     """MLflow's tracking server and registry on SQLite, with artifacts in a folder."""
     folder = home / "mlflow"
@@ -102,18 +112,31 @@ def prometheus_config(targets: Path) -> dict[str, Any]:
     return {
         "global": {"scrape_interval": "5s", "evaluation_interval": "5s"},
         "rule_files": [str(MONITORING / name) for name in ("alerts.yaml", "recording.yaml")],
+        # The job names that the shipped alerts and dashboards know.
         "scrape_configs": [
             {
-                "job_name": "valign",
+                "job_name": f"valign-{job}",
                 "file_sd_configs": [{"files": [str(targets)], "refresh_interval": "2s"}],
+                "relabel_configs": [
+                    {"source_labels": ["valign_job"], "regex": job, "action": "keep"},
+                    {"regex": "valign_job", "action": "labeldrop"},
+                ],
             }
+            for job in ("orchestrator", "generator", "embedder", "trainer")
         ],
     }
 
 
 def write_targets(home: Path, metrics: Mapping[str, str]) -> None:
     """Tell Prometheus where each service shows its metrics (name -> http://host:port/metrics)."""
-    groups = [{"targets": [url.split("/")[2]], "labels": {"service": name}} for name, url in metrics.items()]
+    groups = [
+        {
+            "targets": [url.split("/")[2]],
+            # The second embedder is one more instance of the embedder's job.
+            "labels": {"service": name, "valign_job": name.removeprefix("second_")},
+        }
+        for name, url in metrics.items()
+    ]
     path = home / "prometheus" / "targets.json"
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(groups, indent=2), encoding="utf-8")

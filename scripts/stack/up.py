@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from scripts.stack.parts import HOST, Part, Postgres, mlflow_part, prometheus_part, write_targets
+from scripts.stack.parts import HOST, Part, Postgres, mlflow_part, prometheus_part, webhook_key, write_targets
 from services.cli.display import duration
 from services.cli.errors import CliError
 from services.cli.settings import child_environment
@@ -122,7 +122,15 @@ def running(options: Options) -> Iterator[tuple[Stack, Supervisor]]:
             _wait(supervisor)
             state = Home(home / "valign").read_state() or {"services": {}, "url": ""}
             write_targets(home, {name: one["metrics"] for name, one in state["services"].items()})
-            stack = Stack(home, state["url"], database_url, mlflow.url, prometheus.url, state["services"])
+            stack = Stack(
+                home,
+                state["url"],
+                state["model_url"].removesuffix("/v1"),
+                database_url,
+                mlflow.url,
+                prometheus.url,
+                state["services"],
+            )
             stack.write()
             print(f"everything serves after {duration(time.monotonic() - begun_s)}", flush=True)
             yield stack, supervisor
@@ -170,6 +178,7 @@ def _valign_part(options: Options, database_url: str, mlflow_url: str) -> Part:
         "PYTHONUNBUFFERED": "1",
         "VALIGN_ORCHESTRATOR_DATABASE_URL": database_url,
         "VALIGN_ORCHESTRATOR_MLFLOW_TRACKING_URI": mlflow_url,
+        "VALIGN_ORCHESTRATOR_WEBHOOK_KEY": webhook_key(options.home),
         **options.settings,
     }
     spec = ChildSpec("valign", command, child_environment(settings), options.home / "logs" / "valign.log")

@@ -31,6 +31,14 @@ class WebhookWithSecret(Model):
     secret: str
 
 
+class EventType(Model):
+    """A kind of event; ``data_schema`` is the JSON Schema of its data."""
+
+    type: str
+    description: str
+    data_schema: dict[str, Any]
+
+
 class WebhookDelivery(Model):
     """One event on its way to one webhook."""
 

@@ -283,11 +283,9 @@ class OrchestratorSettings(ServiceSettings):
 
     def secrets(self) -> Iterator[str]:
         """What no log line may hold: keys of endpoints, passwords of databases."""
-        for key in (*self.endpoint_keys.values(), self.webhook_key, *self.webhook_former_keys):
-            yield key.get_secret_value()
-        yield from filter(
-            None, (self.mlflow_token.get_secret_value(), self.mlflow_password.get_secret_value())
-        )
+        keys = (*self.endpoint_keys.values(), self.webhook_key, *self.webhook_former_keys)
+        passwords = (self.mlflow_token, self.mlflow_password)
+        yield from filter(None, (one.get_secret_value() for one in (*keys, *passwords)))
         for url in (self.database_url, self.system_database_url):
             if "://" in url and (password := urlsplit(url).password):
                 yield password

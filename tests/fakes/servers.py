@@ -2,6 +2,8 @@
 
 import asyncio
 import socket
+import threading
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -28,13 +30,32 @@ class _Server(uvicorn.Server):
         yield
 
 
+def _server(app: Any) -> _Server:
+    options: dict[str, Any] = {"log_config": None, "ws": "none", "lifespan": "off"}
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, timeout_graceful_shutdown=2, **options)
+    return _Server(config)
+
+
+@contextmanager
+def http_server_in_thread(app: Any) -> Iterator[str]:
+    """As ``http_server``, for tests that have no event loop."""
+    server = _server(app)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive(), "the HTTP server did not start"
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
 @asynccontextmanager
 async def http_server(app: Any) -> AsyncIterator[str]:
     """Serve an ASGI application; yields its base URL."""
-    config = uvicorn.Config(
-        app, host="127.0.0.1", port=0, log_config=None, ws="none", lifespan="off", timeout_graceful_shutdown=2
-    )
-    server = _Server(config)
+    server = _server(app)
     task = asyncio.create_task(server.serve())
     while not server.started:
         assert not task.done(), "the HTTP server did not start"

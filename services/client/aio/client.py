@@ -10,6 +10,7 @@ from services.client.aio.access import AsyncApiKeys, AsyncAuditLog
 from services.client.aio.adapters import AsyncAdapters, AsyncRoutes
 from services.client.aio.catalogue import AsyncAssets, AsyncData, AsyncStudies, AsyncValues
 from services.client.aio.monitors import AsyncMonitors
+from services.client.aio.reviews import AsyncReviews
 from services.client.aio.runs import AsyncRuns
 from services.client.aio.transport import AsyncTransport
 from services.client.aio.webhooks import AsyncWebhooks
@@ -58,6 +59,7 @@ class AsyncClient:
         self.api_keys = AsyncApiKeys(self.http)
         self.audit_log = AsyncAuditLog(self.http)
         self.webhooks = AsyncWebhooks(self.http)
+        self.reviews = AsyncReviews(self.http)
 
     async def __aenter__(self) -> Self:
         return self

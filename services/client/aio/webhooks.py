@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import quote
 
 from services.client.aio.transport import AsyncTransport
-from services.client.models_webhooks import Webhook, WebhookDelivery, WebhookWithSecret
+from services.client.models_webhooks import EventType, Webhook, WebhookDelivery, WebhookWithSecret
 from services.client.settings import asked
 
 
@@ -73,6 +73,16 @@ class AsyncWebhooks:
         body = {"numbers": list(numbers)}
         answer = await self._http.json("POST", f"{_path(webhook_id)}/replay", json=body)
         return int(answer["replayed"])
+
+    async def event_types(self) -> Sequence[EventType]:
+        """Every kind of event that webhooks are told of."""
+        body = await self._http.json("GET", "/event-types")
+        return [EventType.model_validate(one) for one in body["event_types"]]
+
+    async def event_schema(self, kind: str) -> dict[str, Any]:
+        """JSON Schema of the data of one kind of event: where ``dataschema`` of an event points."""
+        found: dict[str, Any] = await self._http.json("GET", f"/event-types/{quote(kind, safe='')}")
+        return found
 
 
 def _path(webhook_id: str) -> str:

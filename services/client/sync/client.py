@@ -13,6 +13,7 @@ from services.client.sync.access import ApiKeys, AuditLog
 from services.client.sync.adapters import Adapters, Routes
 from services.client.sync.catalogue import Assets, Data, Studies, Values
 from services.client.sync.monitors import Monitors
+from services.client.sync.reviews import Reviews
 from services.client.sync.runs import Runs
 from services.client.sync.transport import Transport
 from services.client.sync.webhooks import Webhooks
@@ -58,6 +59,7 @@ class Client:
         self.api_keys = ApiKeys(self.http)
         self.audit_log = AuditLog(self.http)
         self.webhooks = Webhooks(self.http)
+        self.reviews = Reviews(self.http)
 
     def __enter__(self) -> Self:
         return self

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from services.client.models_webhooks import Webhook, WebhookDelivery, WebhookWithSecret
+from services.client.models_webhooks import EventType, Webhook, WebhookDelivery, WebhookWithSecret
 from services.client.settings import asked
 from services.client.sync.transport import Transport
 
@@ -73,6 +73,16 @@ class Webhooks:
         body = {"numbers": list(numbers)}
         answer = self._http.json("POST", f"{_path(webhook_id)}/replay", json=body)
         return int(answer["replayed"])
+
+    def event_types(self) -> Sequence[EventType]:
+        """Every kind of event that webhooks are told of."""
+        body = self._http.json("GET", "/event-types")
+        return [EventType.model_validate(one) for one in body["event_types"]]
+
+    def event_schema(self, kind: str) -> dict[str, Any]:
+        """JSON Schema of the data of one kind of event: where ``dataschema`` of an event points."""
+        found: dict[str, Any] = self._http.json("GET", f"/event-types/{quote(kind, safe='')}")
+        return found
 
 
 def _path(webhook_id: str) -> str:

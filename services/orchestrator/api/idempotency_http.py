@@ -29,7 +29,7 @@ REPLAYED = "Idempotency-Replayed"
 MAX_KEY_CHARACTERS = 255
 _KEPT_HEADERS = frozenset({"content-type", "location", "cache-control"})
 # These keep their keys themselves, in the transaction of what they begin.
-OWN_KEYS = frozenset({"createRun"})
+OWN_KEYS = frozenset({"createRun", "createReview"})
 _CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 

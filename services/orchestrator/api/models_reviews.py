@@ -2,11 +2,12 @@
 
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.orchestrator.analysis.human_review import HIGHEST_RATING, LOWEST_RATING
+from services.orchestrator.analysis.human_review import HIGHEST_RATING, LOWEST_RATING, FrozenItem
+from services.orchestrator.api.lists import NextPage
 from services.orchestrator.review.records import (
     DEFAULT_ITEMS_PER_TOPIC,
     DEFAULT_REVIEWERS_PER_ITEM,
@@ -160,11 +161,10 @@ class ReviewBody(BaseModel):
         return cls(**asdict(review), ratings_wanted=review.ratings_wanted)
 
 
-class ReviewPage(BaseModel):
+class ReviewPage(NextPage):
     """A page of reviews, newest first."""
 
     reviews: list[ReviewBody]
-    next_page_token: str = Field(description="Of the next page; empty on the last.")
 
 
 class ReviewItemBody(BaseModel):
@@ -196,6 +196,34 @@ class ReviewItems(BaseModel):
     """What the caller was given, in that order."""
 
     items: list[ReviewItemBody]
+
+
+class ExportedRating(BaseModel):
+    """What a reviewer said of an item."""
+
+    reviewer: str = Field(description="r1, r2 and so on: the same person in the whole file.")
+    state: Literal["rated", "flagged"]
+    rating: int | None = Field(description="1 to 10; null for an item that was given back.")
+    comment: str = Field(description="A comment, or why the item was given back.")
+
+
+class ExportedItem(FrozenItem):
+    """A frozen item with everything that was said of it."""
+
+    said: list[ExportedRating]
+
+
+class ReviewExport(BaseModel):
+    """A closed review as a JSON file."""
+
+    review_id: str
+    run_id: str
+    title: str
+    rubric: str
+    threshold: float = Field(description="Least cosine similarity that passed stage one.")
+    reviewers_per_item: int
+    items_sha256: str = Field(description="sha256 (hex) over the frozen items.")
+    items: list[ExportedItem]
 
 
 class ClosedReview(BaseModel):

@@ -5,7 +5,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.orchestrator.event_types import EventType
+from services.orchestrator.api.lists import NextPage
+from services.orchestrator.event_types import SCHEMA_DIALECT, EventType
 from services.orchestrator.webhooks.records import Delivery, DeliveryState, Webhook, WebhookState
 from services.orchestrator.webhooks.service import DEFAULT_OVERLAP_S, MAX_OVERLAP_S, MAX_REPLAYED
 
@@ -126,11 +127,10 @@ class WebhookWithSecret(BaseModel):
     )
 
 
-class WebhookList(BaseModel):
+class WebhookList(NextPage):
     """A page of webhooks."""
 
     webhooks: list[WebhookSummary] = Field(description="Newest first.")
-    next_page_token: str = Field(description="For the next page; empty on the last.")
 
 
 class WebhookDelivery(BaseModel):
@@ -158,17 +158,25 @@ class WebhookDelivery(BaseModel):
         return cls(**{name: getattr(delivery, name) for name in cls.model_fields})
 
 
-class WebhookDeliveryList(BaseModel):
+class WebhookDeliveryList(NextPage):
     """A page of deliveries."""
 
     deliveries: list[WebhookDelivery] = Field(description="Newest first.")
-    next_page_token: str = Field(description="For the next page; empty on the last.")
 
 
 class Replayed(BaseModel):
     """What was asked to be sent once more."""
 
     replayed: int = Field(description="Deliveries that wait to be sent again.")
+
+
+class EventDataSchema(BaseModel):
+    """JSON Schema (2020-12) of an event's data, as it is: any keyword may be there."""
+
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={"examples": [{"$schema": SCHEMA_DIALECT, "type": "object", "properties": {}}]},
+    )
 
 
 class EventTypeSummary(BaseModel):

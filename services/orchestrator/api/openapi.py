@@ -14,6 +14,8 @@ from services.orchestrator.access.scopes import OPEN_OPERATIONS
 from services.orchestrator.api import problems
 from services.orchestrator.api.idempotency_http import HEADER, MAX_KEY_CHARACTERS, REPLAYED, takes_key
 from services.orchestrator.api.models import Event
+from services.orchestrator.api.models_reviews import ReviewExport
+from services.orchestrator.api.models_webhooks import EventDataSchema
 from services.orchestrator.api.routes_values import Values
 from services.orchestrator.report.schema import Report
 from services.orchestrator.schemas import PromptSetDocument, ReferenceSetDocument
@@ -24,7 +26,16 @@ if TYPE_CHECKING:
 
 _METHODS = frozenset({"get", "post", "put", "patch", "delete"})
 # Written before these were models of a route: a study as its author writes it, and a set.
-_MODELS = (Study, ReferenceSetDocument, PromptSetDocument, Values, Event, problems.Problem)
+_MODELS = (
+    Study,
+    ReferenceSetDocument,
+    PromptSetDocument,
+    Values,
+    Event,
+    problems.Problem,
+    EventDataSchema,
+    ReviewExport,
+)
 # Answers that a route passes on as they are: read from a file, or written by a run of an earlier version.
 _ANSWERS = {
     "checkStudy": "Study",
@@ -33,6 +44,8 @@ _ANSWERS = {
     "getPromptSet": "PromptSetDocument",
     "getReport": "Report",
     "getValues": "Values",
+    "getEventType": "EventDataSchema",
+    "exportReview": "ReviewExport",
 }
 _PATH_PARAMETERS = {
     "run_id": "A run's id.",
@@ -43,6 +56,9 @@ _PATH_PARAMETERS = {
     "study_id": "The study's id.",
     "head_id": "The job's id, or the head's sha256.",
     "evaluation_id": "The job's id, or the sha256 of its result.",
+    "review_id": "The review's id.",
+    "webhook_id": "The webhook's id.",
+    "type": "Kind of event, for example `run.ended`.",
 }
 _STREAMS = frozenset({"text/event-stream", "application/x-ndjson"})
 

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Header, Path, Query, Response, status
 
 from services.common.errors import ErrorCode
 from services.orchestrator.analysis.human_review import HumanReview
+from services.orchestrator.api.lists import PageSize, PageToken
 from services.orchestrator.api.models_reviews import (
     ClosedReview,
     CreateReviewBody,
@@ -19,6 +20,7 @@ from services.orchestrator.api.models_reviews import (
 )
 from services.orchestrator.api.problems import problems
 from services.orchestrator.application import MAX_KEY_CHARACTERS, Application
+from services.orchestrator.listing import DEFAULT_PAGE_SIZE
 from services.orchestrator.review.records import ReviewState
 
 _INVALID, _GONE, _NOT_NOW = ErrorCode.INVALID_INPUT, ErrorCode.NOT_FOUND, ErrorCode.PRECONDITION
@@ -77,8 +79,8 @@ def _add_reviews(routes: APIRouter, application: Application) -> None:
     async def list_reviews(
         run_id: Annotated[str, Query(description="Only this run's.")] = "",
         state: Annotated[ReviewState | None, Query(description="Only this state.")] = None,
-        page_size: Annotated[int, Query(description="Reviews a page, at most 200.")] = 50,
-        page_token: Annotated[str, Query(description="`next_page_token` of the page before.")] = "",
+        page_size: PageSize = DEFAULT_PAGE_SIZE,
+        page_token: PageToken = "",
     ) -> ReviewPage:
         """Reviews and their progress, newest first, a page at a time."""
         found, token = await reviews.page(run_id, state, page_size, page_token)

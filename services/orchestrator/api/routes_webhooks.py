@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, status
 
 from services.common.errors import ErrorCode
+from services.orchestrator.api.lists import PageSize, PageToken
 from services.orchestrator.api.models_webhooks import (
     CreateWebhookBody,
     EventTypeList,
@@ -22,13 +23,12 @@ from services.orchestrator.api.models_webhooks import (
 from services.orchestrator.api.problems import problems
 from services.orchestrator.application import Application
 from services.orchestrator.event_types import EVENT_TYPES
+from services.orchestrator.listing import DEFAULT_PAGE_SIZE
 from services.orchestrator.webhooks.records import DeliveryState
-from services.orchestrator.webhooks.service import MAX_PAGE_SIZE, event_type
+from services.orchestrator.webhooks.service import event_type
 
 PATH = "/webhooks"
 _ONE = f"{PATH}/{{webhook_id}}"
-PageSize = Annotated[int, Query(description="Entries a page.", ge=1, le=MAX_PAGE_SIZE)]
-PageToken = Annotated[str, Query(description="next_page_token of the page before.", max_length=500)]
 _INVALID, _MISSING, _HELD = ErrorCode.INVALID_INPUT, ErrorCode.NOT_FOUND, ErrorCode.PRECONDITION
 
 
@@ -51,7 +51,9 @@ def router(application: Application) -> APIRouter:
         return WebhookWithSecret(webhook=WebhookSummary.of(made), secret=secret)
 
     @routes.get(PATH, summary="List webhooks", operation_id="listWebhooks", responses=problems(_INVALID))
-    async def list_webhooks(page_size: PageSize = 50, page_token: PageToken = "") -> WebhookList:
+    async def list_webhooks(
+        page_size: PageSize = DEFAULT_PAGE_SIZE, page_token: PageToken = ""
+    ) -> WebhookList:
         """The webhooks, without their secrets."""
         found, token = await application.platform.webhooks.page(page_size, page_token)
         return WebhookList(webhooks=[WebhookSummary.of(one) for one in found], next_page_token=token)
@@ -115,7 +117,7 @@ def router(application: Application) -> APIRouter:
         state: Annotated[
             DeliveryState | None, Query(description="Only these; `dead` for the dead letters.")
         ] = None,
-        page_size: PageSize = 50,
+        page_size: PageSize = DEFAULT_PAGE_SIZE,
         page_token: PageToken = "",
     ) -> WebhookDeliveryList:
         """What was, or will be, sent to it, newest first."""

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from services.common.errors import InvalidInputError, NotFoundError
 from services.orchestrator.event_types import TEST
+from services.orchestrator.listing import ListOrder, binding
 from services.orchestrator.store import tokens
 from services.orchestrator.store.audit import append_audit
 from services.orchestrator.store.outbox import OutboxEvent
@@ -160,11 +161,12 @@ class SqlDeliveries:
         self, webhook_id: str, state: DeliveryState | None, page_size: int, page_token: str = ""
     ) -> tuple[list[Delivery], str]:
         """Newest first, and the next page's token ("" on the last). NotFoundError if there is no webhook."""
+        bound_to = binding(ListOrder.NEWEST, {"webhook_id": webhook_id, "state": state})
         query = DELIVERIES.where(_TABLE.webhook_id == webhook_id).order_by(_TABLE.number.desc())
         if state is not None:
             query = query.where(_TABLE.state == state.value)
         if page_token:
-            _, number = tokens.decode(page_token)
+            _, number = tokens.decode(page_token, bound_to)
             query = query.where(_TABLE.number < _number(number))
         with self._transactions.connect() as connection:
             known = sa.select(webhooks.c.webhook_id).where(webhooks.c.webhook_id == webhook_id)
@@ -173,7 +175,7 @@ class SqlDeliveries:
             found = [delivery_of(row) for row in connection.execute(query.limit(page_size + 1))]
         page = found[:page_size]
         more = len(found) > page_size
-        return page, tokens.encode(page[-1].event_time, str(page[-1].number)) if more else ""
+        return page, tokens.encode(page[-1].event_time, str(page[-1].number), bound_to) if more else ""
 
     def replay(self, webhook_id: str, numbers: Collection[int]) -> int:
         """Let dead letters wait to be sent again, in their order; with ``numbers`` those deliveries, dead or

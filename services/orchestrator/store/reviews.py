@@ -14,10 +14,11 @@ import sqlalchemy as sa
 from services.common.errors import ConflictError, NotFoundError, PreconditionError
 from services.orchestrator.analysis.human_review import FrozenItem
 from services.orchestrator.identity import current_principal
+from services.orchestrator.listing import Page
 from services.orchestrator.review.records import Given, Item, Review, ReviewState, Said, Whole
-from services.orchestrator.store import tokens
 from services.orchestrator.store.audit import append_audit
 from services.orchestrator.store.engine import insert_or_ignore
+from services.orchestrator.store.paging import read_page
 from services.orchestrator.store.review_rows import (
     check_reviewer,
     given_to,
@@ -123,21 +124,17 @@ class SqlReviews:
         self, run_id: str, state: ReviewState | None, page_size: int, page_token: str
     ) -> tuple[list[Review], str]:
         """Newest first, ``page_size`` of them, and the next page's token ("" on the last)."""
-        query = sa.select(reviews).order_by(reviews.c.create_time.desc(), reviews.c.review_id.desc())
+        query = sa.select(reviews)
         if run_id:
             query = query.where(reviews.c.run_id == run_id)
         if state is not None:
             query = query.where(reviews.c.state == state.value)
-        if page_token:
-            time, review_id = tokens.decode(page_token)
-            older = sa.and_(reviews.c.create_time == time, reviews.c.review_id < review_id)
-            query = query.where(sa.or_(reviews.c.create_time < time, older))
+        by = (reviews.c.create_time, reviews.c.review_id)
+        filters = {"run_id": run_id, "state": state}
+        stale = datetime.now(UTC) - GIVEN_FOR
         with self._transactions.connect() as connection:
-            rows = connection.execute(query.limit(page_size + 1)).all()
-            stale = datetime.now(UTC) - GIVEN_FOR
-            found = [shown(connection, row, stale) for row in rows[:page_size]]
-        more = len(rows) > page_size
-        return found, tokens.encode(found[-1].create_time, found[-1].review_id) if more else ""
+            page = Page(page_size, page_token)
+            return read_page(connection, query, by, page, filters, lambda row: shown(connection, row, stale))
 
     def next_item(self, review_id: str) -> Item | None:
         """What the caller has and has not rated, or a new item of its own random order; None if none is left.

@@ -8,9 +8,10 @@ import sqlalchemy as sa
 
 from services.common.errors import PreconditionError
 from services.orchestrator.identity import current_principal
-from services.orchestrator.store import tokens
+from services.orchestrator.listing import Page
 from services.orchestrator.store.audit import append_audit
 from services.orchestrator.store.deliveries import SqlDeliveries
+from services.orchestrator.store.paging import read_page
 from services.orchestrator.store.tables_platform import outbox_head
 from services.orchestrator.store.tables_webhooks import webhook_deliveries, webhooks
 from services.orchestrator.store.transactions import Transactions
@@ -57,16 +58,10 @@ class SqlWebhooks:
 
     def page(self, page_size: int, page_token: str = "") -> tuple[list[Webhook], str]:
         """Newest first, and the next page's token ("" on the last)."""
-        query = COUNTS.order_by(webhooks.c.create_time.desc(), webhooks.c.webhook_id.desc())
-        if page_token:
-            time, webhook_id = tokens.decode(page_token)
-            older = sa.and_(webhooks.c.create_time == time, webhooks.c.webhook_id < webhook_id)
-            query = query.where(sa.or_(webhooks.c.create_time < time, older))
+        by = (webhooks.c.create_time, webhooks.c.webhook_id)
+        page = Page(page_size, page_token)
         with self._transactions.connect() as connection:
-            found = [webhook_of(row) for row in connection.execute(query.limit(page_size + 1))]
-        page = found[:page_size]
-        more = len(found) > page_size
-        return page, tokens.encode(page[-1].create_time, page[-1].webhook_id) if more else ""
+            return read_page(connection, COUNTS, by, page, {}, webhook_of)
 
     def change(self, webhook_id: str, **columns: Any) -> Webhook:
         """Set ``url``, ``event_types``, ``description`` or ``state``, and tell the audit log which."""

@@ -6,6 +6,7 @@ from services.orchestrator.registry.service import Registry
 from services.orchestrator.registry.ticking import Ticker
 from services.orchestrator.settings import OrchestratorSettings
 from services.orchestrator.store.sql import SqlRunStore
+from services.orchestrator.tracking import metrics
 from services.orchestrator.tracking.champions import Champions
 from services.orchestrator.tracking.client import MlflowServer, client_is_installed
 from services.orchestrator.tracking.mirror import Mirror
@@ -39,7 +40,11 @@ class MirrorTask:
     async def lead(self, epoch: int) -> None:
         """Repeat the mirror's step until cancelled."""
         mirror = build_mirror(self._settings, self._store.bound(epoch), self._artifacts, self._registry)
-        await Ticker("mlflow", mirror.step, self._settings.mlflow_interval_s).lead(epoch)
+        try:
+            await Ticker("mlflow", mirror.step, self._settings.mlflow_interval_s).lead(epoch)
+        finally:
+            # The next leader tells how far it is; what this process knew of it would stand for ever.
+            metrics.LAG.set(0)
 
 
 def build_mirror(

@@ -63,6 +63,9 @@ class Deliverer:
         try:
             await self._ticker.lead(epoch)
         finally:
+            # The next leader tells of the backlog; what this process knew of it would stand for ever.
+            for gauge in (metrics.PENDING, metrics.DEAD, metrics.OLDEST_PENDING_S):
+                gauge.set(0)
             sending = list(self._in_flight.values())
             for task in sending:
                 task.cancel()

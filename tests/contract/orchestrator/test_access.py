@@ -204,7 +204,8 @@ def test_scopes_are_what_they_were_agreed_to_be() -> None:
         "ListWebhookDeliveries",
         "ReplayWebhookDeliveries",
     }
-    reading = ("Get", "List", "Check", "Watch", "Compare", "Diff")
+    assert by_scope[Scope.REVIEW] == {"NextReviewItem", "ListReviewItems", "RateReviewItem", "FlagReviewItem"}
+    reading = ("Get", "List", "Check", "Watch", "Compare", "Diff", "Export")
     assert all(name.startswith(reading) for name in by_scope[Scope.READ])
 
 

@@ -121,6 +121,9 @@ def website(folder: Path, auth: str = "required") -> Iterator[Website]:
             "RATE_LIMIT": "6000/minute",
             "RECONCILE_INTERVAL_S": "0.5",
             "WAIT_FOR_SERVICES_S": "60",
+            # A receiver of a test's own; what it refuses once is a dead letter.
+            "WEBHOOK_ALLOWED_HOSTS": '["127.0.0.1"]',
+            "WEBHOOK_MAX_ATTEMPTS": "1",
             **{f"{name}_TARGET": target for name in ("GENERATOR", "EMBEDDER", "TRAINER")},
         }
         environment = {f"VALIGN_ORCHESTRATOR_{name}": value for name, value in settings.items()}

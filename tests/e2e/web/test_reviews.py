@@ -126,8 +126,6 @@ def test_review_of_a_finished_run_is_rated_by_another_person_and_closed(
     person: Opens, site: Website, finished_run: str
 ) -> None:
     with site.client("root") as client:
-        if "/v1/reviews" not in client.get("/openapi.json").json()["paths"]:
-            pytest.skip("this server has no human reviews")
         made = client.post("/v1/api-keys", json={"name": "rater", "scopes": ["review"]}).json()
     site.keys["rater"] = made["secret"]
     root = person("root")

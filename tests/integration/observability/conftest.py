@@ -13,11 +13,15 @@ from tests.integration.observability.watched import Watched
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """What there is to look at: the system still runs, its run has ended."""
+    """What there is to look at: the system still runs, its run has ended.
+
+    ``killed_ns`` is when the first orchestrator was killed, in nanoseconds since 1970.
+    """
 
     system: Watched
     collector: Collector
     run_id: str
+    killed_ns: int
 
 
 @pytest.fixture(scope="session")
@@ -31,11 +35,12 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
             system.until_stage(run_id, "realign")
             # Spans that a killed process has not sent are lost; this is about those that it has.
             time.sleep(0.7)
+            killed_ns = time.time_ns()
             system.services["orchestrator"].kill()
             system.services["orchestrator"].start()
             system.services["orchestrator"].wait_ready()
             ended = system.until_ended(run_id)
             assert ended["status"] == "succeeded", ended
-            yield Story(system, found, run_id)
+            yield Story(system, found, run_id, killed_ns)
         finally:
             system.stop()

@@ -1,6 +1,8 @@
 """What is built where MLflow is set, and where it is not."""
 
+import asyncio
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from services.common.errors import PreconditionError
 from services.orchestrator.platform_build import build_platform
 from services.orchestrator.settings import OrchestratorSettings
 from services.orchestrator.tracking.leading import MirrorTask
+from services.orchestrator.tracking.metrics import LAG
 from tests.fakes.orchestrator import world
 
 
@@ -28,3 +31,16 @@ def test_task_without_mlflows_client_says_how_to_get_it(
         pytest.raises(PreconditionError, match="pip install 'mlflow-skinny"),
     ):
         MirrorTask(settings, made.store, made.artifacts, made.application.registry)
+
+
+async def test_task_that_no_longer_leads_tells_of_no_lag(tmp_path: Path) -> None:
+    settings = OrchestratorSettings(mlflow_tracking_uri="http://127.0.0.1:1")
+    with world(tmp_path) as made:
+        task = MirrorTask(settings, made.store, made.artifacts, made.application.registry)
+        leading = asyncio.create_task(task.lead(1))
+        await asyncio.sleep(0)
+        LAG.set(7)
+        leading.cancel()
+        with suppress(asyncio.CancelledError):
+            await leading
+    assert LAG._value.get() == 0
