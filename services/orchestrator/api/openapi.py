@@ -57,6 +57,7 @@ _PATH_PARAMETERS = {
     "head_id": "The job's id, or the head's sha256.",
     "evaluation_id": "The job's id, or the sha256 of its result.",
     "review_id": "The review's id.",
+    "monitor_id": "The monitor's id.",
     "webhook_id": "The webhook's id.",
     "type": "Kind of event, for example `run.ended`.",
 }

@@ -1,6 +1,8 @@
 """Monitors, their measurements and alarms over REST."""
 
-from fastapi import APIRouter, status
+from typing import Annotated
+
+from fastapi import APIRouter, Path, status
 
 from services.common.errors import ErrorCode
 from services.orchestrator.api.lists import PageSize, PageToken
@@ -19,6 +21,7 @@ from services.orchestrator.application import Application
 
 PATH = "/monitors"
 _ONE = f"{PATH}/{{monitor_id}}"
+Number = Annotated[int, Path(description="Its number among the monitor's, from 1.", ge=1, le=2**31 - 1)]
 _INVALID, _MISSING, _HELD = ErrorCode.INVALID_INPUT, ErrorCode.NOT_FOUND, ErrorCode.PRECONDITION
 
 
@@ -111,7 +114,7 @@ def router(application: Application) -> APIRouter:
         operation_id="getMeasurement",
         responses=problems(_INVALID, _MISSING),
     )
-    async def get_measurement(monitor_id: str, number: int) -> MeasurementSummary:
+    async def get_measurement(monitor_id: str, number: Number) -> MeasurementSummary:
         """One measurement."""
         return MeasurementSummary.of(await application.platform.monitors.measurement(monitor_id, number))
 
@@ -134,7 +137,9 @@ def router(application: Application) -> APIRouter:
         operation_id="acknowledgeMonitorAlarm",
         responses=problems(_INVALID, _MISSING, _HELD),
     )
-    async def acknowledge_monitor_alarm(monitor_id: str, number: int, body: AcknowledgeBody) -> MonitorAlarm:
+    async def acknowledge_monitor_alarm(
+        monitor_id: str, number: Number, body: AcknowledgeBody
+    ) -> MonitorAlarm:
         """Somebody has seen it; it clears by itself once what it told is over."""
         return MonitorAlarm.of(
             await application.platform.monitors.acknowledge(monitor_id, number, body.comment)

@@ -35,18 +35,20 @@ class Slot:
 
 
 class Asker:
-    """Asks for one measurement. ``stored`` is what an earlier process of it has asked for."""
+    """Asks for one measurement of a monitor with this name. ``stored`` is what was asked before."""
 
     def __init__(
         self,
         store: SqlMeasuring,
         source: Source,
+        name: str,
         measurement: Measurement,
         samples: SampleSettings,
         stored: Sequence[Draw],
     ) -> None:
         self._store = store
         self._source = source
+        self._name = name
         self._measurement = measurement
         self._samples = samples
         self._stored = {draw.key: draw for draw in stored}
@@ -100,10 +102,10 @@ class Asker:
             raise NotReadyError(f"{len(items) - answered} of {len(items)} prompts got no answer")
 
     def _item(self, phase: str, key: str, slot: Slot, number: int) -> GenerationItem:
-        samples, measurement = self._samples, self._measurement
+        samples = self._samples
         prompt = slot.prompt if self._source.takes_prefill else replace(slot.prompt, prefill="")
         # Seeds of their own for each measurement: the texts of two periods are independent.
-        stage = f"{phase}|{measurement.monitor_id}|{measurement.number}"
+        stage = f"{phase}|{self._name}|{self._measurement.number}"
         draw = slot.draw * MAX_TRIES + number
         seed = sample_seed(samples.seed, stage, slot.topic_id, slot.index, draw)
         sampling = Sampling(samples.temperature, samples.top_p, samples.max_new_tokens, seed)

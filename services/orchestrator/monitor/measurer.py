@@ -88,7 +88,7 @@ class Measurer:
     ) -> Outcomes:
         document = _document(monitor)
         stored = await asyncio.to_thread(self._store.draws, monitor.monitor_id, measurement.number)
-        asker = Asker(self._store, source, measurement, document.samples, stored)
+        asker = Asker(self._store, source, monitor.name, measurement, document.samples, stored)
         fingerprint = await source.fingerprint()
         inputs = await self._inputs(monitor, document, measurement, asker)
         baseline = measurement.kind is Kind.BASELINE
@@ -228,7 +228,7 @@ class Measurer:
         measurement: Measurement,
         phase: str,
     ) -> tuple[DriftTest, bool]:
-        seed = sample_seed(0, phase, measurement.monitor_id, measurement.number, 0)
+        seed = sample_seed(0, phase, "test", measurement.number, 0)
         try:
             return await asyncio.to_thread(judging.compare, old, new, limits, seed)
         except ValueError as error:
