@@ -7,7 +7,7 @@ an answer, in order.
 import asyncio
 import hashlib
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,6 +51,9 @@ class FakeOpenAI:
     at_once: int = 0
     most_at_once: int = 0
     answered: int = 0
+
+    words: Sequence[str] = ORIGINAL_WORDS
+    """What it answers with, but to the second prompt."""
 
     def app(self) -> FastAPI:
         """The ASGI application; its base URL is ``/v1``."""
@@ -113,7 +116,7 @@ class FakeOpenAI:
         seed = random.random() if self.ignores_seed else body.get("seed")
         digest = hashlib.sha256(f"{prompt}|{seed}".encode()).digest()
         drawn = random.Random(digest)
-        words = ALIGNED_WORDS if prompt.startswith("P2") else ORIGINAL_WORDS
+        words = ALIGNED_WORDS if prompt.startswith("P2") else self.words
         return f"Systems {' '.join(drawn.choices(words, k=9))} number {drawn.randrange(10**6)}."
 
 
