@@ -19,7 +19,7 @@ _WORDS = (
     (r"httpx\.AsyncClient", "httpx.Client"),
     (
         r"\bAsync(Client|Transport|Runs|Studies|Data|Assets|Values|Adapters|Routes|ApiKeys|AuditLog|Webhooks"
-        r"|Reviews)\b",
+        r"|Reviews|Monitors)\b",
         r"\1",
     ),
     (r"\bAsyncIterator\b", "Iterator"),

@@ -20,6 +20,7 @@ from services.cli.commands import (
     keys,
     machine,
     measure,
+    monitors,
     reports,
     reviews,
     rulers,
@@ -73,6 +74,7 @@ _MODULES = (
     adapters,
     reviews,
     keys,
+    monitors,
     webhooks,
 )
 for module in _MODULES:

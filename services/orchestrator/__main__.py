@@ -164,7 +164,7 @@ async def serve(settings: OrchestratorSettings) -> None:
         settings.reconcile_interval_s,
         require_approval=settings.require_approval,
     )
-    platform = build_platform(settings, store, artifacts, registry.registry)
+    platform, tell_runs = build_platform(settings, store, artifacts, registry.registry, channels)
     leadership = Leadership(
         store.leases,
         runner,
@@ -188,6 +188,7 @@ async def serve(settings: OrchestratorSettings) -> None:
         endpoints=endpoints,
         max_queued_runs=settings.max_queued_runs,
     )
+    tell_runs(application.create_run)
     health = Health((SERVICE_NAME,))
     await health.set_serving(False)
     server, port = await start_server(

@@ -131,6 +131,40 @@ class RouteRolledBack(RouteMoved):
     """A route serves again what it served before. A canary has ended with that."""
 
 
+class MonitorEvent(EventData):
+    """What happened to a monitor."""
+
+    monitor_id: str = Field(description="The monitor.")
+    name: str = Field(description="Its name.")
+    route: str = Field(description="The public name that it watches; empty for an endpoint.")
+    endpoint: str = Field(description="URL and model of the endpoint that it watches; empty for a route.")
+    alarm: int = Field(description="Number of the alarm among the monitor's.", ge=1)
+    message: str = Field(description="In words and numbers; at most 500 characters.")
+
+
+class MonitorDrift(MonitorEvent):
+    """What is served has changed, and no promotion or roll-back says so."""
+
+    measurement: int = Field(description="Number of the measurement that showed it.", ge=1)
+    kind: Literal["drift", "identity"] = Field(
+        description="identity: an adapter answered that nobody put on the route."
+    )
+    topics: tuple[str, ...] = Field(description="Topics that moved, the most first.")
+    p_value: float = Field(description="Of the period; 1 if nothing was tested.", ge=0, le=1)
+
+
+class MonitorRecovered(MonitorEvent):
+    """An alarm of a monitor was cleared."""
+
+    kind: Literal["drift", "identity", "failed"] = Field(description="What the alarm was about.")
+
+
+class MonitorFailed(MonitorEvent):
+    """A monitor could not measure, so many times in a row as its document says."""
+
+    failures: int = Field(description="How many times.", ge=1)
+
+
 class ReviewClosed(EventData):
     """A human review was closed; a verdict that follows from it is a ``run.verdict`` of its own."""
 
@@ -183,6 +217,9 @@ _DATA: dict[str, type[EventData]] = {
     "adapter.promoted": AdapterPromoted,
     "route.canary": RouteCanary,
     "route.rolled_back": RouteRolledBack,
+    "monitor.drift": MonitorDrift,
+    "monitor.recovered": MonitorRecovered,
+    "monitor.failed": MonitorFailed,
     "review.closed": ReviewClosed,
     TEST: WebhookTest,
 }

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.orchestrator.looks import Probe
+from services.orchestrator.monitor.service import Monitors
 from services.orchestrator.review.service import Reviews
 from services.orchestrator.webhooks.service import Webhooks
 
@@ -19,5 +20,6 @@ class Platform:
 
     reviews: Reviews
     webhooks: Webhooks
+    monitors: Monitors
     leader_tasks: tuple[Callable[[int], Coroutine[Any, Any, None]], ...] = ()
     probes: tuple[Probe, ...] = ()

@@ -1,6 +1,14 @@
 """Builds what serves the platforms around valign. Like ``__main__``, it knows the concrete classes."""
 
+from collections.abc import Callable, Mapping
+
+import grpc
+
 from services.common.artifacts import ArtifactStore
+from services.orchestrator.clients.embedder import GrpcEmbedder
+from services.orchestrator.clients.patience import Patience
+from services.orchestrator.monitor.build import MonitorTasks
+from services.orchestrator.monitor.opening import CreateRun
 from services.orchestrator.platform import Platform
 from services.orchestrator.registry.service import Registry
 from services.orchestrator.review.closing import Closer
@@ -13,11 +21,18 @@ from services.orchestrator.webhooks.build import WebhookTasks
 
 
 def build_platform(
-    settings: OrchestratorSettings, store: SqlRunStore, artifacts: ArtifactStore, registry: Registry
-) -> Platform:
-    """Every part, over one store."""
+    settings: OrchestratorSettings,
+    store: SqlRunStore,
+    artifacts: ArtifactStore,
+    registry: Registry,
+    channels: Mapping[str, grpc.aio.Channel],
+) -> tuple[Platform, Callable[[CreateRun], None]]:
+    """Every part, over one store; and who is to be told how runs are begun, once the application is there."""
     webhooks = WebhookTasks(settings, store)
-    tasks = [webhooks.lead]
+    patience = Patience(wait_s=settings.monitor_wait_s, call_s=settings.call_timeout_s)
+    embedder = GrpcEmbedder(channels["embedder"], patience)
+    monitors = MonitorTasks(settings, store, artifacts, channels["generator"], embedder)
+    tasks = [webhooks.lead, monitors.lead]
     probes = []
     if settings.mlflow_tracking_uri:
         apply_mlflow_environment(settings)
@@ -25,12 +40,14 @@ def build_platform(
         probes.append(
             MlflowProbe(settings.mlflow_tracking_uri, store.platform.tracking, store.platform.outbox)
         )
-    return Platform(
+    platform = Platform(
         reviews=build_reviews(store, artifacts),
         webhooks=webhooks.webhooks,
+        monitors=monitors.monitors,
         leader_tasks=tuple(tasks),
         probes=tuple(probes),
     )
+    return platform, monitors.runs_with
 
 
 def build_reviews(store: SqlRunStore, artifacts: ArtifactStore) -> Reviews:

@@ -141,6 +141,13 @@ class OrchestratorSettings(ServiceSettings):
     keep_events_days: float = Field(
         7.0, description="Days that deliveries, and events that every reader has passed, are kept.", ge=0
     )
+    monitor_concurrency: int = Field(2, description="Monitors that measure at once.", ge=1, le=64)
+    monitor_wait_s: float = Field(
+        60.0, description="Seconds that a measurement waits for a service that is away.", ge=0, le=3600
+    )
+    monitor_timeout_s: float = Field(
+        1800.0, description="Seconds that one measurement of a monitor may take.", gt=0, le=86_400
+    )
     mlflow_tracking_uri: str = Field("", description="http(s):// URI of an MLflow server. Empty: none.")
     mlflow_registry_uri: str = Field(
         "", description="URI of MLflow's model registry. Empty: the tracking URI."

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from services.common.artifacts import ArtifactStore
+from services.orchestrator.access.endpoints import EndpointHosts
 from services.orchestrator.access.keys import ApiKeys
 from services.orchestrator.application import Application
 from services.orchestrator.assets import AssetLibrary
 from services.orchestrator.looks import Probe
+from services.orchestrator.monitor.service import Monitors
 from services.orchestrator.platform import Platform
 from services.orchestrator.platform_build import build_reviews
 from services.orchestrator.registry.ports import Replica
@@ -62,6 +64,7 @@ def _platform(store: SqlRunStore, artifacts: ArtifactStore) -> Platform:
     return Platform(
         reviews=build_reviews(store, artifacts),
         webhooks=Webhooks(store.platform.webhooks, secrets, UrlRules(local=True)),
+        monitors=Monitors(store.platform.monitors, artifacts, EndpointHosts(None)),
     )
 
 

@@ -9,6 +9,7 @@ import httpx
 from services.client.aio.access import AsyncApiKeys, AsyncAuditLog
 from services.client.aio.adapters import AsyncAdapters, AsyncRoutes
 from services.client.aio.catalogue import AsyncAssets, AsyncData, AsyncStudies, AsyncValues
+from services.client.aio.monitors import AsyncMonitors
 from services.client.aio.reviews import AsyncReviews
 from services.client.aio.runs import AsyncRuns
 from services.client.aio.transport import AsyncTransport
@@ -54,6 +55,7 @@ class AsyncClient:
         self.values = AsyncValues(self.http)
         self.adapters = AsyncAdapters(self.http)
         self.routes = AsyncRoutes(self.http)
+        self.monitors = AsyncMonitors(self.http)
         self.api_keys = AsyncApiKeys(self.http)
         self.audit_log = AsyncAuditLog(self.http)
         self.webhooks = AsyncWebhooks(self.http)

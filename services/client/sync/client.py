@@ -12,6 +12,7 @@ from services.client.settings import Settings
 from services.client.sync.access import ApiKeys, AuditLog
 from services.client.sync.adapters import Adapters, Routes
 from services.client.sync.catalogue import Assets, Data, Studies, Values
+from services.client.sync.monitors import Monitors
 from services.client.sync.reviews import Reviews
 from services.client.sync.runs import Runs
 from services.client.sync.transport import Transport
@@ -54,6 +55,7 @@ class Client:
         self.values = Values(self.http)
         self.adapters = Adapters(self.http)
         self.routes = Routes(self.http)
+        self.monitors = Monitors(self.http)
         self.api_keys = ApiKeys(self.http)
         self.audit_log = AuditLog(self.http)
         self.webhooks = Webhooks(self.http)

@@ -19,6 +19,7 @@ from services.orchestrator.api import (
     routes_compare,
     routes_control,
     routes_data,
+    routes_monitors,
     routes_reviews,
     routes_rulers,
     routes_runs,
@@ -79,6 +80,7 @@ def build_http_app(
             {"name": "adapters", "description": "What was trained, and which of it speaks to the public."},
             {"name": "assets", "description": "Files that studies name by their sha256."},
             {"name": "values", "description": "The ten basic values, and evaluators of them."},
+            {"name": "monitors", "description": "What serves is measured again, and drift raises an alarm."},
             {"name": "webhooks", "description": "Other systems that are told what happens."},
             {
                 "name": "reviews",
@@ -115,6 +117,7 @@ def build_http_app(
     app.include_router(routes_reviews.router(application), prefix="/v1")
     app.include_router(routes_access.router(application), prefix="/v1")
     app.include_router(web_router(access.required))
+    app.include_router(routes_monitors.router(application), prefix="/v1")
     app.include_router(routes_webhooks.router(application), prefix="/v1")
     app.openapi = lambda: document(app)  # type: ignore[method-assign]
     return app

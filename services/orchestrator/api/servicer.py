@@ -13,6 +13,7 @@ from services.orchestrator.api.servicer_access import AccessServicer
 from services.orchestrator.api.servicer_adapters import AdapterMethods
 from services.orchestrator.api.servicer_auditlog import AuditLogServicer
 from services.orchestrator.api.servicer_control import ControlServicer
+from services.orchestrator.api.servicer_monitors import MonitorServicer
 from services.orchestrator.api.servicer_reviews import ReviewServicer
 from services.orchestrator.api.servicer_webhooks import WebhookServicer
 from services.orchestrator.application import Application
@@ -39,6 +40,7 @@ class OrchestratorServicer(
     AdapterMethods,
     AuditLogServicer,
     ControlServicer,
+    MonitorServicer,
     ReviewServicer,
     WebhookServicer,
     pb_grpc.OrchestratorServiceServicer,

@@ -79,6 +79,15 @@ class GrpcGenerator:
             async for reply in replies:
                 yield _completion(reply)
 
+    async def generate_routed(
+        self, items: Sequence[GenerationItem], route: str
+    ) -> AsyncGenerator[Completion, None]:
+        """As ``generate``, by whatever adapter a public name serves; each completion tells which it was."""
+        asked = {item.key: item for item in items}
+        async with aclosing(self._each(asked, route, self._stub.Generate, _routed_requests)) as replies:
+            async for reply in replies:
+                yield _completion(reply)
+
     async def score(self, items: Sequence[ScoreItem], adapter: str = "") -> AsyncGenerator[Score, None]:
         """Log-probabilities in the order in which they are known, each key once; else as ``generate``."""
         asked = {item.key: item for item in items}
@@ -185,6 +194,11 @@ async def _generate_requests(
 ) -> AsyncIterator[pb.GenerateRequest]:
     for part in in_parts(items, lambda item: _size_bytes(item.prompt)):
         yield pb.GenerateRequest(adapter=adapter, items=[_generate_item(item) for item in part])
+
+
+async def _routed_requests(items: Sequence[GenerationItem], route: str) -> AsyncIterator[pb.GenerateRequest]:
+    for part in in_parts(items, lambda item: _size_bytes(item.prompt)):
+        yield pb.GenerateRequest(route=route, items=[_generate_item(item) for item in part])
 
 
 async def _score_requests(items: Sequence[ScoreItem], adapter: str) -> AsyncIterator[pb.ScoreRequest]:

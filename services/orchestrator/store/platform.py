@@ -1,5 +1,7 @@
 """The stores that serve the platforms around valign, built together over one source of transactions."""
 
+from services.orchestrator.store.measuring import SqlMeasuring
+from services.orchestrator.store.monitors import SqlMonitors
 from services.orchestrator.store.outbox import SqlOutbox
 from services.orchestrator.store.review_revisions import SqlReviewRevisions
 from services.orchestrator.store.reviews import SqlReviews
@@ -15,5 +17,7 @@ class SqlPlatform:
         self.outbox = SqlOutbox(transactions)
         self.webhooks = SqlWebhooks(transactions)
         self.tracking = SqlTracking(transactions)
+        self.monitors = SqlMonitors(transactions)
+        self.measuring = SqlMeasuring(transactions)
         self.reviews = SqlReviews(transactions)
         self.review_revisions = SqlReviewRevisions(transactions, require_approval=require_approval)

@@ -73,6 +73,7 @@ def test_every_operation_has_a_method() -> None:
         "_route(name)": "/routes/{}",
         "_path(webhook_id)": "/webhooks/{}",
         "_review(review_id)": "/reviews/{}",
+        "_one(monitor_id)": "/monitors/{}",
     }
     for helper, path in helpers.items():
         called |= {path} if helper in text else set()

@@ -5,6 +5,7 @@ from alembic import context
 # Each of these modules puts its tables into the one metadata.
 from services.orchestrator.store import (  # noqa: F401
     tables_idempotency,
+    tables_monitors,
     tables_operations,
     tables_platform,
     tables_reviews,

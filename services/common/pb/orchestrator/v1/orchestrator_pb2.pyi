@@ -56,6 +56,30 @@ class ReviewClosing(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REVIEW_CLOSING_UNSPECIFIED: _ClassVar[ReviewClosing]
     REVIEW_CLOSING_MANUAL: _ClassVar[ReviewClosing]
     REVIEW_CLOSING_COMPLETE: _ClassVar[ReviewClosing]
+
+class MonitorState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    MONITOR_STATE_UNSPECIFIED: _ClassVar[MonitorState]
+    MONITOR_STATE_STARTING: _ClassVar[MonitorState]
+    MONITOR_STATE_NORMAL: _ClassVar[MonitorState]
+    MONITOR_STATE_DRIFT: _ClassVar[MonitorState]
+    MONITOR_STATE_FAILING: _ClassVar[MonitorState]
+    MONITOR_STATE_PAUSED: _ClassVar[MonitorState]
+
+class MeasurementState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    MEASUREMENT_STATE_UNSPECIFIED: _ClassVar[MeasurementState]
+    MEASUREMENT_STATE_QUEUED: _ClassVar[MeasurementState]
+    MEASUREMENT_STATE_RUNNING: _ClassVar[MeasurementState]
+    MEASUREMENT_STATE_SUCCEEDED: _ClassVar[MeasurementState]
+    MEASUREMENT_STATE_FAILED: _ClassVar[MeasurementState]
+
+class AlarmState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ALARM_STATE_UNSPECIFIED: _ClassVar[AlarmState]
+    ALARM_STATE_RAISED: _ClassVar[AlarmState]
+    ALARM_STATE_ACKNOWLEDGED: _ClassVar[AlarmState]
+    ALARM_STATE_CLEARED: _ClassVar[AlarmState]
 RUN_STATUS_UNSPECIFIED: RunStatus
 RUN_STATUS_QUEUED: RunStatus
 RUN_STATUS_RUNNING: RunStatus
@@ -84,6 +108,21 @@ REVIEW_STATE_CLOSED: ReviewState
 REVIEW_CLOSING_UNSPECIFIED: ReviewClosing
 REVIEW_CLOSING_MANUAL: ReviewClosing
 REVIEW_CLOSING_COMPLETE: ReviewClosing
+MONITOR_STATE_UNSPECIFIED: MonitorState
+MONITOR_STATE_STARTING: MonitorState
+MONITOR_STATE_NORMAL: MonitorState
+MONITOR_STATE_DRIFT: MonitorState
+MONITOR_STATE_FAILING: MonitorState
+MONITOR_STATE_PAUSED: MonitorState
+MEASUREMENT_STATE_UNSPECIFIED: MeasurementState
+MEASUREMENT_STATE_QUEUED: MeasurementState
+MEASUREMENT_STATE_RUNNING: MeasurementState
+MEASUREMENT_STATE_SUCCEEDED: MeasurementState
+MEASUREMENT_STATE_FAILED: MeasurementState
+ALARM_STATE_UNSPECIFIED: AlarmState
+ALARM_STATE_RAISED: AlarmState
+ALARM_STATE_ACKNOWLEDGED: AlarmState
+ALARM_STATE_CLEARED: AlarmState
 
 class CheckStudyRequest(_message.Message):
     __slots__ = ("study",)
@@ -1741,3 +1780,282 @@ class ExportReviewResponse(_message.Message):
     content: bytes
     content_type: str
     def __init__(self, content: _Optional[bytes] = ..., content_type: _Optional[str] = ...) -> None: ...
+
+class Monitor(_message.Message):
+    __slots__ = ("monitor_id", "name", "state", "route", "endpoint", "schedule", "time_zone", "next_time", "document", "create_time", "create_by", "baseline_number", "last_success_time", "last_error", "failures")
+    MONITOR_ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    ROUTE_FIELD_NUMBER: _ClassVar[int]
+    ENDPOINT_FIELD_NUMBER: _ClassVar[int]
+    SCHEDULE_FIELD_NUMBER: _ClassVar[int]
+    TIME_ZONE_FIELD_NUMBER: _ClassVar[int]
+    NEXT_TIME_FIELD_NUMBER: _ClassVar[int]
+    DOCUMENT_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    CREATE_BY_FIELD_NUMBER: _ClassVar[int]
+    BASELINE_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    LAST_SUCCESS_TIME_FIELD_NUMBER: _ClassVar[int]
+    LAST_ERROR_FIELD_NUMBER: _ClassVar[int]
+    FAILURES_FIELD_NUMBER: _ClassVar[int]
+    monitor_id: str
+    name: str
+    state: MonitorState
+    route: str
+    endpoint: str
+    schedule: str
+    time_zone: str
+    next_time: _timestamp_pb2.Timestamp
+    document: str
+    create_time: _timestamp_pb2.Timestamp
+    create_by: str
+    baseline_number: int
+    last_success_time: _timestamp_pb2.Timestamp
+    last_error: str
+    failures: int
+    def __init__(self, monitor_id: _Optional[str] = ..., name: _Optional[str] = ..., state: _Optional[_Union[MonitorState, str]] = ..., route: _Optional[str] = ..., endpoint: _Optional[str] = ..., schedule: _Optional[str] = ..., time_zone: _Optional[str] = ..., next_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., document: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., create_by: _Optional[str] = ..., baseline_number: _Optional[int] = ..., last_success_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_error: _Optional[str] = ..., failures: _Optional[int] = ...) -> None: ...
+
+class TopicValue(_message.Message):
+    __slots__ = ("value", "baseline", "energy", "p_value", "texts")
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    BASELINE_FIELD_NUMBER: _ClassVar[int]
+    ENERGY_FIELD_NUMBER: _ClassVar[int]
+    P_VALUE_FIELD_NUMBER: _ClassVar[int]
+    TEXTS_FIELD_NUMBER: _ClassVar[int]
+    value: float
+    baseline: float
+    energy: float
+    p_value: float
+    texts: int
+    def __init__(self, value: _Optional[float] = ..., baseline: _Optional[float] = ..., energy: _Optional[float] = ..., p_value: _Optional[float] = ..., texts: _Optional[int] = ...) -> None: ...
+
+class ServedAdapter(_message.Message):
+    __slots__ = ("name", "sha256", "texts")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SHA256_FIELD_NUMBER: _ClassVar[int]
+    TEXTS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    sha256: str
+    texts: int
+    def __init__(self, name: _Optional[str] = ..., sha256: _Optional[str] = ..., texts: _Optional[int] = ...) -> None: ...
+
+class Measurement(_message.Message):
+    __slots__ = ("monitor_id", "number", "kind", "state", "outcome", "fire_time", "end_time", "baseline_number", "p_value", "confirm_p_value", "by_topic", "adapters", "message")
+    class ByTopicEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: TopicValue
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[TopicValue, _Mapping]] = ...) -> None: ...
+    MONITOR_ID_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    FIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    END_TIME_FIELD_NUMBER: _ClassVar[int]
+    BASELINE_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    P_VALUE_FIELD_NUMBER: _ClassVar[int]
+    CONFIRM_P_VALUE_FIELD_NUMBER: _ClassVar[int]
+    BY_TOPIC_FIELD_NUMBER: _ClassVar[int]
+    ADAPTERS_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    monitor_id: str
+    number: int
+    kind: str
+    state: MeasurementState
+    outcome: str
+    fire_time: _timestamp_pb2.Timestamp
+    end_time: _timestamp_pb2.Timestamp
+    baseline_number: int
+    p_value: float
+    confirm_p_value: float
+    by_topic: _containers.MessageMap[str, TopicValue]
+    adapters: _containers.RepeatedCompositeFieldContainer[ServedAdapter]
+    message: str
+    def __init__(self, monitor_id: _Optional[str] = ..., number: _Optional[int] = ..., kind: _Optional[str] = ..., state: _Optional[_Union[MeasurementState, str]] = ..., outcome: _Optional[str] = ..., fire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., baseline_number: _Optional[int] = ..., p_value: _Optional[float] = ..., confirm_p_value: _Optional[float] = ..., by_topic: _Optional[_Mapping[str, TopicValue]] = ..., adapters: _Optional[_Iterable[_Union[ServedAdapter, _Mapping]]] = ..., message: _Optional[str] = ...) -> None: ...
+
+class MonitorAlarm(_message.Message):
+    __slots__ = ("monitor_id", "number", "kind", "state", "measurement_number", "message", "topics", "raise_time", "acknowledge_time", "acknowledge_by", "comment", "clear_time", "run_id", "run_error")
+    MONITOR_ID_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    MEASUREMENT_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    TOPICS_FIELD_NUMBER: _ClassVar[int]
+    RAISE_TIME_FIELD_NUMBER: _ClassVar[int]
+    ACKNOWLEDGE_TIME_FIELD_NUMBER: _ClassVar[int]
+    ACKNOWLEDGE_BY_FIELD_NUMBER: _ClassVar[int]
+    COMMENT_FIELD_NUMBER: _ClassVar[int]
+    CLEAR_TIME_FIELD_NUMBER: _ClassVar[int]
+    RUN_ID_FIELD_NUMBER: _ClassVar[int]
+    RUN_ERROR_FIELD_NUMBER: _ClassVar[int]
+    monitor_id: str
+    number: int
+    kind: str
+    state: AlarmState
+    measurement_number: int
+    message: str
+    topics: _containers.RepeatedScalarFieldContainer[str]
+    raise_time: _timestamp_pb2.Timestamp
+    acknowledge_time: _timestamp_pb2.Timestamp
+    acknowledge_by: str
+    comment: str
+    clear_time: _timestamp_pb2.Timestamp
+    run_id: str
+    run_error: str
+    def __init__(self, monitor_id: _Optional[str] = ..., number: _Optional[int] = ..., kind: _Optional[str] = ..., state: _Optional[_Union[AlarmState, str]] = ..., measurement_number: _Optional[int] = ..., message: _Optional[str] = ..., topics: _Optional[_Iterable[str]] = ..., raise_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., acknowledge_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., acknowledge_by: _Optional[str] = ..., comment: _Optional[str] = ..., clear_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., run_id: _Optional[str] = ..., run_error: _Optional[str] = ...) -> None: ...
+
+class CreateMonitorRequest(_message.Message):
+    __slots__ = ("document",)
+    DOCUMENT_FIELD_NUMBER: _ClassVar[int]
+    document: str
+    def __init__(self, document: _Optional[str] = ...) -> None: ...
+
+class CreateMonitorResponse(_message.Message):
+    __slots__ = ("monitor",)
+    MONITOR_FIELD_NUMBER: _ClassVar[int]
+    monitor: Monitor
+    def __init__(self, monitor: _Optional[_Union[Monitor, _Mapping]] = ...) -> None: ...
+
+class ListMonitorsRequest(_message.Message):
+    __slots__ = ("page_size", "page_token")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListMonitorsResponse(_message.Message):
+    __slots__ = ("monitors", "next_page_token")
+    MONITORS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    monitors: _containers.RepeatedCompositeFieldContainer[Monitor]
+    next_page_token: str
+    def __init__(self, monitors: _Optional[_Iterable[_Union[Monitor, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class GetMonitorRequest(_message.Message):
+    __slots__ = ("monitor_id",)
+    MONITOR_ID_FIELD_NUMBER: _ClassVar[int]
+    monitor_id: str
+    def __init__(self, monitor_id: _Optional[str] = ...) -> None: ...
+
+class GetMonitorResponse(_message.Message):
+    __slots__ = ("monitor",)
+    MONITOR_FIELD_NUMBER: _ClassVar[int]
+    monitor: Monitor
+    def __init__(self, monitor: _Optional[_Union[Monitor, _Mapping]] = ...) -> None: ...
+
+class PauseMonitorRequest(_message.Message):
+    __slots__ = ("monitor_id",)
+    MONITOR_ID_FIELD_NUMBER: _ClassVar[int]
+    monitor_id: str
+    def __init__(self, monitor_id: _Optional[str] = ...) -> None: ...
+
+class PauseMonitorResponse(_message.Message):
+    __slots__ = ("monitor",)
+    MONITOR_FIELD_NUMBER: _ClassVar[int]
+    monitor: Monitor
+    def __init__(self, monitor: _Optional[_Union[Monitor, _Mapping]] = ...) -> None: ...
+
+class ResumeMonitorRequest(_message.Message):
+    __slots__ = ("monitor_id",)
+    MONITOR_ID_FIELD_NUMBER: _ClassVar[int]
+    monitor_id: str
+    def __init__(self, monitor_id: _Optional[str] = ...) -> None: ...
+
+class ResumeMonitorResponse(_message.Message):
+    __slots__ = ("monitor",)
+    MONITOR_FIELD_NUMBER: _ClassVar[int]
+    monitor: Monitor
+    def __init__(self, monitor: _Optional[_Union[Monitor, _Mapping]] = ...) -> None: ...
+
+class DeleteMonitorRequest(_message.Message):
+    __slots__ = ("monitor_id",)
+    MONITOR_ID_FIELD_NUMBER: _ClassVar[int]
+    monitor_id: str
+    def __init__(self, monitor_id: _Optional[str] = ...) -> None: ...
+
+class DeleteMonitorResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class MeasureMonitorRequest(_message.Message):
+    __slots__ = ("monitor_id",)
+    MONITOR_ID_FIELD_NUMBER: _ClassVar[int]
+    monitor_id: str
+    def __init__(self, monitor_id: _Optional[str] = ...) -> None: ...
+
+class MeasureMonitorResponse(_message.Message):
+    __slots__ = ("measurement",)
+    MEASUREMENT_FIELD_NUMBER: _ClassVar[int]
+    measurement: Measurement
+    def __init__(self, measurement: _Optional[_Union[Measurement, _Mapping]] = ...) -> None: ...
+
+class ListMeasurementsRequest(_message.Message):
+    __slots__ = ("monitor_id", "page_size", "page_token")
+    MONITOR_ID_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    monitor_id: str
+    page_size: int
+    page_token: str
+    def __init__(self, monitor_id: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListMeasurementsResponse(_message.Message):
+    __slots__ = ("measurements", "next_page_token")
+    MEASUREMENTS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    measurements: _containers.RepeatedCompositeFieldContainer[Measurement]
+    next_page_token: str
+    def __init__(self, measurements: _Optional[_Iterable[_Union[Measurement, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class GetMeasurementRequest(_message.Message):
+    __slots__ = ("monitor_id", "number")
+    MONITOR_ID_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    monitor_id: str
+    number: int
+    def __init__(self, monitor_id: _Optional[str] = ..., number: _Optional[int] = ...) -> None: ...
+
+class GetMeasurementResponse(_message.Message):
+    __slots__ = ("measurement",)
+    MEASUREMENT_FIELD_NUMBER: _ClassVar[int]
+    measurement: Measurement
+    def __init__(self, measurement: _Optional[_Union[Measurement, _Mapping]] = ...) -> None: ...
+
+class ListMonitorAlarmsRequest(_message.Message):
+    __slots__ = ("monitor_id", "page_size", "page_token")
+    MONITOR_ID_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    monitor_id: str
+    page_size: int
+    page_token: str
+    def __init__(self, monitor_id: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListMonitorAlarmsResponse(_message.Message):
+    __slots__ = ("alarms", "next_page_token")
+    ALARMS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    alarms: _containers.RepeatedCompositeFieldContainer[MonitorAlarm]
+    next_page_token: str
+    def __init__(self, alarms: _Optional[_Iterable[_Union[MonitorAlarm, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class AcknowledgeMonitorAlarmRequest(_message.Message):
+    __slots__ = ("monitor_id", "number", "comment")
+    MONITOR_ID_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    COMMENT_FIELD_NUMBER: _ClassVar[int]
+    monitor_id: str
+    number: int
+    comment: str
+    def __init__(self, monitor_id: _Optional[str] = ..., number: _Optional[int] = ..., comment: _Optional[str] = ...) -> None: ...
+
+class AcknowledgeMonitorAlarmResponse(_message.Message):
+    __slots__ = ("alarm",)
+    ALARM_FIELD_NUMBER: _ClassVar[int]
+    alarm: MonitorAlarm
+    def __init__(self, alarm: _Optional[_Union[MonitorAlarm, _Mapping]] = ...) -> None: ...

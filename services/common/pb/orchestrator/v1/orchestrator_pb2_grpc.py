@@ -405,6 +405,61 @@ class OrchestratorServiceStub:
                 request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ExportReviewRequest.SerializeToString,
                 response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ExportReviewResponse.FromString,
                 _registered_method=True)
+        self.CreateMonitor = channel.unary_unary(
+                '/valign.orchestrator.v1.OrchestratorService/CreateMonitor',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CreateMonitorRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CreateMonitorResponse.FromString,
+                _registered_method=True)
+        self.ListMonitors = channel.unary_unary(
+                '/valign.orchestrator.v1.OrchestratorService/ListMonitors',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListMonitorsRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListMonitorsResponse.FromString,
+                _registered_method=True)
+        self.GetMonitor = channel.unary_unary(
+                '/valign.orchestrator.v1.OrchestratorService/GetMonitor',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetMonitorRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetMonitorResponse.FromString,
+                _registered_method=True)
+        self.PauseMonitor = channel.unary_unary(
+                '/valign.orchestrator.v1.OrchestratorService/PauseMonitor',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.PauseMonitorRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.PauseMonitorResponse.FromString,
+                _registered_method=True)
+        self.ResumeMonitor = channel.unary_unary(
+                '/valign.orchestrator.v1.OrchestratorService/ResumeMonitor',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ResumeMonitorRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ResumeMonitorResponse.FromString,
+                _registered_method=True)
+        self.DeleteMonitor = channel.unary_unary(
+                '/valign.orchestrator.v1.OrchestratorService/DeleteMonitor',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.DeleteMonitorRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.DeleteMonitorResponse.FromString,
+                _registered_method=True)
+        self.MeasureMonitor = channel.unary_unary(
+                '/valign.orchestrator.v1.OrchestratorService/MeasureMonitor',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.MeasureMonitorRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.MeasureMonitorResponse.FromString,
+                _registered_method=True)
+        self.ListMeasurements = channel.unary_unary(
+                '/valign.orchestrator.v1.OrchestratorService/ListMeasurements',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListMeasurementsRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListMeasurementsResponse.FromString,
+                _registered_method=True)
+        self.GetMeasurement = channel.unary_unary(
+                '/valign.orchestrator.v1.OrchestratorService/GetMeasurement',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetMeasurementRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetMeasurementResponse.FromString,
+                _registered_method=True)
+        self.ListMonitorAlarms = channel.unary_unary(
+                '/valign.orchestrator.v1.OrchestratorService/ListMonitorAlarms',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListMonitorAlarmsRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListMonitorAlarmsResponse.FromString,
+                _registered_method=True)
+        self.AcknowledgeMonitorAlarm = channel.unary_unary(
+                '/valign.orchestrator.v1.OrchestratorService/AcknowledgeMonitorAlarm',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.AcknowledgeMonitorAlarmRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.AcknowledgeMonitorAlarmResponse.FromString,
+                _registered_method=True)
 
 
 class OrchestratorServiceServicer:
@@ -929,6 +984,83 @@ class OrchestratorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateMonitor(self, request, context):
+        """CreateMonitor watches a route or an endpoint from now on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListMonitors(self, request, context):
+        """ListMonitors returns the monitors, newest first, a page at a time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetMonitor(self, request, context):
+        """GetMonitor returns one of them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PauseMonitor(self, request, context):
+        """PauseMonitor ends measuring on schedule, until it is resumed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeMonitor(self, request, context):
+        """ResumeMonitor measures on schedule again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteMonitor(self, request, context):
+        """DeleteMonitor removes a monitor with its measurements and alarms.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MeasureMonitor(self, request, context):
+        """MeasureMonitor measures now, also while it is paused.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListMeasurements(self, request, context):
+        """ListMeasurements returns a monitor's measurements, newest first, a page at a time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetMeasurement(self, request, context):
+        """GetMeasurement returns one of them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListMonitorAlarms(self, request, context):
+        """ListMonitorAlarms returns a monitor's alarms, newest first, a page at a time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AcknowledgeMonitorAlarm(self, request, context):
+        """AcknowledgeMonitorAlarm says that somebody has seen an alarm.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OrchestratorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -1301,6 +1433,61 @@ def add_OrchestratorServiceServicer_to_server(servicer, server):
                     servicer.ExportReview,
                     request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ExportReviewRequest.FromString,
                     response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ExportReviewResponse.SerializeToString,
+            ),
+            'CreateMonitor': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateMonitor,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CreateMonitorRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CreateMonitorResponse.SerializeToString,
+            ),
+            'ListMonitors': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMonitors,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListMonitorsRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListMonitorsResponse.SerializeToString,
+            ),
+            'GetMonitor': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetMonitor,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetMonitorRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetMonitorResponse.SerializeToString,
+            ),
+            'PauseMonitor': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseMonitor,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.PauseMonitorRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.PauseMonitorResponse.SerializeToString,
+            ),
+            'ResumeMonitor': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeMonitor,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ResumeMonitorRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ResumeMonitorResponse.SerializeToString,
+            ),
+            'DeleteMonitor': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteMonitor,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.DeleteMonitorRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.DeleteMonitorResponse.SerializeToString,
+            ),
+            'MeasureMonitor': grpc.unary_unary_rpc_method_handler(
+                    servicer.MeasureMonitor,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.MeasureMonitorRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.MeasureMonitorResponse.SerializeToString,
+            ),
+            'ListMeasurements': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMeasurements,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListMeasurementsRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListMeasurementsResponse.SerializeToString,
+            ),
+            'GetMeasurement': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetMeasurement,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetMeasurementRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetMeasurementResponse.SerializeToString,
+            ),
+            'ListMonitorAlarms': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMonitorAlarms,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListMonitorAlarmsRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListMonitorAlarmsResponse.SerializeToString,
+            ),
+            'AcknowledgeMonitorAlarm': grpc.unary_unary_rpc_method_handler(
+                    servicer.AcknowledgeMonitorAlarm,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.AcknowledgeMonitorAlarmRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.AcknowledgeMonitorAlarmResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -3302,6 +3489,303 @@ class OrchestratorService:
             '/valign.orchestrator.v1.OrchestratorService/ExportReview',
             services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ExportReviewRequest.SerializeToString,
             services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ExportReviewResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateMonitor(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/CreateMonitor',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CreateMonitorRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CreateMonitorResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMonitors(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/ListMonitors',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListMonitorsRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListMonitorsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetMonitor(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/GetMonitor',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetMonitorRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetMonitorResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PauseMonitor(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/PauseMonitor',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.PauseMonitorRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.PauseMonitorResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeMonitor(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/ResumeMonitor',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ResumeMonitorRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ResumeMonitorResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteMonitor(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/DeleteMonitor',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.DeleteMonitorRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.DeleteMonitorResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MeasureMonitor(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/MeasureMonitor',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.MeasureMonitorRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.MeasureMonitorResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMeasurements(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/ListMeasurements',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListMeasurementsRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListMeasurementsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetMeasurement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/GetMeasurement',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetMeasurementRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetMeasurementResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMonitorAlarms(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/ListMonitorAlarms',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListMonitorAlarmsRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListMonitorAlarmsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AcknowledgeMonitorAlarm(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/AcknowledgeMonitorAlarm',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.AcknowledgeMonitorAlarmRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.AcknowledgeMonitorAlarmResponse.FromString,
             options,
             channel_credentials,
             insecure,

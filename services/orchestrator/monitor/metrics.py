@@ -1,0 +1,49 @@
+"""Prometheus metrics of monitors, from the process that leads. Series of deleted monitors are removed."""
+
+from collections.abc import Iterable, Mapping
+
+from prometheus_client import Counter, Gauge
+
+from services.orchestrator.monitor.records import Measurement, Monitor
+
+VALUE_DIFFERENCE = Gauge(
+    "valign_monitor_value_difference",
+    "Mean value difference of the monitor's last measurement, in [0, 2].",
+    ("monitor", "topic"),
+)
+DRIFT = Gauge("valign_monitor_drift", "1 while the monitor says that there is drift, else 0.", ("monitor",))
+LAST_SUCCESS = Gauge(
+    "valign_monitor_last_success_timestamp_seconds",
+    "Unix time of the last measurement that succeeded.",
+    ("monitor",),
+)
+MEASUREMENTS = Counter(
+    "valign_monitor_measurements_total",
+    "Measurements that ended, by outcome (ok, failed).",
+    ("monitor", "outcome"),
+)
+
+
+def tell(monitors: Iterable[Monitor], latest: Mapping[str, Measurement]) -> None:
+    """Set the gauges anew, and forget whatever is no monitor any more."""
+    known = {}
+    VALUE_DIFFERENCE.clear()
+    for monitor in monitors:
+        known[monitor.monitor_id] = monitor
+        DRIFT.labels(monitor.monitor_id).set(float(monitor.drifting))
+        if monitor.last_success_time is not None:
+            LAST_SUCCESS.labels(monitor.monitor_id).set(monitor.last_success_time.timestamp())
+        last = latest.get(monitor.monitor_id)
+        for topic, found in (last.result.get("by_topic", {}) if last else {}).items():
+            VALUE_DIFFERENCE.labels(monitor.monitor_id, topic).set(found["value"])
+    for metric in (DRIFT, LAST_SUCCESS, MEASUREMENTS):
+        for collected in metric.collect():
+            for sample in collected.samples:
+                if sample.labels["monitor"] not in known:
+                    metric.remove_by_labels({"monitor": sample.labels["monitor"]})
+
+
+def silent() -> None:
+    """This process leads no more: another one tells from now on."""
+    for metric in (VALUE_DIFFERENCE, DRIFT, LAST_SUCCESS):
+        metric.clear()
