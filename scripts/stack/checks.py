@@ -225,7 +225,7 @@ class Checks:
 
     def roll_back(self) -> str:
         """The public name goes back to the base model in one call."""
-        route = self.api("POST", "/routes/valign/rollback", json={"to": "base", "reason": "make stack-check"})
+        route = self.api("POST", "/routes/valign/rollback", json={"to": "", "reason": "make stack-check"})
         _hold(route["adapter"] == "", f"the route serves {route['adapter']}")
         return "route valign serves the base model again"
 
