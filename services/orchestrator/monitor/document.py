@@ -89,7 +89,7 @@ class MonitorDocument(Section):
     def _known_zone(cls, value: str) -> str:
         try:
             ZoneInfo(value)
-        except (ValueError, OSError):
+        except (ValueError, OSError, KeyError):
             raise ValueError(
                 f"{value[:40]!r} is no IANA time zone; write it as Europe/Berlin or UTC"
             ) from None

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from scripts.write_sync_client import TARGET, made
-from services.client import models, models_reviews, models_webhooks
+from services.client import models, models_monitors, models_reviews, models_webhooks
 
 DOCUMENT: dict[str, Any] = json.loads(Path("docs/openapi.json").read_text(encoding="utf-8"))
 SCHEMAS = DOCUMENT["components"]["schemas"]
@@ -27,6 +27,11 @@ NAMES = {
     "ValuesJob": "ValuesJobModel",
     "Verdict": "VerdictInReport",
     "EventType": "EventTypeSummary",
+    "Measurement": "MeasurementSummary",
+    "MeasurementPage": "MeasurementList",
+    "Monitor": "MonitorSummary",
+    "MonitorAlarmPage": "MonitorAlarmList",
+    "MonitorPage": "MonitorList",
     "Review": "ReviewBody",
     "ReviewItem": "ReviewItemBody",
     "ReviewResults": "HumanReview",
@@ -41,7 +46,7 @@ BY_REQUEST = {"compareRunsHtml", "getHealth", "getReadiness", "getMetrics"}
 def _models() -> list[type[models.Model]]:
     return [
         one
-        for module in (models, models_reviews, models_webhooks)
+        for module in (models, models_monitors, models_reviews, models_webhooks)
         for one in vars(module).values()
         if isinstance(one, type) and issubclass(one, models.Model) and one is not models.Model
     ]
@@ -57,7 +62,7 @@ def test_model_has_the_fields_of_its_schema_and_requires_no_others(model: type[m
     assert required <= set(schema["required"])
 
 
-@pytest.mark.parametrize("kind", [models.RunStatus, models.AdapterState])
+@pytest.mark.parametrize("kind", [models.RunStatus, models.AdapterState, models_monitors.MonitorState])
 def test_enums_are_those_of_the_document(kind: Any) -> None:
     assert {one.value for one in kind} == set(SCHEMAS[kind.__name__]["enum"])
 
