@@ -26,17 +26,19 @@ MEASUREMENTS = Counter(
 
 def tell(monitors: Iterable[Monitor], latest: Mapping[str, Measurement]) -> None:
     """Set the gauges anew, and forget whatever is no monitor any more."""
-    known = {}
+    known = set()
     VALUE_DIFFERENCE.clear()
+    # One that is paused would soon be called stale.
+    LAST_SUCCESS.clear()
     for monitor in monitors:
-        known[monitor.monitor_id] = monitor
+        known.add(monitor.monitor_id)
         DRIFT.labels(monitor.monitor_id).set(float(monitor.drifting))
-        if monitor.last_success_time is not None:
+        if monitor.last_success_time is not None and not monitor.paused:
             LAST_SUCCESS.labels(monitor.monitor_id).set(monitor.last_success_time.timestamp())
         last = latest.get(monitor.monitor_id)
         for topic, found in (last.result.get("by_topic", {}) if last else {}).items():
             VALUE_DIFFERENCE.labels(monitor.monitor_id, topic).set(found["value"])
-    for metric in (DRIFT, LAST_SUCCESS, MEASUREMENTS):
+    for metric in (DRIFT, MEASUREMENTS):
         for collected in metric.collect():
             for sample in collected.samples:
                 if sample.labels["monitor"] not in known:
