@@ -52,6 +52,18 @@ STUDY: dict[str, Any] = {
     },
 }
 PROMPT = "State one principle that an AI system should follow."
+MONITOR: dict[str, Any] = {
+    "name": "stack-check",
+    "target": {"route": "valign"},
+    "topics": STUDY["topics"],
+    "reference_set": "ten-commandments",
+    "prompt_set": "small",
+    # Once a year: the check asks for its measurements itself.
+    "schedule": "0 0 1 1 *",
+    "samples": {"prompts_per_topic": 3, "baseline_draws": 2, "max_new_tokens": 48},
+    "alarms": {"permutations": 199},
+}
+MEASURE_TIMEOUT_S = 180.0
 RUN_TIMEOUT_S = 900.0
 # Longer than a scrape, a look of the mirror or a retry of a webhook takes.
 SETTLE_S = 60.0
@@ -87,7 +99,7 @@ class Checks:
 
         self.stack = stack
         self.http = httpx.Client(base_url=f"{stack.url}/v1", timeout=120.0, trust_env=False)
-        self.run_id = self.secret = self.webhook_id = ""
+        self.run_id = self.secret = self.webhook_id = self.monitor_id = ""
         self.report: dict[str, Any] = {}
 
     def api(self, method: str, path: str, **options: Any) -> Any:
@@ -225,7 +237,7 @@ class Checks:
 
     def roll_back(self) -> str:
         """The public name goes back to the base model in one call."""
-        route = self.api("POST", "/routes/valign/rollback", json={"to": "base", "reason": "make stack-check"})
+        route = self.api("POST", "/routes/valign/rollback", json={"to": "", "reason": "make stack-check"})
         _hold(route["adapter"] == "", f"the route serves {route['adapter']}")
         return "route valign serves the base model again"
 
@@ -259,10 +271,44 @@ class Checks:
             seen[query] = value
         return ", ".join(f"{query} = {value:g}" for query, value in seen.items())
 
+    def monitor(self) -> str:
+        """A monitor of the public name takes its baseline and measures once more."""
+        made = self.api("POST", "/monitors", json={"document": json.dumps(MONITOR)})
+        self.monitor_id = made["monitor_id"]
+        baseline = self._measured("baseline")
+        self.api("POST", f"/monitors/{self.monitor_id}/measure")
+        again = self._measured("period")
+        adapter = self.report["adapter"]["name"]
+        answered = {name for one in (baseline, again) for name in one["adapters"]}
+        _hold(answered == {adapter}, f"measured were {sorted(answered)}")
+        return f"{self.monitor_id} took its baseline and measured {adapter}: {again['outcome']}"
+
+    def monitor_metrics(self) -> str:
+        """What it measured stands in the metrics."""
+        query = f'valign_monitor_value_difference{{monitor="{self.monitor_id}"}}'
+        result = self._prometheus("query", query=query)["result"]
+        _hold(len(result) == len(TOPICS), f"{len(result)} series of {query}")
+        return ", ".join(f"{one['metric']['topic']} {float(one['value'][1]):.3f}" for one in result)
+
+    def _measured(self, kind: str) -> Any:
+        deadline_s = time.monotonic() + MEASURE_TIMEOUT_S
+        while time.monotonic() < deadline_s:
+            found = self.api("GET", f"/monitors/{self.monitor_id}/measurements")["measurements"]
+            mine = [one for one in found if one["kind"] == kind]
+            if mine and mine[0]["state"] in ("succeeded", "failed"):
+                _hold(mine[0]["state"] == "succeeded", f"{kind}: {mine[0]['message']}")
+                return mine[0]
+            time.sleep(1.0)
+        raise CliError(f"no {kind} within {MEASURE_TIMEOUT_S:.0f} s")
+
     def clean_up(self) -> str:
-        """The check's webhook goes; its run and adapter stay, as every run does."""
-        self.api("DELETE", f"/webhooks/{self.webhook_id}")
-        return f"{self.webhook_id} deleted"
+        """The check's webhook and monitor go; its run and adapter stay, as every run does."""
+        gone = []
+        for path, name in (("webhooks", self.webhook_id), ("monitors", self.monitor_id)):
+            if name:
+                self.api("DELETE", f"/{path}/{name}")
+                gone.append(name)
+        return f"{' and '.join(gone)} deleted"
 
     def _prometheus(self, what: str, **params: str) -> Any:
         import httpx
@@ -296,6 +342,8 @@ def check(stack: Stack) -> int:
             if look("promotion", checks.promote):
                 look("the public name", lambda: checks.serves("valign", adapter), SETTLE_S)
                 look("MLflow: the champion", checks.mlflow_champion, SETTLE_S)
+                if look("monitor", checks.monitor):
+                    look("Prometheus: the monitor", checks.monitor_metrics, SETTLE_S)
                 look("roll-back", checks.roll_back)
                 look("the public name", lambda: checks.serves("valign", "base"), SETTLE_S)
             if hooked:
@@ -304,8 +352,7 @@ def check(stack: Stack) -> int:
         look("Prometheus: rules", checks.prometheus_rules, SETTLE_S)
         look("Prometheus: metrics", checks.prometheus_metrics, SETTLE_S)
         look("audit log", checks.audit_log)
-        if hooked:
-            look("tidied", checks.clean_up)
+        look("tidied", checks.clean_up)
     failed = [what for passed, what, _ in outcome.rows if not passed]
     print(f"\n{len(outcome.rows) - len(failed)} of {len(outcome.rows)} checks passed", flush=True)
     if failed:
