@@ -59,6 +59,7 @@ class Watch:
     monitors: Monitors
     monitoring: Monitoring
     opened: list[tuple[str, str]]
+    artifacts: ArtifactStore
 
     def serve(self, adapter: str) -> None:
         """The generator serves another adapter under the name, whatever the registry knows."""
@@ -89,6 +90,7 @@ async def watch(folder: Path, **options: Any) -> AsyncIterator[Watch]:
     store, _ = migrated_store(folder)
     generator, embedder = FakeGenerator(), FakeEmbedder()
     opened: list[tuple[str, str]] = []
+    artifacts = ArtifactStore(str(folder / "artifacts"))
 
     async def create_run(study: str, key: str) -> tuple[RunRecord, bool]:
         opened.append((study, key))
@@ -116,11 +118,12 @@ async def watch(folder: Path, **options: Any) -> AsyncIterator[Watch]:
             store,
             generator,
             embedder,
-            Monitors(monitors, ArtifactStore(str(folder / "artifacts")), EndpointHosts(None)),
+            Monitors(monitors, artifacts, EndpointHosts(None)),
             Monitoring(
                 monitors, measuring, store.registry, measurer, Opener(measuring, create_run), **options
             ),
             opened,
+            artifacts,
         )
         world.serve("")
         yield world

@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from services.common.errors import InvalidInputError, ValignError
+from services.common.errors import DeadlineError, NotReadyError, OverloadedError, ValignError
 from services.orchestrator.identity import Principal, Scope, acting_as
 from services.orchestrator.monitor.records import Alarm, Monitor
 from services.orchestrator.records import RunRecord
@@ -46,10 +46,10 @@ class Opener:
             with acting_as(principal_of(monitor.monitor_id)):
                 run, _ = await self._create_run(study, f"monitor/{alarm.monitor_id}/{alarm.number}")
             run_id = run.run_id
-        except InvalidInputError as error:
-            reason = error.message
-        except ValignError as error:
+        except (NotReadyError, OverloadedError, DeadlineError) as error:
             log.warning("monitor.run_waits", monitor_id=alarm.monitor_id, reason=error.message)
             return
+        except ValignError as error:
+            reason = error.message
         await asyncio.to_thread(self._store.opened, alarm, run_id, reason)
         log.info("monitor.run_opened", monitor_id=alarm.monitor_id, run_id=run_id, error=reason)

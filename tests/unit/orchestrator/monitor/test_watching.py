@@ -5,6 +5,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from services.common.errors import InvalidInputError
+from services.orchestrator.assets import AssetKind, AssetLibrary
 from services.orchestrator.monitor.records import (
     AlarmKind,
     AlarmState,
@@ -12,6 +16,9 @@ from services.orchestrator.monitor.records import (
     MeasurementState,
     MonitorState,
 )
+from services.orchestrator.ruler import freeze, pack
+from services.orchestrator.study import Study, resolve
+from tests.evidence import make_evidence
 from tests.fakes.monitors import ROUTE, Watch, monitor_text, watch
 from tests.fakes.registry import add
 from tests.fakes.studies import study_json
@@ -194,3 +201,22 @@ async def test_events_hold_no_text_of_the_model(tmp_path: Path) -> None:
         told = json.dumps(_events(world))
         assert texts
         assert not [text for text in texts if text in told]
+
+
+async def test_ruler_fixes_topics_prompts_and_counterparts(tmp_path: Path) -> None:
+    evidence = make_evidence(2, 8, 2, measure_only=True, second=False)
+    ruler = freeze(evidence, "bench", "r-1", "i" * 64, "model", "a" * 64)
+    async with watch(tmp_path) as world:
+        library = AssetLibrary(world.store.assets, world.artifacts)
+        library._put(AssetKind.RULER, "bench", pack(ruler), "asset.add", {})
+        resolved = resolve(Study.model_validate(dict(evidence.study))).as_json()
+        sets = {name: resolved[name] for name in ("topics", "reference_set", "prompt_set")}
+        monitor = await world.monitors.create(monitor_text(ruler=ruler.sha256, **sets))
+        await world.step()
+        baseline = await world.monitors.measurement(monitor.monitor_id, 1)
+        assert baseline.outcome == "baseline", baseline.message
+        draws = world.store.platform.measuring.draws(monitor.monitor_id, 1)
+        assert {draw.phase for draw in draws} == {"sample"}, "no statement and no counterpart is drawn"
+        assert set(baseline.result["by_topic"]) == {topic.id for topic in ruler.facts.topics}
+        with pytest.raises(InvalidInputError, match="is of prompt set"):
+            await world.monitors.create(monitor_text(ruler=ruler.sha256))
