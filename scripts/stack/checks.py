@@ -277,7 +277,7 @@ class Checks:
         self.monitor_id = made["monitor_id"]
         baseline = self._measured("baseline")
         self.api("POST", f"/monitors/{self.monitor_id}/measure")
-        again = self._measured("period")
+        again = self._measured("asked")
         adapter = self.report["adapter"]["name"]
         answered = {name for one in (baseline, again) for name in one["adapters"]}
         _hold(answered == {adapter}, f"measured were {sorted(answered)}")
