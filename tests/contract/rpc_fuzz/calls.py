@@ -1,5 +1,6 @@
 """One call of any kind with bytes as its requests, and what may come of it."""
 
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from services.common.rpc.status import CODE_TRAILER
 from tests.contract.rpc_fuzz.served import Service
 
 TIMEOUT_S = 20.0
+LEAVE_S = 2.0
 """No call of a fuzz takes longer; on a busy machine, by far."""
 
 
@@ -42,9 +44,17 @@ def call(
     try:
         if method.server_streaming:
             answers = rpc(sent, timeout=TIMEOUT_S)
-            for number, _ in enumerate(answers):
-                if number == leave_after:
-                    answers.cancel()
+            # A stream may have nothing to say for a while: who leaves does not wait for that.
+            leaving = threading.Timer(LEAVE_S, answers.cancel) if leave_after is not None else None
+            if leaving is not None:
+                leaving.start()
+            try:
+                for number, _ in enumerate(answers):
+                    if number == leave_after:
+                        answers.cancel()
+            finally:
+                if leaving is not None:
+                    leaving.cancel()
         elif leave_after is None:
             rpc(sent, timeout=TIMEOUT_S)
         else:

@@ -21,6 +21,8 @@ from tests.mlflow_server import MlflowProcess
 
 TOPICS = ("privacy", "fairness")
 
+_UP_TO_DATE = "valign_orchestrator_mlflow_lag_events 0.0"
+
 
 def probe_of(place: Place) -> MlflowProbe:
     return MlflowProbe(place.server.uri, place.store.platform.tracking, place.store.platform.outbox)
@@ -187,7 +189,10 @@ async def test_process_killed_in_the_middle_and_a_server_that_is_away_double_not
                 assert time.monotonic() < deadline, lines_of(found)
                 await asyncio.sleep(0.2)
             system = (await found.http.get("/v1/system")).json()["services"]
-            metrics = (await found.http.get("/metrics")).text
+            # Told once the last event is dealt with, which is after the run.
+            while _UP_TO_DATE not in (await found.http.get("/metrics")).text:
+                assert time.monotonic() < deadline, lines_of(found)
+                await asyncio.sleep(0.2)
             assert await found.terminate() == 0
             assert "leader.step_failed" not in lines_of(found)
     await proxy.stop()
@@ -200,4 +205,3 @@ async def test_process_killed_in_the_middle_and_a_server_that_is_away_double_not
     assert one.data.tags["valign.decision"] in ("promote", "hold", "reject")
     (mlflow,) = [service for service in system if service["name"] == "mlflow"]
     assert mlflow["target"] == f"http://{proxy.address}"
-    assert "valign_orchestrator_mlflow_lag_events 0.0" in metrics

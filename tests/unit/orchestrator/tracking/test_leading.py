@@ -5,6 +5,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+import grpc
 import pytest
 
 from services.common.errors import PreconditionError
@@ -15,9 +16,14 @@ from services.orchestrator.tracking.metrics import LAG
 from tests.fakes.orchestrator import world
 
 
-def test_platform_without_a_tracking_uri_mirrors_nothing(tmp_path: Path) -> None:
+async def test_platform_without_a_tracking_uri_mirrors_nothing(tmp_path: Path) -> None:
     with world(tmp_path) as made:
-        built = build_platform(OrchestratorSettings(), made.store, made.artifacts, made.application.registry)
+        channels = {name: grpc.aio.insecure_channel("127.0.0.1:1") for name in ("generator", "embedder")}
+        built, _ = build_platform(
+            OrchestratorSettings(), made.store, made.artifacts, made.application.registry, channels
+        )
+        for channel in channels.values():
+            await channel.close()
     assert built.probes == ()
 
 

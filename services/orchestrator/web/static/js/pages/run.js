@@ -21,9 +21,15 @@ export default async function runPage({ params, signal }) {
     drawTop();
   };
   function drawTop() {
+    // Drawn anew while somebody is on it: the keyboard stays where it was.
+    const held = top.contains(document.activeElement) ? document.activeElement : null;
     put(top, head(run.name, { above: [badge(run.status), run.pause_requested && run.status === "running" ? " pausing " : " ", code(run.run_id)], actions: actions(run, address, refresh) }),
       run.error ? h("div", { class: "error", role: "alert" }, h("p", null, h("strong", null, `${run.error.code}. `), run.error.message)) : null,
       facts([["Begun", exact(run.create_time)], ["By", code(run.created_by || "–")], ["Ended", run.end_time && exact(run.end_time)], ["Attempt", run.attempt], ["Identity", run.identity && code(format.hash(run.identity))]]));
+    if (held) {
+      const same = [...top.querySelectorAll(held.tagName)].find((one) => one.textContent === held.textContent);
+      (same ?? top.querySelector("h1")).focus({ preventScroll: true });
+    }
   }
   function draw() {
     put(live.stages, stagesTable(state));
