@@ -279,7 +279,7 @@ class Checks:
         self.api("POST", f"/monitors/{self.monitor_id}/measure")
         again = self._measured("asked")
         adapter = self.report["adapter"]["name"]
-        answered = {adapter["name"] for one in (baseline, again) for adapter in one["adapters"]}
+        answered = {who["name"] for one in (baseline, again) for who in one["adapters"]}
         _hold(answered == {adapter}, f"measured were {sorted(answered)}")
         return f"{self.monitor_id} took its baseline and measured {adapter}: {again['outcome']}"
 
