@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from scripts.fetch_models import CACHE_VARIABLE, DEFAULT_CACHE
 from scripts.stack.checks import check
 from scripts.stack.parts import REPO
 from scripts.stack.up import Options, Stack, run, running
@@ -52,9 +53,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--home", type=Path, default=REPO / ".valign-stack", help="where data and logs are kept"
     )
-    parser.add_argument(
-        "--models", type=Path, default=REPO / ".cache" / "models", help="folder of the fetched models"
-    )
+    models = Path(os.environ.get(CACHE_VARIABLE) or DEFAULT_CACHE)
+    parser.add_argument("--models", type=Path, default=models, help="folder of the fetched models")
     parser.add_argument("--any-ports", action="store_true", help="take free ports for everything")
     options = parser.parse_args(arguments)
     for name in ("home", "models"):
