@@ -59,7 +59,7 @@ class Monitoring:
         self._timeout_s = timeout_s
         self._in_flight: dict[str, asyncio.Task[None]] = {}
         self._steps = 0
-        self._ticker = Ticker("monitors", self._safe_step, interval_s)
+        self._ticker = Ticker("monitors", self.step, interval_s)
 
     def nudge(self) -> None:
         """Look now. From the event loop's thread."""
@@ -122,13 +122,6 @@ class Monitoring:
         kind = Kind.BASELINE if new else Kind.SCHEDULED
         fire_time = monitor.next_time if due else now
         return await asyncio.to_thread(self._monitors.enqueue, monitor.monitor_id, kind, fire_time, following)
-
-    async def _safe_step(self) -> None:
-        try:
-            await self.step()
-        except LeadershipLost as lost:
-            # Either this task is about to be cancelled, or the database was away for a moment.
-            log.warning("monitors.step_cut", reason=str(lost))
 
     async def _measure(self, monitor: Monitor, measurement: Measurement) -> None:
         where = {"monitor_id": monitor.monitor_id, "number": measurement.number}

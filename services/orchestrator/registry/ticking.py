@@ -6,6 +6,8 @@ from contextlib import suppress
 
 import structlog
 
+from services.orchestrator.records import LeadershipLost
+
 log = structlog.get_logger(__name__)
 
 
@@ -35,6 +37,9 @@ class Ticker:
             self._news.clear()
             try:
                 await self._step()
+            except LeadershipLost as lost:
+                # Either this task is about to be cancelled, or the database was away for a moment.
+                log.warning("leader.step_cut", task=self._name, reason=str(lost))
             except Exception:
                 log.exception("leader.step_failed", task=self._name)
             with suppress(TimeoutError):

@@ -52,7 +52,7 @@ class Deliverer:
         self._keep = keep
         self._in_flight: dict[str, asyncio.Task[None]] = {}
         self._tidied: datetime | None = None
-        self._ticker = Ticker("webhooks", self._safe_step, interval_s)
+        self._ticker = Ticker("webhooks", self.step, interval_s)
 
     def nudge(self) -> None:
         """Look now. From the event loop's thread."""
@@ -97,13 +97,6 @@ class Deliverer:
     async def settled(self) -> None:
         """Wait for the attempts that have begun."""
         await asyncio.gather(*self._in_flight.values())
-
-    async def _safe_step(self) -> None:
-        try:
-            await self.step()
-        except LeadershipLost as lost:
-            # Either this task is about to be cancelled, or the database was away for a moment.
-            log.warning("webhooks.step_cut", reason=str(lost))
 
     async def _send(self, webhook: Webhook, delivery: Delivery) -> None:
         try:
