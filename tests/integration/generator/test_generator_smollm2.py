@@ -143,7 +143,7 @@ async def test_unload_then_generate_not_found_and_load_again_works(
 
 
 async def test_base_and_two_adapters_in_the_same_steps_do_not_mix(service: GeneratorProcess) -> None:
-    names = ("", "first", "second")
+    names = ("", "left", "right")
     answers = ("A good neighbour keeps a promise.", "The sky is blue because of scattered light.")
 
     async def logprobs(stub: Any, adapter: str) -> list[float]:
