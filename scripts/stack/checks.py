@@ -62,6 +62,7 @@ MONITOR: dict[str, Any] = {
     "schedule": "0 0 1 1 *",
     "samples": {"prompts_per_topic": 3, "baseline_draws": 2, "max_new_tokens": 48},
     "alarms": {"permutations": 199},
+    "live": {"rate": 1.0, "window": 20},
 }
 MEASURE_TIMEOUT_S = 180.0
 RUN_TIMEOUT_S = 900.0
@@ -283,6 +284,22 @@ class Checks:
         _hold(answered == {adapter}, f"measured were {sorted(answered)}")
         return f"{self.monitor_id} took its baseline and measured {adapter}: {again['outcome']}"
 
+    def live_exchanges(self) -> str:
+        """What people ask by the public name is kept, redacted."""
+        import openai
+
+        with openai.OpenAI(base_url=f"{self.stack.serving_url}/v1", api_key="none", max_retries=0) as client:
+            client.chat.completions.create(
+                model="valign",
+                messages=[{"role": "user", "content": f"{PROMPT} Write to ann@mail.example."}],
+                max_tokens=8,
+            )
+        kept = self.api("GET", f"/monitors/{self.monitor_id}/samples")["samples"]
+        error = self.api("GET", f"/monitors/{self.monitor_id}")["live_error"]
+        _hold(bool(kept), f"none is kept {error}".rstrip())
+        _hold(kept[0]["request"].endswith("Write to [email]."), f"kept was {kept[0]['request']!r}")
+        return f"{len(kept)} kept, redacted"
+
     def monitor_metrics(self) -> str:
         """What it measured stands in the metrics."""
         query = f'valign_monitor_value_difference{{monitor="{self.monitor_id}"}}'
@@ -344,6 +361,7 @@ def check(stack: Stack) -> int:
                 look("MLflow: the champion", checks.mlflow_champion, SETTLE_S)
                 if look("monitor", checks.monitor):
                     look("Prometheus: the monitor", checks.monitor_metrics, SETTLE_S)
+                    look("live exchanges", checks.live_exchanges, SETTLE_S)
                 look("roll-back", checks.roll_back)
                 look("the public name", lambda: checks.serves("valign", "base"), SETTLE_S)
             if hooked:

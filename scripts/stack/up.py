@@ -179,6 +179,8 @@ def _valign_part(options: Options, database_url: str, mlflow_url: str) -> Part:
         "VALIGN_ORCHESTRATOR_DATABASE_URL": database_url,
         "VALIGN_ORCHESTRATOR_MLFLOW_TRACKING_URI": mlflow_url,
         "VALIGN_ORCHESTRATOR_WEBHOOK_KEY": webhook_key(options.home),
+        # Only a monitor that asks for it reads them.
+        "VALIGN_GENERATOR_ALLOW_TRAFFIC_SAMPLING": "true",
         **options.settings,
     }
     spec = ChildSpec("valign", command, child_environment(settings), options.home / "logs" / "valign.log")

@@ -39,6 +39,9 @@ class Monitor(Model):
     last_success_time: datetime | None
     last_error: str
     failures: int
+    live_kept: int = 0
+    live_last_time: datetime | None = None
+    live_error: str = ""
 
 
 class MonitorPage(Model):
@@ -66,6 +69,39 @@ class ServedAdapter(Model):
     texts: int
 
 
+class LiveWindow(Model):
+    """A look at people's exchanges; energies are distances to those after the promotion."""
+
+    outcome: str
+    samples: int
+    wanted: int
+    p_value: float
+    answers_energy: float
+    requests_energy: float
+    moved: list[str]
+    message: str
+
+
+class MonitorSample(Model):
+    """One exchange of people, redacted."""
+
+    monitor_id: str
+    number: int
+    route_version: int
+    request_id: str
+    request: str
+    answer: str
+    adapter: str
+    end_time: datetime
+
+
+class MonitorSamplePage(Model):
+    """A page of a monitor's exchanges."""
+
+    samples: list[MonitorSample]
+    next_page_token: str = ""
+
+
 class Measurement(Model):
     """One period's, or a baseline. ``outcome`` is empty until it has succeeded."""
 
@@ -82,6 +118,7 @@ class Measurement(Model):
     by_topic: dict[str, TopicValue]
     adapters: list[ServedAdapter]
     message: str
+    live: LiveWindow | None = None
 
 
 class MeasurementPage(Model):

@@ -44,6 +44,7 @@ from services.orchestrator.clients.patience import Patience
 from services.orchestrator.clients.probe import GrpcProbe, describe_embedder, describe_generator
 from services.orchestrator.clients.replica import GrpcReplica
 from services.orchestrator.clients.traced_http import trace_http_calls
+from services.orchestrator.clients.traffic import GrpcTraffic
 from services.orchestrator.clients.trainer import GrpcTrainer
 from services.orchestrator.housekeeping import keep_house
 from services.orchestrator.loop.context import Services
@@ -164,7 +165,8 @@ async def serve(settings: OrchestratorSettings) -> None:
         settings.reconcile_interval_s,
         require_approval=settings.require_approval,
     )
-    platform, tell_runs = build_platform(settings, store, artifacts, registry.registry, channels)
+    traffic = [GrpcTraffic(target, open_channel(target, shown)) for target in settings.replica_targets]
+    platform, tell_runs = build_platform(settings, store, artifacts, registry.registry, channels, traffic)
     leadership = Leadership(
         store.leases,
         runner,
@@ -260,6 +262,8 @@ async def serve(settings: OrchestratorSettings) -> None:
         await asyncio.gather(caring, return_exceptions=True)
         for channel in channels.values():
             await channel.close()
+        for replica in traffic:
+            await replica.aclose()
         await registry.aclose()
         store.close()
         log.info("service.stopped", name="orchestrator")

@@ -146,17 +146,20 @@ class MonitorDrift(MonitorEvent):
     """What is served has changed, and no promotion or roll-back says so."""
 
     measurement: int = Field(description="Number of the measurement that showed it.", ge=1)
-    kind: Literal["drift", "identity"] = Field(
-        description="identity: an adapter answered that nobody put on the route."
+    kind: Literal["drift", "identity", "live"] = Field(
+        description="identity: an adapter answered that nobody put on the route. live: what people ask or are"
+        " answered has changed."
     )
-    topics: tuple[str, ...] = Field(description="Topics that moved, the most first.")
+    topics: tuple[str, ...] = Field(
+        description="Topics that moved, the most first; of live: answers, requests."
+    )
     p_value: float = Field(description="Of the period; 1 if nothing was tested.", ge=0, le=1)
 
 
 class MonitorRecovered(MonitorEvent):
     """An alarm of a monitor was cleared."""
 
-    kind: Literal["drift", "identity", "failed"] = Field(description="What the alarm was about.")
+    kind: Literal["drift", "identity", "failed", "live"] = Field(description="What the alarm was about.")
 
 
 class MonitorFailed(MonitorEvent):

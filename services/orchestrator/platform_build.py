@@ -1,6 +1,6 @@
 """Builds what serves the platforms around valign. Like ``__main__``, it knows the concrete classes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import grpc
 
@@ -8,6 +8,7 @@ from services.common.artifacts import ArtifactStore
 from services.orchestrator.clients.embedder import GrpcEmbedder
 from services.orchestrator.clients.patience import Patience
 from services.orchestrator.monitor.build import MonitorTasks
+from services.orchestrator.monitor.live.records import Traffic
 from services.orchestrator.monitor.opening import CreateRun
 from services.orchestrator.platform import Platform
 from services.orchestrator.registry.service import Registry
@@ -26,13 +27,14 @@ def build_platform(
     artifacts: ArtifactStore,
     registry: Registry,
     channels: Mapping[str, grpc.aio.Channel],
+    replicas: Sequence[Traffic],
 ) -> tuple[Platform, Callable[[CreateRun], None]]:
     """Every part, over one store; and who is to be told how runs are begun, once the application is there."""
     webhooks = WebhookTasks(settings, store)
     patience = Patience(wait_s=settings.monitor_wait_s, call_s=settings.call_timeout_s)
     embedder = GrpcEmbedder(channels["embedder"], patience)
-    monitors = MonitorTasks(settings, store, artifacts, channels["generator"], embedder)
-    tasks = [webhooks.lead, monitors.lead]
+    monitors = MonitorTasks(settings, store, artifacts, channels["generator"], embedder, replicas)
+    tasks = [webhooks.lead, monitors.lead, monitors.read_live]
     probes = []
     if settings.mlflow_tracking_uri:
         apply_mlflow_environment(settings)

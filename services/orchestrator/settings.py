@@ -148,6 +148,11 @@ class OrchestratorSettings(ServiceSettings):
     monitor_timeout_s: float = Field(
         1800.0, description="Seconds that one measurement of a monitor may take.", gt=0, le=86_400
     )
+    live_redaction: str = Field(
+        "services.orchestrator.monitor.live.redaction:redact",
+        description="What people's texts go through before a monitor keeps them: package.module:function,"
+        " which takes and gives a text.",
+    )
     mlflow_tracking_uri: str = Field("", description="http(s):// URI of an MLflow server. Empty: none.")
     mlflow_registry_uri: str = Field(
         "", description="URI of MLflow's model registry. Empty: the tracking URI."

@@ -108,6 +108,11 @@ class FakeGenerator(pb_grpc.GeneratorServiceServicer):
     garbage_arm: str = ""
     """Adapters with this in their name give no text."""
     garbage_without_adapter: bool = False
+    traffic: "asyncio.Queue[pb.SampleTrafficResponse]" = field(default_factory=asyncio.Queue)
+    """What SampleTraffic sends, each to one of its callers."""
+    watched: list[tuple[str, float]] = field(default_factory=list)
+    """Routes and rates that it was asked for."""
+    samples_traffic: bool = True
     """The base model has no answer to the third prompt."""
     break_after: int = 0
     """A stream breaks with NOT_READY after this many completions or scores; once."""
@@ -247,6 +252,15 @@ class FakeGenerator(pb_grpc.GeneratorServiceServicer):
         self.routes[route.name] = route
         self.route_orders.append(route)
         return pb.SetRouteResponse(route=route)
+
+    async def SampleTraffic(
+        self, request: pb.SampleTrafficRequest, context: Any
+    ) -> AsyncIterator[pb.SampleTrafficResponse]:
+        if not self.samples_traffic:
+            raise PreconditionError("sampling of traffic is not allowed here")
+        self.watched.append((request.route, request.rate))
+        while True:
+            yield await self.traffic.get()
 
     async def GetRoute(self, request: pb.GetRouteRequest, context: Any) -> pb.GetRouteResponse:
         self._require_serving()

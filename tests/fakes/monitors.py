@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import grpc
+
 from services.common.artifacts import ArtifactStore
 from services.common.pb.embedder.v1 import embedder_pb2_grpc
 from services.common.pb.generator.v1 import generator_pb2 as pb
@@ -17,6 +19,7 @@ from services.orchestrator.clients.embedder import GrpcEmbedder
 from services.orchestrator.clients.generator import GrpcGenerator
 from services.orchestrator.clients.patience import Patience
 from services.orchestrator.monitor.leading import Monitoring
+from services.orchestrator.monitor.live.judging import LiveJudge
 from services.orchestrator.monitor.measurer import Measurer
 from services.orchestrator.monitor.opening import Opener
 from services.orchestrator.monitor.records import Alarm, Measurement, Monitor
@@ -60,6 +63,7 @@ class Watch:
     monitoring: Monitoring
     opened: list[tuple[str, str]]
     artifacts: ArtifactStore
+    to_generator: grpc.aio.Channel
 
     def serve(self, adapter: str) -> None:
         """The generator serves another adapter under the name, whatever the registry knows."""
@@ -120,10 +124,17 @@ async def watch(folder: Path, **options: Any) -> AsyncIterator[Watch]:
             embedder,
             Monitors(monitors, artifacts, EndpointHosts(None)),
             Monitoring(
-                monitors, measuring, store.registry, measurer, Opener(measuring, create_run), **options
+                monitors,
+                measuring,
+                store.registry,
+                measurer,
+                Opener(measuring, create_run),
+                LiveJudge(store.platform.live, store.registry, GrpcEmbedder(to_embedder, patience)),
+                **options,
             ),
             opened,
             artifacts,
+            to_generator,
         )
         world.serve("")
         yield world

@@ -35,6 +35,7 @@ def register(app: typer.Typer) -> None:
     monitors.command("measure")(measure)
     monitors.command("measurements")(measurements)
     monitors.command("alarms")(alarms)
+    monitors.command("samples")(samples)
     monitors.command("acknowledge")(acknowledge)
     app.add_typer(monitors, name="monitors")
 
@@ -143,6 +144,8 @@ def measure(
     else:
         became = found["outcome"] or found["state"]
         say(f"measurement {found['number']}: {became}. {found['message']}".rstrip())
+        if found.get("live"):
+            say(found["live"]["message"])
     bad = found["state"] == "failed" or found["outcome"] in ("drift", "identity")
     if wait_s and (bad or found["state"] in _OPEN):
         raise typer.Exit(1)
@@ -202,6 +205,25 @@ def alarms(
     console().print(table("", ["number", "kind", "state", "raised", "run", "in words"], rows))
 
 
+def samples(
+    monitor_id: MonitorArgument,
+    limit: LimitOption = 50,
+    url: UrlOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """List the exchanges of people that a monitor keeps, redacted; newest first. Takes the scope admin."""
+    with connect(url) as api:
+        found = api.all(f"{_path(monitor_id)}/samples", "samples", limit=limit)
+    if as_json:
+        print_json({"samples": found})
+        return
+    rows = [
+        [str(one["number"]), _when(one["end_time"]), one["adapter"] or "base", one["request"], one["answer"]]
+        for one in found
+    ]
+    console().print(table("", ["number", "ended", "adapter", "asked", "answered"], rows))
+
+
 def acknowledge(
     monitor_id: MonitorArgument,
     number: Annotated[int, typer.Argument(help="The alarm's number.", min=1)],
@@ -231,6 +253,11 @@ def _print_monitor(found: Json, *, as_json: bool) -> None:
         f"  last success  {_when(found['last_success_time'])}",
         f"  made          {_when(found['create_time'])} by {found['create_by']}",
     ]
+    if found["document"].get("live"):
+        last = f", the last at {_when(found['live_last_time'])}" if found["live_last_time"] else ""
+        lines.append(f"  live          {found['live_kept']} exchanges kept{last}")
+    if found["live_error"]:
+        lines.append(f"  live error    {found['live_error']}")
     if found["last_error"]:
         lines.append(f"  last error    {found['last_error']} ({found['failures']} in a row)")
     say("\n".join(lines))

@@ -11,6 +11,7 @@ from services.client.models_monitors import (
     MonitorAlarm,
     MonitorAlarmPage,
     MonitorPage,
+    MonitorSamplePage,
 )
 from services.client.settings import asked
 from services.client.sync.transport import Transport
@@ -78,6 +79,12 @@ class Monitors:
         params: dict[str, Any] = asked({"page_size": page_size, "page_token": page_token})
         answer = self._http.json("GET", f"{_one(monitor_id)}/alarms", params=params)
         return MonitorAlarmPage.model_validate(answer)
+
+    def samples(self, monitor_id: str, *, page_size: int = 50, page_token: str = "") -> MonitorSamplePage:
+        """One page of what people asked and were answered, redacted; newest first. Takes the scope admin."""
+        params: dict[str, Any] = asked({"page_size": page_size, "page_token": page_token})
+        answer = self._http.json("GET", f"{_one(monitor_id)}/samples", params=params)
+        return MonitorSamplePage.model_validate(answer)
 
     def acknowledge(self, monitor_id: str, number: int, comment: str = "") -> MonitorAlarm:
         """Say that an alarm was seen."""

@@ -84,6 +84,8 @@ SCOPE_OF_RPC: dict[str, Scope] = {
     "ListMeasurements": _READ,
     "GetMeasurement": _READ,
     "ListMonitorAlarms": _READ,
+    # Texts of people, be they redacted.
+    "ListMonitorSamples": _ADMIN,
     "AcknowledgeMonitorAlarm": _RUN,
     "CreateReview": _RUN,
     "ListReviews": _READ,

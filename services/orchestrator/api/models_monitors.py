@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from services.orchestrator.monitor.live.records import LiveOutcome, Sample
 from services.orchestrator.monitor.records import (
     Alarm,
     AlarmKind,
@@ -33,6 +34,19 @@ _MONITOR: dict[str, Any] = {
     "last_success_time": _TIME,
     "last_error": "",
     "failures": 0,
+    "live_kept": 412,
+    "live_last_time": _TIME,
+    "live_error": "",
+}
+_LIVE: dict[str, Any] = {
+    "outcome": "normal",
+    "samples": 200,
+    "wanted": 200,
+    "p_value": 0.31,
+    "answers_energy": 0.012,
+    "requests_energy": 0.009,
+    "moved": [],
+    "message": "live exchanges: as after the promotion; p = 0.3100",
 }
 _TOPIC = {"value": 0.412, "baseline": 0.398, "energy": 0.021, "p_value": 0.61, "texts": 10}
 _MEASUREMENT: dict[str, Any] = {
@@ -49,6 +63,17 @@ _MEASUREMENT: dict[str, Any] = {
     "by_topic": {"privacy": _TOPIC},
     "adapters": [{"name": "", "sha256": "", "texts": 60}],
     "message": "no drift: p = 0.4200",
+    "live": _LIVE,
+}
+_SAMPLE: dict[str, Any] = {
+    "monitor_id": "mo-3f9c2a71d0b4",
+    "number": 31,
+    "route_version": 2,
+    "request_id": "chatcmpl-1",
+    "request": "Write to [email] that I come later.",
+    "answer": "I will be late.",
+    "adapter": "run-i1-0a0a0a0a",
+    "end_time": _TIME,
 }
 _ALARM: dict[str, Any] = {
     "monitor_id": "mo-3f9c2a71d0b4",
@@ -101,6 +126,9 @@ class MonitorSummary(BaseModel):
     last_success_time: datetime | None = Field(description="When it last measured.")
     last_error: str = Field(description="Why the last measurement failed; empty if it did not.")
     failures: int = Field(description="Measurements that failed in a row.")
+    live_kept: int = Field(description="Redacted exchanges of people that are kept.")
+    live_last_time: datetime | None = Field(description="When the last of them ended.")
+    live_error: str = Field(description="Why no exchanges came; empty once one has come.")
 
     @classmethod
     def of(cls, monitor: Monitor) -> "MonitorSummary":
@@ -122,6 +150,9 @@ class MonitorSummary(BaseModel):
             last_success_time=monitor.last_success_time,
             last_error=monitor.last_error,
             failures=monitor.failures,
+            live_kept=monitor.live_kept,
+            live_last_time=monitor.live_last_time,
+            live_error=monitor.live_error,
         )
 
 
@@ -150,6 +181,49 @@ class ServedAdapter(BaseModel):
     texts: int = Field(description="How many texts it gave.")
 
 
+class LiveWindow(BaseModel):
+    """A look at the exchanges of people."""
+
+    outcome: LiveOutcome = Field(
+        description="`collecting` before there are enough, `small` below the minimum effect, `failed` if"
+        " they could not be embedded."
+    )
+    samples: int = Field(description="Exchanges that were there.")
+    wanted: int = Field(description="Exchanges of a whole window.")
+    p_value: float = Field(description="Of the window; 1 if nothing was tested.")
+    answers_energy: float = Field(description="Energy distance of the answers to those of the baseline.")
+    requests_energy: float = Field(description="Energy distance of the requests to those of the baseline.")
+    moved: list[str] = Field(description="What moved, the most first: `answers`, `requests`.")
+    message: str = Field(description="The outcome in words.")
+
+
+class MonitorSample(BaseModel):
+    """One exchange of people, redacted."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_SAMPLE]})
+
+    monitor_id: str = Field(description="The monitor.")
+    number: int = Field(description="Its number among the monitor's, from 1.")
+    route_version: int = Field(description="Version of the route when it ended.")
+    request_id: str = Field(description="Id of the HTTP request.")
+    request: str = Field(description="The last turn that was asked.")
+    answer: str = Field(description="The text that answered.")
+    adapter: str = Field(description="The adapter that answered; empty for the base model.")
+    end_time: datetime = Field(description="When it ended.")
+
+    @classmethod
+    def of(cls, sample: Sample) -> "MonitorSample":
+        """From the application's record."""
+        return cls(**{name: getattr(sample, name) for name in cls.model_fields})
+
+
+class MonitorSampleList(BaseModel):
+    """A page of a monitor's exchanges."""
+
+    samples: list[MonitorSample] = Field(description="Newest first.")
+    next_page_token: str = Field(description="For the next page; empty on the last.")
+
+
 class MeasurementSummary(BaseModel):
     """One period's measurement, or a baseline."""
 
@@ -171,6 +245,7 @@ class MeasurementSummary(BaseModel):
     by_topic: dict[str, TopicValue] = Field(description="What each topic showed.")
     adapters: list[ServedAdapter] = Field(description="Who answered.")
     message: str = Field(description="The outcome, or the error, in words.")
+    live: LiveWindow | None = Field(description="The look at people's exchanges; null if it looks at none.")
 
     @classmethod
     def of(cls, one: Measurement) -> "MeasurementSummary":
@@ -189,6 +264,7 @@ class MeasurementSummary(BaseModel):
             by_topic=one.result.get("by_topic", {}),
             adapters=one.result.get("adapters", []),
             message=one.message,
+            live=one.result.get("live"),
         )
 
 

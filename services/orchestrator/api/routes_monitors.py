@@ -14,6 +14,8 @@ from services.orchestrator.api.models_monitors import (
     MonitorAlarm,
     MonitorAlarmList,
     MonitorList,
+    MonitorSample,
+    MonitorSampleList,
     MonitorSummary,
 )
 from services.orchestrator.api.problems import problems
@@ -130,6 +132,19 @@ def router(application: Application) -> APIRouter:
         """What it raised, newest first."""
         found, token = await application.platform.monitors.alarms(monitor_id, page_size, page_token)
         return MonitorAlarmList(alarms=[MonitorAlarm.of(one) for one in found], next_page_token=token)
+
+    @routes.get(
+        f"{_ONE}/samples",
+        summary="List a monitor's live exchanges",
+        operation_id="listMonitorSamples",
+        responses=problems(_INVALID, _MISSING),
+    )
+    async def list_monitor_samples(
+        monitor_id: str, page_size: PageSize = 50, page_token: PageToken = ""
+    ) -> MonitorSampleList:
+        """What people asked and were answered, redacted; newest first. Each page leaves an audit entry."""
+        found, token = await application.platform.monitors.samples(monitor_id, page_size, page_token)
+        return MonitorSampleList(samples=[MonitorSample.of(one) for one in found], next_page_token=token)
 
     @routes.post(
         f"{_ONE}/alarms/{{number}}/acknowledge",

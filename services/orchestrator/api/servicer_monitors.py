@@ -6,6 +6,7 @@ from typing import Any
 from services.common.pb.orchestrator.v1 import orchestrator_pb2 as pb
 from services.orchestrator.api import convert
 from services.orchestrator.application import Application
+from services.orchestrator.monitor.live.records import Sample
 from services.orchestrator.monitor.records import Alarm, Measurement, Monitor
 from services.orchestrator.monitor.service import Monitors
 
@@ -85,6 +86,15 @@ class MonitorServicer:
         )
         return pb.ListMonitorAlarmsResponse(alarms=[_alarm(one) for one in found], next_page_token=token)
 
+    async def ListMonitorSamples(
+        self, request: pb.ListMonitorSamplesRequest, context: Any
+    ) -> pb.ListMonitorSamplesResponse:
+        """A page of exchanges."""
+        found, token = await self._monitors.samples(
+            request.monitor_id, request.page_size or _DEFAULT_PAGE_SIZE, request.page_token
+        )
+        return pb.ListMonitorSamplesResponse(samples=[_sample(one) for one in found], next_page_token=token)
+
     async def AcknowledgeMonitorAlarm(
         self, request: pb.AcknowledgeMonitorAlarmRequest, context: Any
     ) -> pb.AcknowledgeMonitorAlarmResponse:
@@ -107,7 +117,11 @@ def _monitor(monitor: Monitor) -> pb.Monitor:
         baseline_number=monitor.baseline_number,
         last_error=monitor.last_error,
         failures=monitor.failures,
+        live_kept=monitor.live_kept,
+        live_error=monitor.live_error,
     )
+    if monitor.live_last_time is not None:
+        made.live_last_time.CopyFrom(convert.timestamp(monitor.live_last_time))
     made.create_time.CopyFrom(convert.timestamp(monitor.create_time))
     if not monitor.paused:
         made.next_time.CopyFrom(convert.timestamp(monitor.next_time))
@@ -130,9 +144,25 @@ def _measurement(one: Measurement) -> pb.Measurement:
         adapters=[pb.ServedAdapter(**found) for found in one.result.get("adapters", [])],
         message=one.message,
     )
+    if "live" in one.result:
+        made.live.CopyFrom(pb.LiveWindow(**one.result["live"]))
     made.fire_time.CopyFrom(convert.timestamp(one.fire_time))
     if one.end_time is not None:
         made.end_time.CopyFrom(convert.timestamp(one.end_time))
+    return made
+
+
+def _sample(sample: Sample) -> pb.MonitorSample:
+    made = pb.MonitorSample(
+        monitor_id=sample.monitor_id,
+        number=sample.number,
+        route_version=sample.route_version,
+        request_id=sample.request_id,
+        request=sample.request,
+        answer=sample.answer,
+        adapter=sample.adapter,
+    )
+    made.end_time.CopyFrom(convert.timestamp(sample.end_time))
     return made
 
 

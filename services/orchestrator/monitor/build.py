@@ -1,6 +1,6 @@
 """Monitors, put together: what people call, and what the leader does."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -12,6 +12,10 @@ from services.orchestrator.clients.generator import GrpcGenerator
 from services.orchestrator.clients.openai import OpenAIGenerator, key_for
 from services.orchestrator.clients.patience import Patience
 from services.orchestrator.monitor.leading import Monitoring
+from services.orchestrator.monitor.live.judging import LiveJudge
+from services.orchestrator.monitor.live.reading import LiveReading
+from services.orchestrator.monitor.live.records import Traffic
+from services.orchestrator.monitor.live.redaction import load_hook
 from services.orchestrator.monitor.measurer import Measurer
 from services.orchestrator.monitor.opening import CreateRun, Opener
 from services.orchestrator.monitor.service import Monitors
@@ -36,11 +40,15 @@ class MonitorTasks:
         artifacts: ArtifactStore,
         generator: grpc.aio.Channel,
         embedder: Embedder,
+        replicas: Sequence[Traffic],
     ) -> None:
         self._settings = settings
         self._store = store
         self._generator = generator
         self._embedder = embedder
+        self._replicas = tuple(replicas)
+        # At once: a hook that is not there must not be met by the first exchange.
+        self._redact = load_hook(settings.live_redaction)
         self._endpoints = EndpointHosts(settings.allowed_endpoint_hosts)
         self._monitoring: Monitoring | None = None
         self._create_run: CreateRun = _nobody_runs
@@ -61,6 +69,7 @@ class MonitorTasks:
             bound.registry,
             measurer,
             Opener(measuring, lambda study, key: self._create_run(study, key)),
+            LiveJudge(bound.platform.live, bound.registry, self._embedder),
             concurrency=self._settings.monitor_concurrency,
             timeout_s=self._settings.monitor_timeout_s,
         )
@@ -68,6 +77,12 @@ class MonitorTasks:
             await self._monitoring.lead(epoch)
         finally:
             self._monitoring = None
+
+    async def read_live(self, epoch: int) -> None:
+        """Keep a share of what people ask by the watched names, over a store as above."""
+        bound = self._store.bound(epoch)
+        live, measuring = bound.platform.live, bound.platform.measuring
+        await LiveReading(live, measuring, bound.registry, self._replicas, self._redact).lead(epoch)
 
     def _connect(self, document: Mapping[str, Any]) -> Source:
         target, settings = document["target"], self._settings

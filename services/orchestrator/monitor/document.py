@@ -61,6 +61,30 @@ class AlarmSettings(Section):
         return self
 
 
+class LiveSettings(Section):
+    """What people ask by the public name is looked at too: a share of it, redacted, and kept for a while.
+
+    ``rate``: share of the exchanges. ``window``: exchanges that are compared at once with the first ones
+    after a promotion. ``raise_after`` windows in a row that moved raise an alarm; it clears as the others do.
+    ``keep_samples`` and ``keep_days``: at most so many, and none for longer.
+    """
+
+    rate: Annotated[float, Field(gt=0, le=1)]
+    window: Annotated[int, Field(ge=20, le=2000)] = 200
+    raise_after: Annotated[int, Field(ge=1, le=10)] = 2
+    keep_samples: Annotated[int, Field(ge=20, le=100_000)] = 2000
+    keep_days: Annotated[float, Field(gt=0, le=365)] = 7.0
+
+    @model_validator(mode="after")
+    def _kept(self) -> "LiveSettings":
+        if self.keep_samples < self.window:
+            raise ValueError(
+                f"keep_samples is {self.keep_samples}, fewer than a window of {self.window}; no window would"
+                " ever be whole"
+            )
+        return self
+
+
 class OpenRunSettings(Section):
     """Drift opens a run of this study, besides the alarm; nothing that it trains is promoted without a
     person."""
@@ -82,6 +106,7 @@ class MonitorDocument(Section):
     time_zone: Annotated[str, Field(max_length=64)] = "UTC"
     samples: SampleSettings = SampleSettings()
     alarms: AlarmSettings = AlarmSettings()
+    live: LiveSettings | None = None
     on_drift: Literal["alarm"] | OpenRunSettings = "alarm"
 
     @field_validator("time_zone")
@@ -109,6 +134,12 @@ class MonitorDocument(Section):
         except ValueError as error:
             raise ValueError(f"{value[:60]!r} is no schedule that ever comes: {error}") from None
         return value
+
+    @model_validator(mode="after")
+    def _ours(self) -> "MonitorDocument":
+        if self.live is not None and self.target.route is None:
+            raise ValueError("live looks at what our generator serves: name a route, not an endpoint")
+        return self
 
     def resolved(self) -> ResolvedStudy:
         """Topics, reference set and prompt set in full; InvalidInputError names what does not fit."""

@@ -12,6 +12,7 @@ import structlog
 from services.common.errors import ValignError
 from services.orchestrator.monitor import metrics
 from services.orchestrator.monitor.document import next_fire
+from services.orchestrator.monitor.live.judging import LiveJudge
 from services.orchestrator.monitor.measurer import Measurer
 from services.orchestrator.monitor.opening import Opener
 from services.orchestrator.monitor.records import Kind, Measurement, Monitor
@@ -45,6 +46,7 @@ class Monitoring:
         registry: SqlRegistry,
         measurer: Measurer,
         opener: Opener,
+        judge: LiveJudge,
         *,
         concurrency: int = 2,
         timeout_s: float = 1800.0,
@@ -55,6 +57,7 @@ class Monitoring:
         self._registry = registry
         self._measurer = measurer
         self._opener = opener
+        self._judge = judge
         self._concurrency = concurrency
         self._timeout_s = timeout_s
         self._in_flight: dict[str, asyncio.Task[None]] = {}
@@ -145,6 +148,7 @@ class Monitoring:
         try:
             async with asyncio.timeout(self._timeout_s):
                 found = await self._measurer.measure(monitor, measurement)
+                live = await self._judge.judge(monitor)
         except TimeoutError:
             return f"it took more than {self._timeout_s:g} s"
         except LeadershipLost:
@@ -155,8 +159,9 @@ class Monitoring:
             # A fault of ours counts as a failure, or it would be met again each second.
             log.exception("monitor.measurement_broke", monitor_id=monitor.monitor_id)
             return "it could not be measured; the orchestrator's log says why"
+        result = {**found.result, **({"live": live.as_result()} if live else {})}
         await asyncio.to_thread(
-            self._measuring.succeed, measurement, found.found, found.message, found.result, found.prompts
+            self._measuring.succeed, measurement, found.found, found.message, result, found.prompts, live
         )
         log.info("monitor.measured", monitor_id=monitor.monitor_id, outcome=found.found.value)
         return ""

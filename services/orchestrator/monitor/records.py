@@ -48,6 +48,7 @@ class AlarmKind(StrEnum):
     DRIFT = "drift"
     IDENTITY = "identity"
     FAILED = "failed"
+    LIVE = "live"
 
 
 class Found(StrEnum):
@@ -67,7 +68,10 @@ DRIFTED = frozenset({Found.DRIFT, Found.IDENTITY})
 
 @dataclass(frozen=True, slots=True)
 class Monitor:
-    """A monitor. ``document`` is frozen; ``baseline_version`` the route's version that the baseline is of."""
+    """A monitor. ``document`` is frozen; ``baseline_version`` the route's version that the baseline is of.
+
+    ``live_``: exchanges of people that are kept, the last of them, and why none come (empty if they may).
+    """
 
     monitor_id: str
     name: str
@@ -89,13 +93,17 @@ class Monitor:
     last_error: str
     drifting: bool
     failing: bool
+    live_drifting: bool = False
+    live_kept: int = 0
+    live_last_time: datetime | None = None
+    live_error: str = ""
 
     @property
     def state(self) -> MonitorState:
         """Paused before all, then drift, then failures."""
         if self.paused:
             return MonitorState.PAUSED
-        if self.drifting:
+        if self.drifting or self.live_drifting:
             return MonitorState.DRIFT
         if self.failing:
             return MonitorState.FAILING

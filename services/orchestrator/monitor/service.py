@@ -14,6 +14,7 @@ from services.orchestrator.identity import Scope, require
 from services.orchestrator.listing import Page
 from services.orchestrator.loop.rulers import load_ruler
 from services.orchestrator.monitor.document import MonitorDocument, next_fire
+from services.orchestrator.monitor.live.records import Sample
 from services.orchestrator.monitor.records import Alarm, Kind, Measurement, Monitor
 from services.orchestrator.ruler import Ruler
 from services.orchestrator.store.monitors import SqlMonitors
@@ -133,6 +134,14 @@ class Monitors:
         """Newest first, at most 200, and the next page's token ("" on the last)."""
         size = Page(page_size, page_token).bounded().size
         return await asyncio.to_thread(self._store.alarms, _id(monitor_id), size, page_token)
+
+    async def samples(
+        self, monitor_id: str, page_size: int = 50, page_token: str = ""
+    ) -> tuple[list[Sample], str]:
+        """People's exchanges, newest first, at most 200, and the next page's token ("" on the last)."""
+        require(Scope.ADMIN)
+        size = Page(page_size, page_token).bounded().size
+        return await asyncio.to_thread(self._store.samples, _id(monitor_id), size, page_token)
 
     async def acknowledge(self, monitor_id: str, number: int, comment: str = "") -> Alarm:
         """Somebody has seen it. PreconditionError if it was acknowledged or cleared before."""

@@ -1,18 +1,18 @@
 """``SqlMeasuring``: what the leader does with monitors: answers stored one by one, outcomes, alarms."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from services.orchestrator.event_types import MonitorDrift, MonitorFailed, MonitorRecovered, short
+from services.orchestrator.event_types import MonitorDrift, MonitorFailed, short
+from services.orchestrator.monitor.live.records import LiveFound
 from services.orchestrator.monitor.records import (
     DRIFTED,
     Alarm,
     AlarmKind,
-    AlarmState,
     Draw,
     Found,
     Kind,
@@ -20,8 +20,16 @@ from services.orchestrator.monitor.records import (
     MeasurementState,
     Monitor,
 )
-from services.orchestrator.store.audit import append_audit
 from services.orchestrator.store.engine import insert_or_ignore
+from services.orchestrator.store.live import keep_live
+from services.orchestrator.store.monitor_alarms import (
+    DRIFTS,
+    change_monitor,
+    clear_alarms,
+    named,
+    raise_alarm,
+    tell,
+)
 from services.orchestrator.store.monitor_rows import (
     OPEN,
     alarm_of,
@@ -30,11 +38,8 @@ from services.orchestrator.store.monitor_rows import (
     monitor_of,
     read_measurement,
 )
-from services.orchestrator.store.outbox import announce
 from services.orchestrator.store.tables_monitors import alarms, draws, measurements, monitors
 from services.orchestrator.store.transactions import Transactions
-
-_DRIFTS = (AlarmKind.DRIFT, AlarmKind.IDENTITY)
 
 
 class SqlMeasuring:
@@ -125,13 +130,13 @@ class SqlMeasuring:
             failures = monitor.failures + 1
             raised = failures >= monitor.document["alarms"]["failures"] and not monitor.failing
             changes = {"failures": failures, "last_error": message}
-            _change(connection, monitor, failing=monitor.failing or raised, **changes)
+            change_monitor(connection, monitor, failing=monitor.failing or raised, **changes)
             if raised:
-                number = _raise(connection, monitor, measurement, AlarmKind.FAILED, message, ())
+                number = raise_alarm(connection, monitor, measurement, AlarmKind.FAILED, message, ())
                 told = MonitorFailed(
-                    **_named(monitor), alarm=number, failures=failures, message=short(message)
+                    **named(monitor), alarm=number, failures=failures, message=short(message)
                 )
-                _tell(connection, monitor, "monitor.failed", told.model_dump(mode="json"))
+                tell(connection, monitor, "monitor.failed", told.model_dump(mode="json"))
 
     def succeed(
         self,
@@ -140,9 +145,10 @@ class SqlMeasuring:
         message: str,
         result: Mapping[str, Any],
         prompts: int = 0,
+        live: LiveFound | None = None,
     ) -> None:
         """Its outcome, with the alarms that it raises or clears. ``prompts``, for a baseline, is the
-        measurement whose prompts are used from now on."""
+        measurement whose prompts are used from now on; ``live`` what the look at people's exchanges gave."""
         with self._transactions.begin() as connection:
             monitor = lock_monitor(connection, measurement.monitor_id)
             _end(connection, measurement, MeasurementState.SUCCEEDED, found.value, message, result)
@@ -168,13 +174,17 @@ class SqlMeasuring:
             )
             cleared = monitor.drifting and (found is Found.BASELINE or normal >= limits["clear_after"])
             changes |= {"drifted": drifted, "normal": normal, "failing": False}
-            _change(connection, monitor, drifting=(monitor.drifting or raised) and not cleared, **changes)
+            change_monitor(
+                connection, monitor, drifting=(monitor.drifting or raised) and not cleared, **changes
+            )
             if monitor.failing:
-                _clear(connection, monitor, (AlarmKind.FAILED,), "measurements succeed again")
+                clear_alarms(connection, monitor, (AlarmKind.FAILED,), "measurements succeed again")
             if cleared:
-                _clear(connection, monitor, _DRIFTS, message)
+                clear_alarms(connection, monitor, DRIFTS, message)
             if raised:
                 _raise_drift(connection, monitor, measurement, found, message, result)
+            if live is not None:
+                keep_live(connection, monitor, measurement, live)
 
     def wanted_runs(self) -> list[Alarm]:
         """Alarms whose run is still to be opened."""
@@ -208,11 +218,6 @@ def _end(
     connection.execute(update.values(**ended, result=dict(result)))
 
 
-def _change(connection: sa.Connection, monitor: Monitor, **columns: Any) -> None:
-    this = monitors.c.monitor_id == monitor.monitor_id
-    connection.execute(sa.update(monitors).where(this).values(**columns))
-
-
 def _raise_drift(
     connection: sa.Connection,
     monitor: Monitor,
@@ -223,9 +228,9 @@ def _raise_drift(
 ) -> None:
     kind = AlarmKind.IDENTITY if found is Found.IDENTITY else AlarmKind.DRIFT
     topics = tuple(result.get("moved", ()))
-    number = _raise(connection, monitor, measurement, kind, message, topics)
+    number = raise_alarm(connection, monitor, measurement, kind, message, topics)
     told = MonitorDrift(
-        **_named(monitor),
+        **named(monitor),
         alarm=number,
         measurement=measurement.number,
         kind=kind.value,
@@ -233,66 +238,4 @@ def _raise_drift(
         p_value=float(result.get("p_value", 1.0)),
         message=short(message),
     )
-    _tell(connection, monitor, "monitor.drift", told.model_dump(mode="json"))
-
-
-def _raise(
-    connection: sa.Connection,
-    monitor: Monitor,
-    measurement: Measurement,
-    kind: AlarmKind,
-    message: str,
-    topics: Iterable[str],
-) -> int:
-    # The monitor's row is locked, so that the number is free.
-    this = monitors.c.monitor_id == monitor.monitor_id
-    number = int(connection.execute(sa.select(monitors.c.last_alarm).where(this)).scalar_one()) + 1
-    connection.execute(sa.update(monitors).where(this).values(last_alarm=number))
-    row = {
-        "monitor_id": monitor.monitor_id,
-        "number": number,
-        "kind": kind.value,
-        "state": AlarmState.RAISED.value,
-        "measurement_number": measurement.number,
-        "message": message,
-        "topics": list(topics),
-        "raise_time": datetime.now(UTC),
-        "acknowledge_by": "",
-        "comment": "",
-        "run_wanted": kind in _DRIFTS and monitor.document["on_drift"] != "alarm",
-        "run_id": "",
-        "run_error": "",
-    }
-    connection.execute(sa.insert(alarms).values(**row))
-    return number
-
-
-def _clear(connection: sa.Connection, monitor: Monitor, kinds: Iterable[AlarmKind], message: str) -> None:
-    where = sa.and_(
-        alarms.c.monitor_id == monitor.monitor_id,
-        alarms.c.kind.in_([kind.value for kind in kinds]),
-        alarms.c.state != AlarmState.CLEARED.value,
-    )
-    for alarm in [alarm_of(row) for row in connection.execute(sa.select(alarms).where(where))]:
-        same = sa.and_(alarms.c.monitor_id == alarm.monitor_id, alarms.c.number == alarm.number)
-        values = {"state": AlarmState.CLEARED.value, "clear_time": datetime.now(UTC)}
-        connection.execute(sa.update(alarms).where(same).values(**values))
-        told = MonitorRecovered(
-            **_named(monitor), alarm=alarm.number, kind=alarm.kind.value, message=short(message)
-        )
-        _tell(connection, monitor, "monitor.recovered", told.model_dump(mode="json"))
-
-
-def _tell(connection: sa.Connection, monitor: Monitor, kind: str, data: dict[str, Any]) -> None:
-    announce(connection, kind, f"monitors/{monitor.monitor_id}", data)
-    details = {"alarm": data["alarm"], "message": data["message"]}
-    append_audit(connection, kind, "monitor", monitor.monitor_id, details)
-
-
-def _named(monitor: Monitor) -> dict[str, str]:
-    return {
-        "monitor_id": monitor.monitor_id,
-        "name": monitor.name,
-        "route": monitor.route,
-        "endpoint": monitor.endpoint,
-    }
+    tell(connection, monitor, "monitor.drift", told.model_dump(mode="json"))

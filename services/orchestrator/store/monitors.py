@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from services.common.errors import PreconditionError
 from services.orchestrator.identity import current_principal
 from services.orchestrator.listing import Page
+from services.orchestrator.monitor.live.records import Sample
 from services.orchestrator.monitor.records import (
     Alarm,
     AlarmState,
@@ -31,7 +32,14 @@ from services.orchestrator.store.monitor_rows import (
     read_monitor,
 )
 from services.orchestrator.store.paging import read_page
-from services.orchestrator.store.tables_monitors import alarms, draws, measurements, monitors
+from services.orchestrator.store.tables_monitors import (
+    alarms,
+    draws,
+    live_states,
+    measurements,
+    monitors,
+    samples,
+)
 from services.orchestrator.store.transactions import Transactions
 
 MAX_MONITORS = 100
@@ -84,9 +92,9 @@ class SqlMonitors:
             return read_monitor(connection, monitor_id)
 
     def delete(self, monitor_id: str) -> None:
-        """With its measurements and alarms. NotFoundError if there is none."""
+        """With its measurements, alarms and exchanges. NotFoundError if there is none."""
         with self._transactions.begin() as connection:
-            for table in (draws, alarms, measurements):
+            for table in (samples, live_states, draws, alarms, measurements):
                 connection.execute(sa.delete(table).where(table.c.monitor_id == monitor_id))
             gone = connection.execute(sa.delete(monitors).where(monitors.c.monitor_id == monitor_id))
             if gone.rowcount == 0:
@@ -136,6 +144,14 @@ class SqlMonitors:
     def alarms(self, monitor_id: str, size: int, token: str) -> tuple[list[Alarm], str]:
         """Newest first, and the next page's token. NotFoundError for no such monitor."""
         return self._of(monitor_id, alarms, size, token, alarm_of)
+
+    def samples(self, monitor_id: str, size: int, token: str) -> tuple[list[Sample], str]:
+        """Exchanges, newest first, and the next page's token. Each page read leaves an audit entry."""
+        found = self._of(monitor_id, samples, size, token, lambda row: Sample(**row._mapping))
+        with self._transactions.begin() as connection:
+            details = {"samples": len(found[0])}
+            append_audit(connection, "monitor.read_samples", "monitor", monitor_id, details)
+        return found
 
     def acknowledge(self, monitor_id: str, number: int, comment: str) -> Alarm:
         """Somebody has seen it. PreconditionError if it was acknowledged or cleared before."""

@@ -1,5 +1,6 @@
 """The stores that serve the platforms around valign, built together over one source of transactions."""
 
+from services.orchestrator.store.live import SqlLive
 from services.orchestrator.store.measuring import SqlMeasuring
 from services.orchestrator.store.monitors import SqlMonitors
 from services.orchestrator.store.outbox import SqlOutbox
@@ -18,6 +19,7 @@ class SqlPlatform:
         self.webhooks = SqlWebhooks(transactions)
         self.tracking = SqlTracking(transactions)
         self.monitors = SqlMonitors(transactions)
+        self.live = SqlLive(transactions)
         self.measuring = SqlMeasuring(transactions)
         self.reviews = SqlReviews(transactions)
         self.review_revisions = SqlReviewRevisions(transactions, require_approval=require_approval)

@@ -1,4 +1,4 @@
-"""Tables of monitors, their measurements, the answers that were drawn for them, and alarms."""
+"""Tables of monitors, their measurements, the answers drawn for them, alarms, and people's exchanges."""
 
 import sqlalchemy as sa
 
@@ -29,6 +29,10 @@ monitors = sa.Table(
     sa.Column("last_error", sa.Text, nullable=False),
     sa.Column("drifting", sa.Boolean, nullable=False),
     sa.Column("failing", sa.Boolean, nullable=False),
+    sa.Column("live_drifting", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("live_kept", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("live_last_time", UtcDateTime),
+    sa.Column("live_error", sa.Text, nullable=False, server_default=""),
 )
 
 _MONITOR = "monitors.monitor_id"
@@ -84,4 +88,35 @@ alarms = sa.Table(
     sa.Column("run_wanted", sa.Boolean, nullable=False),
     sa.Column("run_id", sa.String(64), nullable=False),
     sa.Column("run_error", sa.Text, nullable=False),
+)
+
+samples = sa.Table(
+    "monitor_samples",
+    metadata,
+    sa.Column("monitor_id", sa.String(24), sa.ForeignKey(_MONITOR, ondelete="CASCADE"), primary_key=True),
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("route_version", sa.BigInteger, nullable=False),
+    sa.Column("request_id", sa.String(255), nullable=False),
+    sa.Column("request", sa.Text, nullable=False),
+    sa.Column("answer", sa.Text, nullable=False),
+    sa.Column("adapter", sa.String(255), nullable=False),
+    sa.Column("end_time", UtcDateTime, nullable=False),
+    sa.Index("ix_monitor_samples_end_time", "end_time"),
+)
+
+# Apart from the monitors: embeddings are large, and the leader reads all monitors each second.
+live_states = sa.Table(
+    "monitor_live",
+    metadata,
+    sa.Column("monitor_id", sa.String(24), sa.ForeignKey(_MONITOR, ondelete="CASCADE"), primary_key=True),
+    sa.Column("route_version", sa.BigInteger, nullable=False),
+    sa.Column("last_number", sa.BigInteger, nullable=False),
+    sa.Column("judged", sa.BigInteger, nullable=False),
+    sa.Column("encoder", sa.String(255), nullable=False),
+    sa.Column("dimension", sa.Integer, nullable=False),
+    # Unit rows, little-endian float32.
+    sa.Column("answers", sa.LargeBinary, nullable=False),
+    sa.Column("requests", sa.LargeBinary, nullable=False),
+    sa.Column("moved", sa.Integer, nullable=False),
+    sa.Column("normal", sa.Integer, nullable=False),
 )

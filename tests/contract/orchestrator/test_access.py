@@ -203,6 +203,8 @@ def test_scopes_are_what_they_were_agreed_to_be() -> None:
         "TestWebhook",
         "ListWebhookDeliveries",
         "ReplayWebhookDeliveries",
+        # Texts of people.
+        "ListMonitorSamples",
     }
     assert by_scope[Scope.REVIEW] == {"NextReviewItem", "ListReviewItems", "RateReviewItem", "FlagReviewItem"}
     reading = ("Get", "List", "Check", "Watch", "Compare", "Diff", "Export")

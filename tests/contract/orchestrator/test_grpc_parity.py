@@ -99,6 +99,7 @@ RPC_OF_ROUTE = {
     "GET /v1/monitors/{monitor_id}/measurements": "ListMeasurements",
     "GET /v1/monitors/{monitor_id}/measurements/{number}": "GetMeasurement",
     "GET /v1/monitors/{monitor_id}/alarms": "ListMonitorAlarms",
+    "GET /v1/monitors/{monitor_id}/samples": "ListMonitorSamples",
     "POST /v1/monitors/{monitor_id}/alarms/{number}/acknowledge": "AcknowledgeMonitorAlarm",
     "POST /v1/reviews": "CreateReview",
     "GET /v1/reviews": "ListReviews",

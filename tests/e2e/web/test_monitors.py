@@ -1,97 +1,108 @@
-"""A monitor's page, drawn from what the server describes; here a double in the browser's network layer."""
+"""A monitor's page, of a real monitor that the real orchestrator has measured by."""
 
+import json
 from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
-from playwright.sync_api import Request, Route, expect
+from playwright.sync_api import expect
 
+from services.orchestrator.monitor.live.records import Sample
+from services.orchestrator.monitor.records import Found, Kind
+from services.orchestrator.store import SqlRunStore
+from tests.chaos.campaign.processes import answer_of, until
+from tests.e2e.web.system import Website
 from tests.e2e.web.watching import Person
+from tests.fakes.monitors import monitor_text
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
-
-_MONITOR = {
-    "monitor_id": "mo-1",
-    "title": "Public name",
-    "state": "drift",
-    "route": "valign",
-    "schedule": "0 * * * *",
-}
-_FOUND = [
-    {
-        "number": number,
-        "measure_time": f"2026-11-26T0{number}:00:00Z",
-        "by_topic": {"privacy": {"value": 0.3 + number / 50, "low": 0.25, "high": 0.5}, "fairness": 0.4},
-        "state": "normal" if number < 3 else "drift",
-    }
-    for number in range(1, 5)
-]
-_BODY = {"type": "object", "required": ["comment"], "properties": {"comment": {"type": "string"}}}
-_PATHS = {
-    "/v1/monitors": {"get": {"operationId": "listMonitors"}},
-    "/v1/monitors/{monitor_id}": {"get": {"operationId": "getMonitor"}},
-    "/v1/monitors/{monitor_id}/measure": {
-        "post": {
-            "operationId": "measureMonitor",
-            "summary": "Measure now",
-            "description": "It asks the model.",
-        }
-    },
-    "/v1/monitors/{monitor_id}/measurements": {
-        "get": {"operationId": "listMeasurements", "summary": "Measurements"}
-    },
-    "/v1/monitors/{monitor_id}/measurements/{number}/acknowledge": {
-        "post": {
-            "operationId": "acknowledge",
-            "summary": "Acknowledge",
-            "requestBody": {"content": {"application/json": {"schema": _BODY}}},
-        }
-    },
-}
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
-def test_monitor_shows_its_history_as_a_chart_and_what_can_be_done(person: Callable[..., Person]) -> None:
-    root = person("root")
-    posted: list[tuple[str, object]] = []
+@pytest.fixture(scope="module")
+def monitor(site: Website) -> dict[str, Any]:
+    """With a baseline and two periods by the orchestrator, and an alarm that the store is told of."""
+    live = {"rate": 0.05, "window": 20}
+    store = SqlRunStore(f"sqlite:///{site.folder / 'orchestrator.db'}")
+    routes = store.registry.routes
+    if routes.get("valign") is None:
+        routes.set("valign", adapter="", expected_version=0, reason="a test", action="adapter.promote")
+    version = getattr(routes.get("valign"), "version", 0)
+    with site.client("ann") as client:
+        text = monitor_text(schedule="0 0 1 1 *", description="Watched by a test.", live=live)
+        made = answer_of(client.post("/v1/monitors", json={"document": text}))
+        path = f"/v1/monitors/{made['monitor_id']}"
 
-    def describe(route: Route) -> None:
-        answer = route.fetch()
-        found = answer.json()
-        found["paths"].update(_PATHS)
-        route.fulfill(response=answer, json=found)
+        def measured(count: int) -> bool:
+            found = answer_of(client.get(f"{path}/measurements"))["measurements"]
+            assert all(one["state"] != "failed" for one in found), found
+            return sum(one["state"] == "succeeded" for one in found) == count
 
-    def monitors(route: Route, request: Request) -> None:
-        path = request.url.partition("/v1/monitors")[2].partition("?")[0]
-        if request.method == "POST":
-            posted.append((path, request.post_data_json))
-            route.fulfill(json={})
-        elif path == "":
-            route.fulfill(json={"monitors": [_MONITOR], "next_page_token": ""})
-        elif path.endswith("/measurements"):
-            route.fulfill(json={"measurements": _FOUND, "baseline": {"low": 0.3, "high": 0.35}})
-        else:
-            route.fulfill(json=_MONITOR)
+        until(lambda: measured(1), 60, "the baseline is taken")
+        for count in (2, 3):
+            client.post(f"{path}/measure")
+            until(lambda count=count: measured(count), 60, "it measures")
+    queued = store.platform.monitors.enqueue(made["monitor_id"], Kind.SCHEDULED, datetime.now(UTC))
+    result = {"p_value": 0.001, "confirm_p_value": 0.001, "by_topic": {}, "moved": ["privacy"]}
+    measuring = store.platform.measuring
+    begun = measuring.begin(queued, Kind.SCHEDULED, version, 1)
+    measuring.succeed(begun, Found.DRIFT, "drift, as the test wants it", result)
+    sample = Sample(
+        made["monitor_id"], 0, 0, "r1", "Who is [email]?", "<b>Nobody</b>.", "", datetime.now(UTC)
+    )
+    store.platform.live.put(made["monitor_id"], [sample], 100)
+    store.close()
+    return dict(made)
 
-    root.page.route("**/openapi.json", describe)
-    root.page.route("**/v1/monitors**", monitors)
-    root.page.route("**/v1/monitors/**", monitors)
-    page = root.open("/", "Overview")
+
+def test_monitor_shows_its_history_and_its_alarm_is_acknowledged(
+    person: Callable[..., Person], monitor: dict[str, Any]
+) -> None:
+    ann = person("ann")
+    page = ann.open("/", "Overview")
     expect(page.get_by_role("region", name="Monitors and alarms").first).to_contain_text("drift")
     page.get_by_role("link", name="Monitors", exact=True).click()
-    page.get_by_role("link", name="Public name").click()
+    page.get_by_role("link", name=monitor["name"]).click()
     chart = page.get_by_role("img", name="Value difference by topic")
     expect(chart).to_be_visible()
-    expect(chart).to_have_accessible_name(
-        "Value difference by topic. privacy: from 0.320 to 0.380; fairness: from 0.400 to 0.400"
-    )
-    expect(chart.locator(".band")).to_have_count(1)
-    faults = root.faults()
-    page.get_by_role("button", name="Measure now…").click()
-    expect(page.get_by_role("dialog")).to_contain_text("It asks the model.")
-    page.get_by_role("dialog").get_by_role("button", name="Measure now").click()
-    expect(page.get_by_role("dialog")).to_have_count(0)
-    page.get_by_role("button", name="Acknowledge…").last.click()
+    name = str(chart.get_attribute("aria-label"))
+    assert all(f"{topic['id']}: from " in name for topic in monitor["document"]["topics"]), name
+    measurements = page.get_by_role("table", name="Measurements, newest first")
+    expect(measurements.get_by_role("row")).to_have_count(5)
+    expect(measurements).to_contain_text("the base model")
+    faults = ann.faults()
+    page.get_by_role("button", name="Acknowledge…").click()
     page.get_by_label("Comment").fill("Seen.")
     page.get_by_role("dialog").get_by_role("button", name="Acknowledge").click()
     expect(page.get_by_role("dialog")).to_have_count(0)
-    assert posted == [("/mo-1/measure", {}), ("/mo-1/measurements/4/acknowledge", {"comment": "Seen."})]
+    expect(page.get_by_role("table", name="Alarms, newest first")).to_contain_text("Seen.")
+    page.get_by_role("button", name="Pause…").click()
+    page.get_by_role("dialog").get_by_role("button", name="Pause").click()
+    expect(page.get_by_role("button", name="Resume…")).to_be_visible()
     assert not faults, "\n".join(faults)
+
+
+def test_exchanges_are_shown_as_text_to_whoever_may_and_asks(
+    person: Callable[..., Person], site: Website, monitor: dict[str, Any]
+) -> None:
+    address = f"/monitors/{monitor['monitor_id']}"
+    guest = person("guest").open(address, monitor["name"])
+    refused = guest.get_by_role("button", name="Show exchanges…")
+    expect(refused).to_have_attribute("aria-disabled", "true")
+
+    def reads() -> int:
+        with site.client("root") as client:
+            lines = client.get("/v1/audit-log/export").text.splitlines()
+        return sum(json.loads(line).get("action") == "monitor.read_samples" for line in lines)
+
+    before = reads()
+    root = person("root")
+    page = root.open(address, monitor["name"])
+    page.get_by_role("button", name="Show exchanges…").click()
+    assert reads() == before, "nothing is read before somebody says so"
+    page.get_by_role("dialog").get_by_role("button", name="Show").click()
+    shown = page.get_by_role("table", name="Exchanges, newest first")
+    expect(shown).to_contain_text("Who is [email]?")
+    expect(shown).to_contain_text("<b>Nobody</b>.")
+    assert reads() == before + 1
+    assert not root.faults()

@@ -32,6 +32,7 @@ NAMES = {
     "Monitor": "MonitorSummary",
     "MonitorAlarmPage": "MonitorAlarmList",
     "MonitorPage": "MonitorList",
+    "MonitorSamplePage": "MonitorSampleList",
     "Review": "ReviewBody",
     "ReviewItem": "ReviewItemBody",
     "ReviewResults": "HumanReview",

@@ -14,6 +14,7 @@ from services.common.errors import InvalidInputError
 from services.common.pb.embedder.v1 import embedder_pb2_grpc
 from services.common.pb.generator.v1 import generator_pb2_grpc
 from services.orchestrator.clients.embedder import GrpcEmbedder
+from services.orchestrator.clients.traffic import GrpcTraffic
 from services.orchestrator.monitor.build import MonitorTasks
 from services.orchestrator.monitor.records import Measurement, MeasurementState
 from services.orchestrator.settings import OrchestratorSettings
@@ -46,6 +47,7 @@ async def leading(folder: Path, **settings: Any) -> AsyncIterator[MonitorTasks]:
             ArtifactStore(str(folder / "artifacts")),
             to_generator,
             GrpcEmbedder(to_embedder),
+            [GrpcTraffic("fake", to_generator)],
         )
         epoch = store.leases.acquire("me", None)
         assert epoch is not None

@@ -20,7 +20,7 @@ async def test_platform_without_a_tracking_uri_mirrors_nothing(tmp_path: Path) -
     with world(tmp_path) as made:
         channels = {name: grpc.aio.insecure_channel("127.0.0.1:1") for name in ("generator", "embedder")}
         built, _ = build_platform(
-            OrchestratorSettings(), made.store, made.artifacts, made.application.registry, channels
+            OrchestratorSettings(), made.store, made.artifacts, made.application.registry, channels, ()
         )
         for channel in channels.values():
             await channel.close()

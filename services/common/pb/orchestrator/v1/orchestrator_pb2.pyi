@@ -1782,7 +1782,7 @@ class ExportReviewResponse(_message.Message):
     def __init__(self, content: _Optional[bytes] = ..., content_type: _Optional[str] = ...) -> None: ...
 
 class Monitor(_message.Message):
-    __slots__ = ("monitor_id", "name", "state", "route", "endpoint", "schedule", "time_zone", "next_time", "document", "create_time", "create_by", "baseline_number", "last_success_time", "last_error", "failures")
+    __slots__ = ("monitor_id", "name", "state", "route", "endpoint", "schedule", "time_zone", "next_time", "document", "create_time", "create_by", "baseline_number", "last_success_time", "last_error", "failures", "live_kept", "live_last_time", "live_error")
     MONITOR_ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -1798,6 +1798,9 @@ class Monitor(_message.Message):
     LAST_SUCCESS_TIME_FIELD_NUMBER: _ClassVar[int]
     LAST_ERROR_FIELD_NUMBER: _ClassVar[int]
     FAILURES_FIELD_NUMBER: _ClassVar[int]
+    LIVE_KEPT_FIELD_NUMBER: _ClassVar[int]
+    LIVE_LAST_TIME_FIELD_NUMBER: _ClassVar[int]
+    LIVE_ERROR_FIELD_NUMBER: _ClassVar[int]
     monitor_id: str
     name: str
     state: MonitorState
@@ -1813,7 +1816,30 @@ class Monitor(_message.Message):
     last_success_time: _timestamp_pb2.Timestamp
     last_error: str
     failures: int
-    def __init__(self, monitor_id: _Optional[str] = ..., name: _Optional[str] = ..., state: _Optional[_Union[MonitorState, str]] = ..., route: _Optional[str] = ..., endpoint: _Optional[str] = ..., schedule: _Optional[str] = ..., time_zone: _Optional[str] = ..., next_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., document: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., create_by: _Optional[str] = ..., baseline_number: _Optional[int] = ..., last_success_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_error: _Optional[str] = ..., failures: _Optional[int] = ...) -> None: ...
+    live_kept: int
+    live_last_time: _timestamp_pb2.Timestamp
+    live_error: str
+    def __init__(self, monitor_id: _Optional[str] = ..., name: _Optional[str] = ..., state: _Optional[_Union[MonitorState, str]] = ..., route: _Optional[str] = ..., endpoint: _Optional[str] = ..., schedule: _Optional[str] = ..., time_zone: _Optional[str] = ..., next_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., document: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., create_by: _Optional[str] = ..., baseline_number: _Optional[int] = ..., last_success_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_error: _Optional[str] = ..., failures: _Optional[int] = ..., live_kept: _Optional[int] = ..., live_last_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., live_error: _Optional[str] = ...) -> None: ...
+
+class LiveWindow(_message.Message):
+    __slots__ = ("outcome", "samples", "wanted", "p_value", "answers_energy", "requests_energy", "moved", "message")
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    WANTED_FIELD_NUMBER: _ClassVar[int]
+    P_VALUE_FIELD_NUMBER: _ClassVar[int]
+    ANSWERS_ENERGY_FIELD_NUMBER: _ClassVar[int]
+    REQUESTS_ENERGY_FIELD_NUMBER: _ClassVar[int]
+    MOVED_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    outcome: str
+    samples: int
+    wanted: int
+    p_value: float
+    answers_energy: float
+    requests_energy: float
+    moved: _containers.RepeatedScalarFieldContainer[str]
+    message: str
+    def __init__(self, outcome: _Optional[str] = ..., samples: _Optional[int] = ..., wanted: _Optional[int] = ..., p_value: _Optional[float] = ..., answers_energy: _Optional[float] = ..., requests_energy: _Optional[float] = ..., moved: _Optional[_Iterable[str]] = ..., message: _Optional[str] = ...) -> None: ...
 
 class TopicValue(_message.Message):
     __slots__ = ("value", "baseline", "energy", "p_value", "texts")
@@ -1840,7 +1866,7 @@ class ServedAdapter(_message.Message):
     def __init__(self, name: _Optional[str] = ..., sha256: _Optional[str] = ..., texts: _Optional[int] = ...) -> None: ...
 
 class Measurement(_message.Message):
-    __slots__ = ("monitor_id", "number", "kind", "state", "outcome", "fire_time", "end_time", "baseline_number", "p_value", "confirm_p_value", "by_topic", "adapters", "message")
+    __slots__ = ("monitor_id", "number", "kind", "state", "outcome", "fire_time", "end_time", "baseline_number", "p_value", "confirm_p_value", "by_topic", "adapters", "message", "live")
     class ByTopicEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -1861,6 +1887,7 @@ class Measurement(_message.Message):
     BY_TOPIC_FIELD_NUMBER: _ClassVar[int]
     ADAPTERS_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    LIVE_FIELD_NUMBER: _ClassVar[int]
     monitor_id: str
     number: int
     kind: str
@@ -1874,7 +1901,28 @@ class Measurement(_message.Message):
     by_topic: _containers.MessageMap[str, TopicValue]
     adapters: _containers.RepeatedCompositeFieldContainer[ServedAdapter]
     message: str
-    def __init__(self, monitor_id: _Optional[str] = ..., number: _Optional[int] = ..., kind: _Optional[str] = ..., state: _Optional[_Union[MeasurementState, str]] = ..., outcome: _Optional[str] = ..., fire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., baseline_number: _Optional[int] = ..., p_value: _Optional[float] = ..., confirm_p_value: _Optional[float] = ..., by_topic: _Optional[_Mapping[str, TopicValue]] = ..., adapters: _Optional[_Iterable[_Union[ServedAdapter, _Mapping]]] = ..., message: _Optional[str] = ...) -> None: ...
+    live: LiveWindow
+    def __init__(self, monitor_id: _Optional[str] = ..., number: _Optional[int] = ..., kind: _Optional[str] = ..., state: _Optional[_Union[MeasurementState, str]] = ..., outcome: _Optional[str] = ..., fire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., baseline_number: _Optional[int] = ..., p_value: _Optional[float] = ..., confirm_p_value: _Optional[float] = ..., by_topic: _Optional[_Mapping[str, TopicValue]] = ..., adapters: _Optional[_Iterable[_Union[ServedAdapter, _Mapping]]] = ..., message: _Optional[str] = ..., live: _Optional[_Union[LiveWindow, _Mapping]] = ...) -> None: ...
+
+class MonitorSample(_message.Message):
+    __slots__ = ("monitor_id", "number", "route_version", "request_id", "request", "answer", "adapter", "end_time")
+    MONITOR_ID_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    ROUTE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_FIELD_NUMBER: _ClassVar[int]
+    ADAPTER_FIELD_NUMBER: _ClassVar[int]
+    END_TIME_FIELD_NUMBER: _ClassVar[int]
+    monitor_id: str
+    number: int
+    route_version: int
+    request_id: str
+    request: str
+    answer: str
+    adapter: str
+    end_time: _timestamp_pb2.Timestamp
+    def __init__(self, monitor_id: _Optional[str] = ..., number: _Optional[int] = ..., route_version: _Optional[int] = ..., request_id: _Optional[str] = ..., request: _Optional[str] = ..., answer: _Optional[str] = ..., adapter: _Optional[str] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class MonitorAlarm(_message.Message):
     __slots__ = ("monitor_id", "number", "kind", "state", "measurement_number", "message", "topics", "raise_time", "acknowledge_time", "acknowledge_by", "comment", "clear_time", "run_id", "run_error")
@@ -2043,6 +2091,24 @@ class ListMonitorAlarmsResponse(_message.Message):
     alarms: _containers.RepeatedCompositeFieldContainer[MonitorAlarm]
     next_page_token: str
     def __init__(self, alarms: _Optional[_Iterable[_Union[MonitorAlarm, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class ListMonitorSamplesRequest(_message.Message):
+    __slots__ = ("monitor_id", "page_size", "page_token")
+    MONITOR_ID_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    monitor_id: str
+    page_size: int
+    page_token: str
+    def __init__(self, monitor_id: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListMonitorSamplesResponse(_message.Message):
+    __slots__ = ("samples", "next_page_token")
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    samples: _containers.RepeatedCompositeFieldContainer[MonitorSample]
+    next_page_token: str
+    def __init__(self, samples: _Optional[_Iterable[_Union[MonitorSample, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class AcknowledgeMonitorAlarmRequest(_message.Message):
     __slots__ = ("monitor_id", "number", "comment")

@@ -455,6 +455,11 @@ class OrchestratorServiceStub:
                 request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListMonitorAlarmsRequest.SerializeToString,
                 response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListMonitorAlarmsResponse.FromString,
                 _registered_method=True)
+        self.ListMonitorSamples = channel.unary_unary(
+                '/valign.orchestrator.v1.OrchestratorService/ListMonitorSamples',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListMonitorSamplesRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListMonitorSamplesResponse.FromString,
+                _registered_method=True)
         self.AcknowledgeMonitorAlarm = channel.unary_unary(
                 '/valign.orchestrator.v1.OrchestratorService/AcknowledgeMonitorAlarm',
                 request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.AcknowledgeMonitorAlarmRequest.SerializeToString,
@@ -1054,6 +1059,14 @@ class OrchestratorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListMonitorSamples(self, request, context):
+        """ListMonitorSamples returns the redacted exchanges of people that a monitor keeps, newest first, a page at a
+        time. It takes the scope admin, and each page leaves an audit entry.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def AcknowledgeMonitorAlarm(self, request, context):
         """AcknowledgeMonitorAlarm says that somebody has seen an alarm.
         """
@@ -1483,6 +1496,11 @@ def add_OrchestratorServiceServicer_to_server(servicer, server):
                     servicer.ListMonitorAlarms,
                     request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListMonitorAlarmsRequest.FromString,
                     response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListMonitorAlarmsResponse.SerializeToString,
+            ),
+            'ListMonitorSamples': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMonitorSamples,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListMonitorSamplesRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListMonitorSamplesResponse.SerializeToString,
             ),
             'AcknowledgeMonitorAlarm': grpc.unary_unary_rpc_method_handler(
                     servicer.AcknowledgeMonitorAlarm,
@@ -3759,6 +3777,33 @@ class OrchestratorService:
             '/valign.orchestrator.v1.OrchestratorService/ListMonitorAlarms',
             services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListMonitorAlarmsRequest.SerializeToString,
             services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListMonitorAlarmsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMonitorSamples(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/ListMonitorSamples',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListMonitorSamplesRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.ListMonitorSamplesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -61,10 +61,10 @@ export const word = (name) => {
 
 // A state is told by a glyph and a word; the colour only repeats it.
 const STATES = {
-  good: ["✓", ["succeeded", "settled", "serving", "proven", "promoted", "promote", "pass", "intact", "ok", "delivered", "closed", "normal", "active", "steady"]],
+  good: ["✓", ["succeeded", "settled", "serving", "proven", "promoted", "promote", "pass", "intact", "ok", "delivered", "closed", "normal", "active", "steady", "cleared"]],
   busy: ["◐", ["running", "loading", "pending", "measuring", "connected", "open", "in progress"]],
-  wait: ["○", ["queued", "paused", "trained", "candidate", "hold", "warn", "waiting", "not measured", "unknown", "not_measured", "learning", "baseline", "draft"]],
-  bad: ["✕", ["failed", "reject", "rejected", "fail", "away", "broken", "drift", "drifted", "dead", "alarm", "alarming"]],
+  wait: ["○", ["queued", "paused", "trained", "candidate", "hold", "warn", "waiting", "not measured", "unknown", "not_measured", "learning", "baseline", "draft", "starting", "unconfirmed", "small", "acknowledged"]],
+  bad: ["✕", ["failed", "reject", "rejected", "fail", "away", "broken", "drift", "drifted", "dead", "alarm", "alarming", "failing", "identity", "raised"]],
 };
 
 /** [glyph, kind] of a state's word. */

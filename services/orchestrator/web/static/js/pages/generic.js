@@ -38,12 +38,12 @@ function parts(value, name, level) {
   return alike ? rowsTable(name, entries.map(([key, one]) => ({ [name]: format.word(key), ...one }))) : tree(value, level + 1);
 }
 
-/** Rows of any shape as a table; `more` are further columns. */
-export function rowsTable(name, rows, more = []) {
+// Rows of any shape as a table.
+function rowsTable(name, rows) {
   const columns = [...new Set(rows.flatMap((row) => (isObject(row) ? Object.keys(row) : [])))];
-  return table(format.word(name), [...columns.map((column, place) => ({
+  return table(format.word(name), columns.map((column, place) => ({
     title: format.word(column), header: place === 0, number: place > 0 && rows.some((row) => typeof row[column] === "number" || isEstimate(row[column])), cell: (row) => shown(column, row[column]),
-  })), ...more], rows);
+  })), rows);
 }
 
 const ZONED = /^\d{4}-\d\d-\d\dT\d\d:\d\d/;
@@ -52,27 +52,4 @@ function shown(name, value) {
   if (typeof value === "string" && ["state", "status", "outcome"].includes(name)) return badge(value);
   if (typeof value === "string" && ZONED.test(value)) return exact(value);
   return plain(value);
-}
-
-/** Series over time out of rows that hold a number by name: {name: [[milliseconds, value, low?, high?]]}. */
-export function seriesOf(rows) {
-  const found = {};
-  for (const row of rows) {
-    const at = Object.entries(row).filter(([name, value]) => name.endsWith("time") && ZONED.test(value ?? "")).map(([, value]) => Date.parse(value))[0];
-    if (at === undefined) continue;
-    for (const [name, value] of measured(row)) (found[name] ??= []).push([at, ...value]);
-  }
-  return Object.entries(found).map(([name, points]) => ({ name, points: points.sort((a, b) => a[0] - b[0]) }));
-}
-
-// Of one row: numbers or estimates by topic, as an object of them or a list of objects that name their topic.
-function measured(row) {
-  for (const value of Object.values(row)) {
-    const entries = Array.isArray(value) && value.every((one) => isObject(one) && (one.topic ?? one.topic_id))
-      ? value.map((one) => [one.topic ?? one.topic_id, one.estimate ?? one.difference ?? one.mean ?? one])
-      : isObject(value) && !isEstimate(value) ? Object.entries(value) : [];
-    const numbers = entries.filter(([, one]) => typeof one === "number" || isEstimate(one));
-    if (numbers.length && numbers.length === entries.length) return numbers.map(([name, one]) => [name, typeof one === "number" ? [one] : [one.value, one.low, one.high]]);
-  }
-  return [];
 }

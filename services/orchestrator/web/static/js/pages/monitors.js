@@ -4,17 +4,12 @@ import { call, seg } from "../api.js";
 import { h } from "../dom.js";
 import { badge, code, head, link, paged, section, stamp, table } from "../components.js";
 
-/** Id, name and state, whatever the server calls them. */
-export const idOf = (monitor) => monitor.monitor_id ?? monitor.id ?? monitor.name;
-export const nameOf = (monitor) => monitor.title || monitor.name || idOf(monitor);
-export const stateOf = (monitor) => monitor.state ?? monitor.status ?? "unknown";
-
 const COLUMNS = [
-  { title: "Monitor", header: true, cell: (one) => [link(`#/monitors/${seg(idOf(one))}`, nameOf(one)), nameOf(one) === idOf(one) ? null : h("div", { class: "small muted" }, code(idOf(one)))] },
-  { title: "State", cell: (one) => badge(stateOf(one)) },
+  { title: "Monitor", header: true, cell: (one) => [link(`#/monitors/${seg(one.monitor_id)}`, one.name), h("div", { class: "small muted" }, code(one.monitor_id))] },
+  { title: "State", cell: (one) => badge(one.state) },
   { title: "Watches", cell: (one) => one.route || one.endpoint || "–" },
   { title: "Schedule", cell: (one) => (one.schedule ? code(one.schedule) : "–") },
-  { title: "Next", cell: (one) => stamp(one.next_time ?? one.next_measurement_time) },
+  { title: "Next", cell: (one) => stamp(one.next_time) },
 ];
 
 /** The overview's part. */
@@ -28,7 +23,7 @@ export default function monitorsPage({ signal }) {
     head("Monitors", { below: "What serves is measured again on schedule; drift raises an alarm." }),
     section("List", paged(async (token) => {
       const page = await call("listMonitors", {}, { search: { page_size: 50, page_token: token }, signal });
-      return { rows: page.monitors, next: page.next_page_token ?? "" };
+      return { rows: page.monitors, next: page.next_page_token };
     }, (rows) => table("Monitors", COLUMNS, rows, { empty: "Nothing is watched yet." }))),
   ];
 }
