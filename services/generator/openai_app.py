@@ -119,6 +119,8 @@ def _lean(app: Any) -> Any:
     app.user_middleware[:] = [
         one for one in app.user_middleware if one.cls is not PrometheusInstrumentatorMiddleware
     ]
+    # vLLM has built it already; the first request builds it again.
+    app.middleware_stack = None
     return app
 
 
