@@ -23,6 +23,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from prometheus_client import REGISTRY
+
 from bench.result import MODELS, finish
 from services.common.artifacts import ArtifactStore
 from services.common.logs import configure_logging
@@ -65,7 +67,7 @@ async def both(model: Path, folder: Path) -> AsyncIterator[tuple[Any, dict[str, 
         await ours.start()
         generator.routes.set(Route(PUBLIC, ""))
         async with _vllm_server(engine.llm, str(model)) as theirs:
-            yield engine, {"public_name": (f"http://127.0.0.1:{port}", PUBLIC), "vllm": (theirs, str(model))}
+            yield engine, {"public_name": (f"http://127.0.0.1:{port}", PUBLIC), "vllm": (theirs, PUBLIC)}
     finally:
         await ours.drain(1)
         app.detach()
@@ -82,7 +84,12 @@ async def _vllm_server(llm: Any, model: str) -> AsyncIterator[str]:
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
     parser: Any = FlexibleArgumentParser
-    arguments = make_arg_parser(parser()).parse_args(["--model", model])
+    # The same name: it stands in every chunk, and a longer one costs more.
+    arguments = make_arg_parser(parser()).parse_args(["--model", model, "--served-model-name", PUBLIC])
+    # Ours has taken the names of vLLM's counters of requests, and a second application would do without.
+    taken = REGISTRY._names_to_collectors.items()
+    for collector in {one for name, one in taken if name.startswith("http_")}:
+        REGISTRY.unregister(collector)
     app = build_app(arguments, ("generate",), llm.model_config)
     await init_app_state(llm, app.state, arguments, ("generate",))
     listener = socket.create_server(("127.0.0.1", 0), backlog=2048)

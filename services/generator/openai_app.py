@@ -1,15 +1,14 @@
 """vLLM's own OpenAI-compatible server as an ASGI application, on the engine that ``VllmEngine`` runs.
 
-The second module that imports vLLM: it holds vLLM's server, as ``engine.py`` holds its engine. The
-application is vLLM's, unchanged; only its table of models is replaced. vLLM keeps adapters by name and loads
-them from a path by itself; here the request's own lease says which adapter it is (``exchange.CURRENT``), so
-that there is no second table that could be behind. Names checked against vLLM 0.32.
+The second module that imports vLLM: it holds vLLM's server, as ``engine.py`` holds its engine. What answers
+is vLLM's, unchanged; its table of models is replaced, and what the face does itself is taken out: the other
+routes, and the counting of HTTP requests. vLLM keeps adapters by name and loads them from a path by itself;
+here the request's own lease says which adapter it is (``exchange.CURRENT``), so that there is no second table
+that could be behind. Names checked against vLLM 0.32.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import aclosing
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,8 +16,9 @@ from starlette.types import Receive, Scope, Send
 
 from services.common.errors import NotReadyError, PreconditionError
 from services.generator.engine import VllmEngine, lora_request
-from services.generator.metrics import TOKENS
+from services.generator.serving.engine_client import EngineClient
 from services.generator.serving.exchange import CURRENT, Exchange
+from services.generator.serving.face import PASSED
 
 # As ``prompting.render_prompt`` writes a conversation for a tokenizer without a template.
 PLAIN_TEMPLATE = (
@@ -36,7 +36,7 @@ class OpenAIApp:
         self._engine = engine
         self._base_name = base_name
         self._app: Any = None
-        self._client: _Client | None = None
+        self._client: EngineClient | None = None
         self._attached = False
 
     async def attach(self) -> None:
@@ -54,7 +54,7 @@ class OpenAIApp:
 
         state = self._app.state
         # Not an EngineClient by class, and all of it by its methods.
-        self._client = _Client(llm, self._engine)
+        self._client = EngineClient(llm, self._engine.stop_token_ids)
         client: Any = self._client
         await init_app_state(client, state, state.args, ("generate",))
         # vLLM's handler of a dead engine tells its server to exit; ours is started again by the supervisor.
@@ -96,58 +96,32 @@ class OpenAIApp:
         root = logging.getLogger()
         level = root.level
         try:
-            return build_app(arguments, ("generate",), None)
+            return _lean(build_app(arguments, ("generate",), None))
         finally:
             # Something in there sets it to ERROR for the whole process.
             root.setLevel(level)
 
 
-class _Client:
-    """The engine as vLLM's server sees it. Everything is the engine's own; ``generate`` holds the adapter.
+def _lean(app: Any) -> Any:
+    """Without what no request that the face lets through needs, and each would pay for.
 
-    The server cancels a request whose caller left and does not wait until the engine has let go of it. An
-    adapter that is removed in between would make vLLM load it again, from a folder that is gone.
+    Routes are tried in turn, and vLLM's counting of requests is half as dear as the whole face, which counts
+    them too.
     """
+    from prometheus_fastapi_instrumentator.middleware import PrometheusInstrumentatorMiddleware
 
-    def __init__(self, llm: Any, engine: VllmEngine) -> None:
-        self._llm = llm
-        self._stop_token_ids = engine.stop_token_ids
-        self._prompt, self._generated = TOKENS.labels("prompt"), TOKENS.labels("generated")
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._llm, name)
-
-    def let_go(self) -> None:
-        """Forget the engine, whoever still holds this: vLLM's server has caches that nobody can empty."""
-        self._llm = None
-
-    async def generate(
-        self, prompt: Any, sampling_params: Any, *args: Any, **kwargs: Any
-    ) -> AsyncIterator[Any]:
-        """vLLM's, under the request's hold, and counted."""
-        exchange = CURRENT.get()
-        exchange.hold.retain()
-        output: Any = None
-        generated = 0
-        try:
-            if exchange.operation == "chat" and not sampling_params.ignore_eos:
-                self._end_turns(sampling_params)
-            async with aclosing(self._llm.generate(prompt, sampling_params, *args, **kwargs)) as outputs:
-                async for output in outputs:
-                    # Each output holds what is new since the one before.
-                    for answer in output.outputs:
-                        generated += len(answer.token_ids)
-                    yield output
-        finally:
-            self._generated.inc(generated)
-            if output is not None:
-                self._prompt.inc(len(output.prompt_token_ids or ()))
-            exchange.hold.release()
-
-    def _end_turns(self, params: Any) -> None:
-        """Some models' generation settings lack the token that their chat template ends a turn with."""
-        given = params.stop_token_ids or []
-        params.stop_token_ids = [*given, *(one for one in self._stop_token_ids if one not in given)]
+    paths = {path for _, path in PASSED}
+    kept = [route for route in app.router.routes if getattr(route, "path", None) in paths]
+    missing = paths - {route.path for route in kept}
+    if missing:
+        raise PreconditionError(f"this version of vLLM has no {', '.join(sorted(missing))}")
+    app.router.routes[:] = kept
+    app.user_middleware[:] = [
+        one for one in app.user_middleware if one.cls is not PrometheusInstrumentatorMiddleware
+    ]
+    # vLLM has built it already; the first request builds it again.
+    app.middleware_stack = None
+    return app
 
 
 class _LeasedAdapters(dict[str, Any]):

@@ -2,10 +2,11 @@
 
 import asyncio
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from starlette.types import Message, Receive, Scope
+from starlette.types import Message, Receive
 
 from services.generator.serving.answers import RefusedError
 
@@ -33,14 +34,15 @@ class Asked:
     sequences: int
 
 
-async def read_asked(scope: Scope, receive: Receive, max_bytes: int, request_id: str) -> Asked:
+async def read_asked(
+    headers: Mapping[bytes, bytes], receive: Receive, max_bytes: int, request_id: str
+) -> Asked:
     """Read and check a request.
 
     Raises:
         RefusedError: too long, too slow, no JSON object, or no model named.
         CallerLeftError: it did not come to its end.
     """
-    headers = dict(scope["headers"])
     declared = headers.get(b"content-length", b"0")
     if declared.isdigit() and int(declared) > max_bytes:
         raise _too_long(f"{int(declared)} bytes", max_bytes)

@@ -6,9 +6,9 @@ It knows nothing of vLLM: what it lets through goes to any ASGI application, whi
 
 import functools
 import logging
+import os
 import re
 import time
-import uuid
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ import structlog
 from prometheus_client import Counter, Histogram
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from services.common import tracing
 from services.common.errors import NotReadyError, OverloadedError, ValignError
 from services.generator.metrics import HTTP_OPEN, HTTP_REQUESTS, HTTP_SECONDS
 from services.generator.serving.answers import RefusedError, send_error, send_json, status_of
@@ -25,6 +26,7 @@ from services.generator.serving.exchange import CURRENT, Exchange
 from services.generator.serving.names import PublicNames
 from services.generator.serving.observed import observe
 from services.generator.serving.passing import Answer
+from services.generator.serving.spans import OPERATIONS, Ending, request_span, tell
 from services.generator.serving.traffic import Traffic, Watch
 from services.generator.serving.web_pages import refuse_web_pages
 
@@ -99,7 +101,7 @@ class Face:
             scope,
             receive,
             headers,
-            request_id=given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex,
+            request_id=given if _REQUEST_ID.fullmatch(given) else os.urandom(16).hex(),
             operation=_operation(scope),
         )
         answer = Answer(send, request.request_id)
@@ -107,12 +109,26 @@ class Face:
         self.open += 1
         HTTP_OPEN.inc()
         try:
-            with structlog.contextvars.bound_contextvars(request_id=request.request_id):
+            # Not taken back: a request has a task of its own, and the binding ends with it.
+            structlog.contextvars.bind_contextvars(request_id=request.request_id)
+            if request.operation in OPERATIONS and tracing.tracing_is_on():
+                await self._traced(request, answer)
+            else:
                 await self._answered(request, answer)
         finally:
             self.open -= 1
             HTTP_OPEN.dec()
             request.note(answer, time.perf_counter() - started)
+
+    async def _traced(self, request: "_Request", answer: Answer) -> None:
+        with request_span(request.operation, request.headers) as span:
+            try:
+                await self._answered(request, answer)
+            finally:
+                body = request.asked.body if request.asked else None
+                by = self._names.base if request.adapter == "base" else request.adapter
+                ending = Ending(body, request.exchange, by, answer.status, request.left)
+                tell(span, request.operation, ending)
 
     async def _answered(self, request: "_Request", answer: Answer) -> None:
         try:
@@ -182,7 +198,8 @@ class Face:
                 " VALIGN_GENERATOR_MAX_HTTP_REQUESTS"
             )
         limits = self._limits
-        asked = await read_asked(request.scope, request.receive, limits.max_body_bytes, request.request_id)
+        asked = await read_asked(request.headers, request.receive, limits.max_body_bytes, request.request_id)
+        request.asked = asked
         if asked.sequences > limits.max_sequences:
             raise RefusedError(
                 400,
@@ -198,7 +215,8 @@ class Face:
             watches = self._traffic.choose(request.route)
         if watches:
             answer.keep()
-        token = CURRENT.set(Exchange(request.operation, asked.model, request.route, hold))
+        request.exchange = Exchange(request.operation, asked.model, request.route, hold)
+        token = CURRENT.set(request.exchange)
         try:
             await self._served(request, asked, answer)
         finally:
@@ -280,6 +298,8 @@ class _Request:
     route: str = ""
     adapter: str = ""
     left: bool = False
+    asked: Asked | None = None
+    exchange: Exchange | None = None
 
     def adapter_headers(self, sha256: str) -> dict[str, str]:
         """Who answers: on every answer to a request that found its model."""

@@ -25,13 +25,13 @@ class PublicNames:
 
     Args:
         generator: its routes and adapters.
-        base: the base model's name.
+        base: the base model's name, an attribute too.
         expected: public names that are answered with 503, not 404, before they are set.
     """
 
     def __init__(self, generator: Generator, base: str, expected: Collection[str]) -> None:
         self._generator = generator
-        self._base = base
+        self.base = base
         self._expected = frozenset(expected)
         self._created = int(time.time())
 
@@ -57,7 +57,7 @@ class PublicNames:
                 return adapter
             if self._generator.adapters.serves(model):
                 return model
-            if model == self._base:
+            if model == self.base:
                 return ""
             raise self._missing(model)
 
@@ -72,10 +72,10 @@ class PublicNames:
         info = self._generator.engine.info
         found: dict[str, dict[str, Any]] = {}
         for route in self._generator.routes.all():
-            found[route.name] = self._card(route.name, route.adapter or self._base, None, info.max_model_len)
-        found.setdefault(self._base, self._card(self._base, self._base, None, info.max_model_len))
+            found[route.name] = self._card(route.name, route.adapter or self.base, None, info.max_model_len)
+        found.setdefault(self.base, self._card(self.base, self.base, None, info.max_model_len))
         for adapter in self._generator.adapters.serving():
-            card = self._card(adapter.name, adapter.name, self._base, info.max_model_len)
+            card = self._card(adapter.name, adapter.name, self.base, info.max_model_len)
             found.setdefault(adapter.name, card)
         return list(found.values())
 

@@ -19,6 +19,7 @@ import pytest
 
 from services.common.pb.generator.v1 import generator_pb2 as pb
 from services.generator.serving.face import PASSED
+from tests.fakes.collector import Collector, SeenSpan
 from tests.integration.generator.process import ROOT, GeneratorProcess, generate, item, stub_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -269,6 +270,41 @@ async def test_requests_that_are_wrong_are_told_so_and_seeds_harm_nothing(servic
         tokens = (await http.post("/tokenize", json={"model": BASE, "prompt": "Hello you"})).json()["tokens"]
         back = await http.post("/detokenize", json={"model": BASE, "tokens": tokens})
         assert back.json()["prompt"] == "Hello you"
+
+
+async def test_streams_and_whole_answers_have_spans_with_the_tokens_that_vllm_counts(
+    service: GeneratorProcess, traces: Collector
+) -> None:
+    def traced(number: int) -> dict[str, str]:
+        return {"traceparent": f"00-{number:032x}-00000000000000aa-01"}
+
+    def body(**fields: Any) -> dict[str, Any]:
+        asked = {"model": BASE, "messages": [{"role": "user", "content": GREEDY}], "max_tokens": 6}
+        return {**asked, "n": 2, "ignore_eos": True, **fields}
+
+    async with httpx.AsyncClient(base_url=service.http, timeout=60) as http:
+        path = "/v1/chat/completions"
+        whole = await http.post(path, json=body(), headers=traced(1))
+        stream = {"stream": True, "stream_options": {"include_usage": True}}
+        streamed = await http.post(path, json=body(**stream), headers=traced(2))
+        prompts = {"model": BASE, "prompt": ["One", "Two and three"], "max_tokens": 4, "ignore_eos": True}
+        plain = await http.post("/v1/completions", json=prompts, headers=traced(3))
+        refused = await http.post(path, json=body(temperature=-1), headers=traced(4))
+    assert refused.status_code == 400
+    last = json.loads(streamed.text.splitlines()[-4].removeprefix("data: "))
+    found: dict[int, SeenSpan] = {}
+    async with asyncio.timeout(20):
+        while len(found) < 4:
+            await asyncio.sleep(0.2)
+            found = {int(span.trace_id, 16): span for span in traces.spans if span.parent_id.endswith("aa")}
+    for number, usage in ((1, whole.json()["usage"]), (2, last["usage"]), (3, plain.json()["usage"])):
+        told = found[number].attributes
+        assert told["gen_ai.usage.input_tokens"] == usage["prompt_tokens"]
+        assert told["gen_ai.usage.output_tokens"] == usage["completion_tokens"]
+        assert told["gen_ai.response.finish_reasons"] == ["length", "length"]
+        assert told["gen_ai.response.model"] == BASE
+    assert [found[number].name.split()[0] for number in (1, 2, 3)] == ["chat", "chat", "text_completion"]
+    assert found[4].attributes["error.type"] == "400"
 
 
 async def test_traffic_of_the_public_name_is_sampled_while_it_is_watched(service: GeneratorProcess) -> None:
