@@ -54,12 +54,16 @@ class Monitors:
         """A new monitor; its baseline is taken at once.
 
         Raises:
+            ForbiddenError: without the scope run, or admin for one that looks at live exchanges.
             InvalidInputError: a document that no monitor can have, with line, column and path of every fault.
             PreconditionError: there are too many monitors, or the ruler is of other sets.
             NotFoundError: the ruler is not here.
         """
         principal = require(Scope.RUN)
         document = await asyncio.to_thread(parse_document, text, MonitorDocument)
+        if document.live is not None:
+            # It has texts of people kept.
+            require(Scope.ADMIN)
         frozen = await asyncio.to_thread(self._frozen, document)
         now = datetime.now(UTC)
         monitor = Monitor(

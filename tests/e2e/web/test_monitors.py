@@ -28,7 +28,7 @@ def monitor(site: Website) -> dict[str, Any]:
     if routes.get("valign") is None:
         routes.set("valign", adapter="", expected_version=0, reason="a test", action="adapter.promote")
     version = getattr(routes.get("valign"), "version", 0)
-    with site.client("ann") as client:
+    with site.client("root") as client:
         text = monitor_text(schedule="0 0 1 1 *", description="Watched by a test.", live=live)
         made = answer_of(client.post("/v1/monitors", json={"document": text}))
         path = f"/v1/monitors/{made['monitor_id']}"
@@ -92,7 +92,7 @@ def test_exchanges_are_shown_as_text_to_whoever_may_and_asks(
 
     def reads() -> int:
         with site.client("root") as client:
-            lines = client.get("/v1/audit-log/export").text.splitlines()
+            lines = client.get("/v1/audit-log").text.splitlines()
         return sum(json.loads(line).get("action") == "monitor.read_samples" for line in lines)
 
     before = reads()

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from services.common.errors import NotFoundError
+from services.common.errors import ForbiddenError, NotFoundError
 from services.common.pb.generator.v1 import generator_pb2 as pb
 from services.orchestrator.clients.traffic import GrpcTraffic
+from services.orchestrator.identity import Principal, Scope, acting_as
 from services.orchestrator.monitor import metrics
 from services.orchestrator.monitor.live import reading as reading_module
 from services.orchestrator.monitor.live.reading import LiveReading
@@ -184,3 +185,14 @@ async def test_paused_and_deleted_monitors_read_nothing(tmp_path: Path) -> None:
         assert _kept(world, monitor) == []
         with pytest.raises(NotFoundError):
             world.store.platform.live.put(monitor.monitor_id, [], 20)
+
+
+async def test_only_an_admin_has_exchanges_kept_and_reads_them(tmp_path: Path) -> None:
+    async with watch(tmp_path) as world:
+        monitor = await world.monitors.create(monitor_text(live=LIVE))
+        with acting_as(Principal("key:ana", frozenset({Scope.READ, Scope.RUN}))):
+            await world.monitors.create(monitor_text())
+            with pytest.raises(ForbiddenError, match="admin"):
+                await world.monitors.create(monitor_text(live=LIVE))
+            with pytest.raises(ForbiddenError, match="admin"):
+                await world.monitors.samples(monitor.monitor_id)
