@@ -174,10 +174,14 @@ class EncoderInfo:
 
 @dataclass(frozen=True, slots=True)
 class Embeddings:
-    """Rows in the order of the texts, shape (n, dimension), float32; indices of truncated texts."""
+    """Rows in the order of the texts, shape (n, dimension), float32; indices of truncated texts.
+
+    ``fingerprint`` names the one encoder that made all of them; empty where there is no row.
+    """
 
     rows: NDArray[np.float32]
     truncated: tuple[int, ...] = ()
+    fingerprint: str = ""
 
 
 class Embedder(Protocol):
