@@ -12,7 +12,7 @@ import structlog
 from services.common.errors import NotReadyError, ValignError
 from services.common.pb.embedder.v1 import embedder_pb2_grpc as pb_grpc
 from services.orchestrator.clients.discovery import Address, Discovery
-from services.orchestrator.clients.embedder_metrics import LOST, REPLICAS
+from services.orchestrator.embedding_metrics import LOST, REPLICAS
 
 log = structlog.get_logger(__name__)
 

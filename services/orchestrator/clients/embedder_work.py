@@ -72,7 +72,7 @@ class Work:
         return sum(len(job) for job in self._pending)
 
     def next(self, replicas: int) -> Job:
-        """Texts for one call, in order; the fewer the less is left, so that no replica waits long for the last.
+        """Texts for one call, in order; the fewer the less is left, so that replicas end together.
 
         Guided self-scheduling (Polychronopoulos and Kuck 1987), with a quarter of each replica's share.
         """
