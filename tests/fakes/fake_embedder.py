@@ -29,7 +29,8 @@ class FakeEmbedder(pb_grpc.EmbedderServiceServicer):
     """Sends rows in parts; ``break_after`` breaks the stream once behind that many rows.
 
     ``delay_s`` goes by before each part; ``asked`` has the texts of each call; a ``silent`` one does not name
-    its encoder in its rows, as older servers do not; ``extra_rows`` belong to no text.
+    its encoder in its rows, as older servers do not; ``extra_rows`` belong to no text;
+    texts of more than ``longest`` characters are called truncated.
     """
 
     part: int = 16
@@ -41,6 +42,7 @@ class FakeEmbedder(pb_grpc.EmbedderServiceServicer):
     delay_s: float = 0.0
     silent: bool = False
     extra_rows: int = 0
+    longest: int = 1_000_000
     asked: list[list[str]] = field(default_factory=list)
 
     async def Describe(self, request: Any, context: Any) -> pb.DescribeResponse:
@@ -64,13 +66,13 @@ class FakeEmbedder(pb_grpc.EmbedderServiceServicer):
                 self.break_after = 0
                 raise NotReadyError("the encoder is restarting")
             await asyncio.sleep(self.delay_s)
-            rows = np.stack(
-                [embed(text) for text in [*texts[start : start + self.part], *["more"] * self.extra_rows]]
-            )
+            part = [*texts[start : start + self.part], *["more"] * self.extra_rows]
+            rows = np.stack([embed(text) for text in part])
             yield pb.EmbedResponse(
                 offset=start,
                 rows=rows.tobytes(),
                 count=len(rows),
                 dimension=DIMENSION,
+                truncated=[start + at for at, text in enumerate(part) if len(text) > self.longest],
                 fingerprint="" if self.silent else self.fingerprint or FINGERPRINT,
             )
