@@ -37,8 +37,11 @@ def to_texts(request: embedder_pb2.EmbedRequest, offset: int) -> Sequence[str]:
     return texts
 
 
-def to_responses(encoded: Encoded, offset: int) -> Iterator[embedder_pb2.EmbedResponse]:
-    """Messages of about 1 MiB with the rows in order, the first of which has index ``offset`` in the call."""
+def to_responses(encoded: Encoded, offset: int, fingerprint: str) -> Iterator[embedder_pb2.EmbedResponse]:
+    """Messages of about 1 MiB with the rows in order, the first of which has index ``offset`` in the call.
+
+    Each names the encoder by its ``fingerprint``: whoever keeps a row must know whose it is.
+    """
     count, dimension = encoded.rows.shape
     step = max(1, _MESSAGE_BYTES // (4 * dimension))
     for start in range(0, count, step):
@@ -50,4 +53,5 @@ def to_responses(encoded: Encoded, offset: int) -> Iterator[embedder_pb2.EmbedRe
             count=len(rows),
             dimension=dimension,
             truncated=[offset + start + int(index) for index in cut],
+            fingerprint=fingerprint,
         )

@@ -41,6 +41,7 @@ class EmbedderServicer(embedder_pb2_grpc.EmbedderServiceServicer):
         """Rows in the order of the texts. No text at all is no error, and gives no row."""
         batcher = self._ready()
         model = batcher.encoder.info.model
+        fingerprint = batcher.encoder.info.fingerprint
         spanned = tracing.span(
             f"embeddings {model}",
             {
@@ -60,7 +61,7 @@ class EmbedderServicer(embedder_pb2_grpc.EmbedderServiceServicer):
                         raise part
                     offset, future = part
                     encoded = await future
-                    for response in to_responses(encoded, offset):
+                    for response in to_responses(encoded, offset, fingerprint):
                         yield response
                     call.sent(len(encoded.rows))
                     texts += len(encoded.rows)

@@ -37,16 +37,17 @@ from services.orchestrator.api.http import build_http_app
 from services.orchestrator.api.servicer import OrchestratorServicer
 from services.orchestrator.application import Application
 from services.orchestrator.assets import AssetLibrary
-from services.orchestrator.clients.embedder import GrpcEmbedder
 from services.orchestrator.clients.generator import GrpcGenerator
 from services.orchestrator.clients.openai import OpenAIGenerator, key_for
 from services.orchestrator.clients.patience import Patience
-from services.orchestrator.clients.probe import GrpcProbe, describe_embedder, describe_generator
+from services.orchestrator.clients.probe import GrpcProbe, describe_generator
 from services.orchestrator.clients.replica import GrpcReplica
 from services.orchestrator.clients.traced_http import trace_http_calls
 from services.orchestrator.clients.traffic import GrpcTraffic
 from services.orchestrator.clients.trainer import GrpcTrainer
+from services.orchestrator.embedders_build import Embedders
 from services.orchestrator.housekeeping import keep_house
+from services.orchestrator.looks import Probe
 from services.orchestrator.loop.context import Services
 from services.orchestrator.loop.leadership import Doorbell, Leadership
 from services.orchestrator.loop.runner import LoopConfig, LoopRunner
@@ -113,16 +114,13 @@ async def serve(settings: OrchestratorSettings) -> None:
     shown = channel_credentials(settings)
     channels = {
         "generator": open_channel(settings.generator_target, shown),
-        "embedder": open_channel(settings.embedder_target, shown),
         "trainer": open_channel(settings.trainer_target, shown),
     }
-    if settings.second_embedder_target:
-        channels["second_embedder"] = open_channel(settings.second_embedder_target, shown)
+    embedders = Embedders(settings, store, shown)
     endpoints = EndpointHosts(settings.allowed_endpoint_hosts)
     patience = Patience(wait_s=settings.wait_for_services_s, call_s=settings.call_timeout_s)
 
     def connect(study: Study, on_waiting: Callable[[str, str], None]) -> Services:
-        second = channels.get("second_embedder")
         endpoint = None
         if study.endpoint is not None:
             # Again: the run may be older than the list.
@@ -131,9 +129,9 @@ async def serve(settings: OrchestratorSettings) -> None:
             endpoint = OpenAIGenerator(study.endpoint, key, on_waiting)
         return Services(
             generator=endpoint or GrpcGenerator(channels["generator"], patience, on_waiting),
-            embedder=GrpcEmbedder(channels["embedder"], patience, on_waiting),
+            embedder=embedders.first(patience, on_waiting),
             trainer=GrpcTrainer(channels["trainer"], artifacts, patience, on_waiting),
-            second_embedder=GrpcEmbedder(second, patience, on_waiting, "second embedder") if second else None,
+            second_embedder=embedders.second(patience, on_waiting),
             endpoint=endpoint,
         )
 
@@ -141,18 +139,14 @@ async def serve(settings: OrchestratorSettings) -> None:
     runner = LoopRunner(store, artifacts, connect, config)
     campaigns = settings.role == "all"
     doorbell = Doorbell(runner.nudge if campaigns else None)
-    probes = [
+    probes: list[Probe] = [
         GrpcProbe("generator", settings.generator_target, channels["generator"], describe_generator),
-        GrpcProbe("embedder", settings.embedder_target, channels["embedder"], describe_embedder),
+        embedders.probes[0],
         GrpcProbe("trainer", settings.trainer_target, channels["trainer"]),
+        *embedders.probes[1:],
     ]
-    if second := channels.get("second_embedder"):
-        target = settings.second_embedder_target
-        probes.append(GrpcProbe("second_embedder", target, second, describe_embedder))
     assets = AssetLibrary(store.assets, artifacts)
-    values = ValuesTraining(
-        GrpcEmbedder(channels["embedder"], patience), GrpcGenerator(channels["generator"], patience), assets
-    )
+    values = ValuesTraining(embedders.first(patience), GrpcGenerator(channels["generator"], patience), assets)
     registry = RegistryTasks(
         store.registry,
         store,
@@ -166,7 +160,9 @@ async def serve(settings: OrchestratorSettings) -> None:
         require_approval=settings.require_approval,
     )
     traffic = [GrpcTraffic(target, open_channel(target, shown)) for target in settings.replica_targets]
-    platform, tell_runs = build_platform(settings, store, artifacts, registry.registry, channels, traffic)
+    platform, tell_runs = build_platform(
+        settings, store, artifacts, registry.registry, channels, embedders, traffic
+    )
     leadership = Leadership(
         store.leases,
         runner,
@@ -264,6 +260,7 @@ async def serve(settings: OrchestratorSettings) -> None:
             await channel.close()
         for replica in traffic:
             await replica.aclose()
+        await embedders.aclose()
         await registry.aclose()
         store.close()
         log.info("service.stopped", name="orchestrator")

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 import grpc
 
 from services.common.artifacts import ArtifactStore
-from services.orchestrator.clients.embedder import GrpcEmbedder
 from services.orchestrator.clients.patience import Patience
+from services.orchestrator.embedders_build import Embedders
 from services.orchestrator.monitor.build import MonitorTasks
 from services.orchestrator.monitor.live.records import Traffic
 from services.orchestrator.monitor.opening import CreateRun
@@ -27,13 +27,21 @@ def build_platform(
     artifacts: ArtifactStore,
     registry: Registry,
     channels: Mapping[str, grpc.aio.Channel],
+    embedders: Embedders,
     replicas: Sequence[Traffic],
 ) -> tuple[Platform, Callable[[CreateRun], None]]:
     """Every part, over one store; and who is to be told how runs are begun, once the application is there."""
     webhooks = WebhookTasks(settings, store)
     patience = Patience(wait_s=settings.monitor_wait_s, call_s=settings.call_timeout_s)
-    embedder = GrpcEmbedder(channels["embedder"], patience)
-    monitors = MonitorTasks(settings, store, artifacts, channels["generator"], embedder, replicas)
+    monitors = MonitorTasks(
+        settings,
+        store,
+        artifacts,
+        channels["generator"],
+        embedders.first(patience),
+        replicas,
+        embedders.first_unkept(patience),
+    )
     tasks = [webhooks.lead, monitors.lead, monitors.read_live]
     probes = []
     if settings.mlflow_tracking_uri:

@@ -1,7 +1,6 @@
 """What the loop and the API need from the world, as Protocols.
 
-The adapters behind these ports live in ``clients/`` (gRPC), ``store/`` (SQL) and
-``services.common.artifacts``; only ``__main__`` builds them.
+Behind them: ``clients/`` (gRPC), ``store/`` (SQL), ``services.common.artifacts``; ``__main__`` builds them.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
@@ -174,10 +173,11 @@ class EncoderInfo:
 
 @dataclass(frozen=True, slots=True)
 class Embeddings:
-    """Rows in the order of the texts, shape (n, dimension), float32; indices of truncated texts."""
+    """Rows in the order of the texts, (n, dimension), float32; indices of truncated texts; whose rows."""
 
     rows: NDArray[np.float32]
     truncated: tuple[int, ...] = ()
+    fingerprint: str = ""
 
 
 class Embedder(Protocol):

@@ -9,8 +9,10 @@ from urllib.parse import unquote, urlsplit
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from services.common.errors import InvalidInputError
 from services.common.settings import ServiceSettings, is_loopback
 from services.orchestrator.access.limits import parse_rate
+from services.orchestrator.clients.discovery import parse_targets
 
 MIN_KEY_CHARACTERS = 32
 """Of webhook_key: a shorter one could be guessed from a secret that was made from it."""
@@ -36,10 +38,22 @@ class OrchestratorSettings(ServiceSettings):
         "", description="Root of the artifact store: a folder or an fsspec URI. Empty: in the home folder."
     )
     generator_target: str = Field("127.0.0.1:50051", description="host:port of the generator.")
-    embedder_target: str = Field("127.0.0.1:50052", description="host:port of the embedder.")
+    embedder_target: str = Field(
+        "127.0.0.1:50052",
+        description="host:port of the embedder; of several replicas with commas between, or dns:///name:port"
+        " for every address of a headless name.",
+        min_length=1,
+    )
     trainer_target: str = Field("127.0.0.1:50053", description="host:port of the trainer.")
     second_embedder_target: str = Field(
-        "", description="host:port of an embedder with an encoder of another family. Empty: none."
+        "",
+        description="An embedder with an encoder of another family, written like the first. Empty: none.",
+    )
+    embedding_cache_mib: int = Field(
+        1024,
+        description="MiB of embeddings that are kept in the database, by text and encoder. 0: none.",
+        ge=0,
+        le=1 << 20,
     )
     endpoint_keys: dict[str, SecretStr] = Field(
         default_factory=dict,
@@ -194,6 +208,16 @@ class OrchestratorSettings(ServiceSettings):
         if not self.endpoint_hosts and not self.credentials_required:
             return None
         return frozenset({*self.endpoint_hosts, *self.endpoint_keys})
+
+    @field_validator("embedder_target", "second_embedder_target")
+    @classmethod
+    def _are_targets(cls, value: str) -> str:
+        try:
+            if value:
+                parse_targets(value)
+        except InvalidInputError as error:
+            raise ValueError(error.message) from None
+        return value
 
     @field_validator("rate_limit", "auth_failure_limit")
     @classmethod

@@ -1,8 +1,9 @@
 """An embedder servicer without a model: hashed bags of words, 64 numbers a row."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,12 @@ def embed(text: str) -> np.ndarray:
 
 @dataclass
 class FakeEmbedder(pb_grpc.EmbedderServiceServicer):
-    """Sends rows in parts; ``break_after`` breaks the stream once behind that many rows."""
+    """Sends rows in parts; ``break_after`` breaks the stream once behind that many rows.
+
+    ``delay_s`` goes by before each part; ``asked`` has the texts of each call; a ``silent`` one does not name
+    its encoder in its rows, as older servers do not; ``extra_rows`` belong to no text;
+    texts of more than ``longest`` characters are called truncated.
+    """
 
     part: int = 16
     break_after: int = 0
@@ -33,6 +39,11 @@ class FakeEmbedder(pb_grpc.EmbedderServiceServicer):
     serving: bool = True
     model: str = "fake/encoder"
     fingerprint: str = ""
+    delay_s: float = 0.0
+    silent: bool = False
+    extra_rows: int = 0
+    longest: int = 1_000_000
+    asked: list[list[str]] = field(default_factory=list)
 
     async def Describe(self, request: Any, context: Any) -> pb.DescribeResponse:
         if not self.serving:
@@ -46,10 +57,22 @@ class FakeEmbedder(pb_grpc.EmbedderServiceServicer):
 
     async def Embed(self, requests: AsyncIterator[pb.EmbedRequest], context: Any) -> AsyncIterator[Any]:
         texts = [text async for request in requests for text in request.texts]
+        if not self.serving:
+            raise NotReadyError("the encoder is loading")
         self.texts_seen += len(texts)
+        self.asked.append(texts)
         for start in range(0, len(texts), self.part):
             if self.break_after and start >= self.break_after:
                 self.break_after = 0
                 raise NotReadyError("the encoder is restarting")
-            rows = np.stack([embed(text) for text in texts[start : start + self.part]])
-            yield pb.EmbedResponse(offset=start, rows=rows.tobytes(), count=len(rows), dimension=DIMENSION)
+            await asyncio.sleep(self.delay_s)
+            part = [*texts[start : start + self.part], *["more"] * self.extra_rows]
+            rows = np.stack([embed(text) for text in part])
+            yield pb.EmbedResponse(
+                offset=start,
+                rows=rows.tobytes(),
+                count=len(rows),
+                dimension=DIMENSION,
+                truncated=[start + at for at, text in enumerate(part) if len(text) > self.longest],
+                fingerprint="" if self.silent else self.fingerprint or FINGERPRINT,
+            )

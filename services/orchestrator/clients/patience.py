@@ -31,6 +31,11 @@ def no_one_told(service: str, reason: str) -> None:
     """The default observer: nobody."""
 
 
+def can_pass(error: ValignError) -> bool:
+    """Whether waiting, or another replica, can cure it."""
+    return error.code in _WAITS_FOR
+
+
 @dataclass(frozen=True, slots=True)
 class Patience:
     """``wait_s`` is the longest time without progress; ``call_s`` the deadline of a short call."""
@@ -59,7 +64,7 @@ class Waiter:
 
         Raises the error itself if it is none that waiting cures, or one that says so if the wait is over.
         """
-        if error.code not in _WAITS_FOR:
+        if not can_pass(error):
             raise error
         now = time.monotonic()
         self._since = self._since if self._since is not None else now

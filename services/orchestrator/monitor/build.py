@@ -41,12 +41,15 @@ class MonitorTasks:
         generator: grpc.aio.Channel,
         embedder: Embedder,
         replicas: Sequence[Traffic],
+        live_embedder: Embedder,
     ) -> None:
+        """``live_embedder`` is for texts of people, of which no row may be kept beside ours."""
         self._settings = settings
         self._store = store
         self._generator = generator
         self._embedder = embedder
         self._replicas = tuple(replicas)
+        self._live_embedder = live_embedder
         # At once: a hook that is not there must not be met by the first exchange.
         self._redact = load_hook(settings.live_redaction)
         self._endpoints = EndpointHosts(settings.allowed_endpoint_hosts)
@@ -69,7 +72,7 @@ class MonitorTasks:
             bound.registry,
             measurer,
             Opener(measuring, lambda study, key: self._create_run(study, key)),
-            LiveJudge(bound.platform.live, bound.registry, self._embedder),
+            LiveJudge(bound.platform.live, bound.registry, self._live_embedder),
             concurrency=self._settings.monitor_concurrency,
             timeout_s=self._settings.monitor_timeout_s,
         )

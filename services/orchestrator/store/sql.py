@@ -28,6 +28,7 @@ from services.orchestrator.store.api_keys import SqlApiKeyStore
 from services.orchestrator.store.assets import SqlAssetStore
 from services.orchestrator.store.audit import SqlAuditLog
 from services.orchestrator.store.control import RunControl
+from services.orchestrator.store.embedding_rows import SqlEmbeddingRows
 from services.orchestrator.store.engine import insert_or_ignore, open_engine
 from services.orchestrator.store.idempotency import SqlIdempotency
 from services.orchestrator.store.jsontext import canonical, finite
@@ -91,6 +92,10 @@ class SqlRunStore(RunControl, RunListing, RunResults):
     def migrate(self) -> None:
         """Bring the database to the newest schema."""
         migrate.upgrade(self._engine)
+
+    def embedding_rows(self, limit_bytes: int) -> SqlEmbeddingRows:
+        """The cache of embedding rows, in this size."""
+        return SqlEmbeddingRows(self._engine, limit_bytes)
 
     def bound(self, epoch: int) -> "SqlRunStore":
         """This store for the loop of the leader with this epoch: every call raises LeadershipLost once the

@@ -78,8 +78,10 @@ async def served(settings: ServiceSettings, **how: Any) -> AsyncIterator[str]:
         await server.stop(None)
 
 
-async def ask(target: str, credentials: grpc.ChannelCredentials | None) -> int | grpc.StatusCode:
-    async with open_channel(target, credentials) as channel:
+async def ask(
+    target: str, credentials: grpc.ChannelCredentials | None, server_name: str = ""
+) -> int | grpc.StatusCode:
+    async with open_channel(target, credentials, server_name=server_name) as channel:
         try:
             answer = await health_pb2_grpc.HealthStub(channel).Check(
                 health_pb2.HealthCheckRequest(), timeout=5
@@ -108,6 +110,16 @@ async def test_client_of_the_authority_is_served_and_every_other_is_refused(
         for what, credentials in refused.items():
             assert await ask(target, credentials) is grpc.StatusCode.UNAVAILABLE, what
         assert await ask(target, right) == SERVED
+
+
+async def test_server_that_an_address_leads_to_must_have_the_name_that_was_looked_up(
+    monkeypatch: pytest.MonkeyPatch, authority: Authority
+) -> None:
+    settings = set_up(monkeypatch, EmbedderSettings, authority, authority.pair("server"))
+    async with served(settings) as target:
+        right = channel_credentials(client(authority, authority.pair("orchestrator")))
+        assert await ask(target, right, "localhost") == SERVED
+        assert await ask(target, right, "embedder.elsewhere.svc") is grpc.StatusCode.UNAVAILABLE
 
 
 async def test_server_whose_certificate_expired_is_not_trusted(

@@ -13,7 +13,7 @@ def test_to_responses_many_rows_are_cut_into_messages_of_a_mebibyte() -> None:
     rows = np.arange(3000 * 256, dtype=np.float32).reshape(3000, 256)
     truncated = np.zeros(3000, dtype=np.bool_)
     truncated[[0, 1500]] = True
-    responses = list(to_responses(Encoded(rows, truncated), offset=70))
+    responses = list(to_responses(Encoded(rows, truncated), offset=70, fingerprint="f" * 64))
     assert [r.count for r in responses] == [1024, 1024, 952]
     assert [r.offset for r in responses] == [70, 1094, 2118]
     assert [list(r.truncated) for r in responses] == [[70], [1570], []]
@@ -23,7 +23,7 @@ def test_to_responses_many_rows_are_cut_into_messages_of_a_mebibyte() -> None:
 
 def test_to_responses_row_larger_than_a_message_goes_alone() -> None:
     rows = np.ones((2, 300_000), dtype=np.float32)
-    assert [r.count for r in to_responses(Encoded(rows, np.zeros(2, dtype=np.bool_)), 0)] == [1, 1]
+    assert [r.count for r in to_responses(Encoded(rows, np.zeros(2, dtype=np.bool_)), 0, "f")] == [1, 1]
 
 
 @pytest.mark.parametrize("empty", ["", " ", "\n\t "])

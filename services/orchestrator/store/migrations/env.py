@@ -4,6 +4,7 @@ from alembic import context
 
 # Each of these modules puts its tables into the one metadata.
 from services.orchestrator.store import (  # noqa: F401
+    tables_embeddings,
     tables_idempotency,
     tables_monitors,
     tables_operations,

@@ -48,6 +48,7 @@ async def leading(folder: Path, **settings: Any) -> AsyncIterator[MonitorTasks]:
             to_generator,
             GrpcEmbedder(to_embedder),
             [GrpcTraffic("fake", to_generator)],
+            GrpcEmbedder(to_embedder),
         )
         epoch = store.leases.acquire("me", None)
         assert epoch is not None

@@ -9,6 +9,7 @@ import grpc
 import pytest
 
 from services.common.errors import PreconditionError
+from services.orchestrator.embedders_build import Embedders
 from services.orchestrator.platform_build import build_platform
 from services.orchestrator.settings import OrchestratorSettings
 from services.orchestrator.tracking.leading import MirrorTask
@@ -18,9 +19,11 @@ from tests.fakes.orchestrator import world
 
 async def test_platform_without_a_tracking_uri_mirrors_nothing(tmp_path: Path) -> None:
     with world(tmp_path) as made:
-        channels = {name: grpc.aio.insecure_channel("127.0.0.1:1") for name in ("generator", "embedder")}
+        channels = {"generator": grpc.aio.insecure_channel("127.0.0.1:1")}
+        settings = OrchestratorSettings()
+        embedders = Embedders(settings, made.store, None)
         built, _ = build_platform(
-            OrchestratorSettings(), made.store, made.artifacts, made.application.registry, channels, ()
+            settings, made.store, made.artifacts, made.application.registry, channels, embedders, ()
         )
         for channel in channels.values():
             await channel.close()

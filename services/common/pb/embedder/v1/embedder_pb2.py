@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-services/common/pb/embedder/v1/embedder.proto\x12\x12valign.embedder.v1\"\x11\n\x0f\x44\x65scribeRequest\"q\n\x10\x44\x65scribeResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x11\n\tdimension\x18\x02 \x01(\r\x12\x13\n\x0b\x66ingerprint\x18\x03 \x01(\t\x12\x12\n\nmax_tokens\x18\x04 \x01(\r\x12\x12\n\nnormalized\x18\x05 \x01(\x08\"\x1d\n\x0c\x45mbedRequest\x12\r\n\x05texts\x18\x01 \x03(\t\"b\n\rEmbedResponse\x12\x0e\n\x06offset\x18\x01 \x01(\x04\x12\x0c\n\x04rows\x18\x02 \x01(\x0c\x12\r\n\x05\x63ount\x18\x03 \x01(\r\x12\x11\n\tdimension\x18\x04 \x01(\r\x12\x11\n\ttruncated\x18\x05 \x03(\x04\x32\xba\x01\n\x0f\x45mbedderService\x12U\n\x08\x44\x65scribe\x12#.valign.embedder.v1.DescribeRequest\x1a$.valign.embedder.v1.DescribeResponse\x12P\n\x05\x45mbed\x12 .valign.embedder.v1.EmbedRequest\x1a!.valign.embedder.v1.EmbedResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-services/common/pb/embedder/v1/embedder.proto\x12\x12valign.embedder.v1\"\x11\n\x0f\x44\x65scribeRequest\"q\n\x10\x44\x65scribeResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x11\n\tdimension\x18\x02 \x01(\r\x12\x13\n\x0b\x66ingerprint\x18\x03 \x01(\t\x12\x12\n\nmax_tokens\x18\x04 \x01(\r\x12\x12\n\nnormalized\x18\x05 \x01(\x08\"\x1d\n\x0c\x45mbedRequest\x12\r\n\x05texts\x18\x01 \x03(\t\"w\n\rEmbedResponse\x12\x0e\n\x06offset\x18\x01 \x01(\x04\x12\x0c\n\x04rows\x18\x02 \x01(\x0c\x12\r\n\x05\x63ount\x18\x03 \x01(\r\x12\x11\n\tdimension\x18\x04 \x01(\r\x12\x11\n\ttruncated\x18\x05 \x03(\x04\x12\x13\n\x0b\x66ingerprint\x18\x06 \x01(\t2\xba\x01\n\x0f\x45mbedderService\x12U\n\x08\x44\x65scribe\x12#.valign.embedder.v1.DescribeRequest\x1a$.valign.embedder.v1.DescribeResponse\x12P\n\x05\x45mbed\x12 .valign.embedder.v1.EmbedRequest\x1a!.valign.embedder.v1.EmbedResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,7 +38,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EMBEDREQUEST']._serialized_start=203
   _globals['_EMBEDREQUEST']._serialized_end=232
   _globals['_EMBEDRESPONSE']._serialized_start=234
-  _globals['_EMBEDRESPONSE']._serialized_end=332
-  _globals['_EMBEDDERSERVICE']._serialized_start=335
-  _globals['_EMBEDDERSERVICE']._serialized_end=521
+  _globals['_EMBEDRESPONSE']._serialized_end=353
+  _globals['_EMBEDDERSERVICE']._serialized_start=356
+  _globals['_EMBEDDERSERVICE']._serialized_end=542
 # @@protoc_insertion_point(module_scope)
