@@ -1,9 +1,9 @@
-"""Writes the alerts and recording rules once more as a PrometheusRule, the form that the Prometheus Operator reads.
+"""Writes the alerts and recording rules once more as a PrometheusRule, as the Prometheus Operator reads them.
 
 python scripts/write_prometheus_rules.py [FILE]
 
-kustomize cannot put the content of a file into a field, and promtool takes no PrometheusRule: so the files that
-both promtool and a plain Prometheus read stay the source, and this is made of them.
+kustomize cannot put the content of a file into a field, and promtool takes no PrometheusRule: so the files
+that both promtool and a plain Prometheus read stay the source, and this is made of them.
 """
 
 import sys
