@@ -22,7 +22,7 @@ CLASSES: dict[str, type[ServiceSettings]] = {
     "trainer": TrainerSettings,
 }
 AWAITED = frozenset({"VALIGN_TRAINER_BACKEND", "VALIGN_TRAINER_RAY_ADDRESS", "VALIGN_TRAINER_WORKERS"})
-"""What the component kuberay says to a trainer that can train on Ray; a test wants each gone once it is known."""
+"""What kuberay says to a trainer that can train on Ray; a test wants each gone once it is known."""
 STAND_INS = {
     "VALIGN_ORCHESTRATOR_DATABASE_URL": "postgresql+psycopg://valign:secret@database/valign",
     "VALIGN_ORCHESTRATOR_WEBHOOK_KEY": "k" * 32,

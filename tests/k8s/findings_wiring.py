@@ -19,7 +19,7 @@ _SECRET_NAME = re.compile(r"(KEY|KEYS|TOKEN|PASSWORD|SECRET|DATABASE_URL)$")
 
 
 def policies(objects: list[Object]) -> Iterator[str]:
-    """A port that a pod opens and no NetworkPolicy speaks of; a pod that all may reach, or that reaches all."""
+    """A port that is open and in no NetworkPolicy; a pod that all may reach, or that reaches all."""
     rules = of_kind(objects, "NetworkPolicy")
     for pod in pods(objects):
         over = [one["spec"] for one in rules if selects(one["spec"]["podSelector"], pod.labels)]

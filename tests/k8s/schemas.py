@@ -2,8 +2,8 @@
 
 Kubernetes' own kinds by the schemas of kubernetes-validate. Of cert-manager, KEDA and the Prometheus Operator
 the schemas are those of the packages ``cloudcoil-models-*``, generated from the CRDs. No package index has
-the CRDs of KubeRay and Kueue: of them the schemas below are our own reading of their documented API, closed to
-every field that we do not use, with pod templates checked as Kubernetes' own.
+the CRDs of KubeRay and Kueue: of them the schemas below are our own reading of their documented API, closed
+to every field that we do not use, with pod templates checked as Kubernetes' own.
 """
 
 import json

@@ -7,7 +7,19 @@ import yaml
 
 from scripts.write_prometheus_rules import document
 from tests.k8s import schemas
-from tests.k8s.rendering import CLUSTER, COMPONENTS, K8S, RENDERED, ROOT, get, name_of, of_kind, render
+from tests.k8s.rendering import (
+    CLUSTER,
+    COMPONENTS,
+    K8S,
+    OVERLAYS,
+    RENDERED,
+    ROOT,
+    get,
+    name_of,
+    of_kind,
+    read,
+    render,
+)
 
 ALL = (*RENDERED, *CLUSTER)
 
@@ -124,3 +136,16 @@ def test_namespace_is_one_word_to_change() -> None:
             assert ".valign.svc" not in str(one["data"])
     for one in of_kind(objects, "Certificate"):
         assert ".valign" not in str(one["spec"].get("dnsNames", ""))
+
+
+@pytest.mark.parametrize("what", OVERLAYS)
+def test_label_of_an_upgrade_takes_the_job_and_its_settings(what: str) -> None:
+    objects = read(what)
+    first = [one for one in objects if one["metadata"].get("labels", {}).get("valign/migrates") == "true"]
+    assert [name_of(one).rpartition("-")[0] or name_of(one) for one in first] == [
+        "ConfigMap/orchestrator",
+        "Job/migrations",
+    ]
+    settings, job = (one["metadata"]["name"] for one in first)
+    container = get(first, "Job", job)["spec"]["template"]["spec"]["containers"][0]
+    assert container["envFrom"] == [{"configMapRef": {"name": settings}}]
