@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
@@ -42,6 +43,19 @@ def _text(what: str) -> str:
         }
         (here / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
         return _kustomize(here)
+
+
+def own_overlay(overlay: str, components: Sequence[str] = (), **fields: Any) -> list[Object]:
+    """What somebody's own kustomization on top of an overlay makes, with these components and fields."""
+    with tempfile.TemporaryDirectory() as place:
+        here = Path(place).resolve()
+        written = {
+            "resources": [os.path.relpath(K8S / "overlays" / overlay, here)],
+            "components": [os.path.relpath(K8S / "components" / one, here) for one in components],
+            **fields,
+        }
+        (here / "kustomization.yaml").write_text(yaml.safe_dump(written))
+        return [one for one in yaml.load_all(_kustomize(here), Loader=yaml.CSafeLoader) if one]
 
 
 def _kustomize(folder: Path) -> str:

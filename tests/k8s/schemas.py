@@ -73,9 +73,9 @@ OUR_READING = {
             },
         }
     ),
-    ("kueue.x-k8s.io/v1beta1", "LocalQueue"): _closed({"clusterQueue": _NAME}),
-    ("kueue.x-k8s.io/v1beta1", "ResourceFlavor"): _closed({"nodeLabels": _TEXTS}),
-    ("kueue.x-k8s.io/v1beta1", "ClusterQueue"): _closed(
+    ("kueue.x-k8s.io/v1beta2", "LocalQueue"): _closed({"clusterQueue": _NAME}),
+    ("kueue.x-k8s.io/v1beta2", "ResourceFlavor"): _closed({"nodeLabels": _TEXTS}),
+    ("kueue.x-k8s.io/v1beta2", "ClusterQueue"): _closed(
         {
             "namespaceSelector": _closed({"matchLabels": _TEXTS}),
             "queueingStrategy": {"enum": ["StrictFIFO", "BestEffortFIFO"]},
