@@ -25,7 +25,6 @@ def _images() -> Any:
 
 
 def _findings(objects: list[Object]) -> list[str]:
-    # The guide's registry has a host in it, and so has the pattern of an image's name.
     return [said for rule in (*RULES, *OF_OVERLAYS) for said in rule(objects)]
 
 
