@@ -8,10 +8,10 @@ export PYTHON VALIGN_VENV VALIGN_BUILD
 export DO_NOT_TRACK := 1
 export VLLM_NO_USAGE_STATS := 1
 
-.PHONY: help setup tools models demo test test-fast chaos stack stack-check check fmt proto proto-check proto-release openapi client bench up clean
+.PHONY: help setup tools models demo test test-fast chaos stack stack-check check fmt proto proto-check proto-release openapi client k8s-check k8s-rules bench up clean
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
 
 setup: ## Build .venv (once)
 	@scripts/setup_env.sh
@@ -68,6 +68,12 @@ client: setup ## Make the synchronous half of the client of the asynchronous one
 	@$(BIN)/python scripts/write_sync_client.py
 	@$(BIN)/ruff check --fix -q services/client/sync
 	@$(BIN)/ruff format -q services/client/sync
+
+k8s-check: setup ## Render every overlay of k8s/ and check schemas and invariants, offline
+	@$(BIN)/python -m pytest -q -rs tests/k8s tests/unit/test_monitoring_files.py
+
+k8s-rules: setup ## Write the alerts as a PrometheusRule for the Prometheus Operator
+	@$(BIN)/python scripts/write_prometheus_rules.py
 
 bench: models ## Run every benchmark; one JSON object each (loop reads the demo's report)
 	@status=0; for name in analysis monitors observability embedder embedding_cache trainer generator serving swap loop; do \
