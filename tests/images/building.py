@@ -2,8 +2,9 @@
 
 Each ``RUN`` is the Dockerfile's own text, given to ``sh`` as an engine would, with ``/build``,
 ``/opt/valign`` and ``/var/lib/valign`` moved into that folder. Two kinds are left out, for they change the
-machine and not the folder: apt-get, and making the user. The stages share one folder, since a virtual environment stays where it
-was made; what the last stage does not copy out of them is removed before anything is started.
+machine and not the folder: apt-get, and making the user. The stages share one folder, since a virtual
+environment stays where it was made; what the last stage does not copy out of them is removed before anything
+is started.
 """
 
 import os
@@ -167,13 +168,22 @@ class Builder:
         kept = {self._root / path.removeprefix("/") for path in copied}
         for path in (self._root / "opt/valign").iterdir():
             assert path in kept, f"no COPY takes {path.name} along"
-        for path in (self._root / "opt").rglob("*"):
-            if not path.is_symlink():
-                path.chmod(path.stat().st_mode & ~0o222)
+        set_writable(self._root / "opt", False)
         for name in ("var/lib/valign", "tmp"):
             (self._root / name).mkdir(parents=True)
             if os.geteuid() == 0:
                 os.chown(self._root / name, USER, USER)
+
+
+def set_writable(folder: Path, writable: bool) -> None:
+    """Open or close a tree to its owner. Root's is left: no mode stops root, and others may not write."""
+    if os.geteuid() == 0:
+        return
+    for place, _, files in os.walk(folder, topdown=writable):
+        Path(place).chmod(0o755 if writable else 0o555)
+        for path in (Path(place, name) for name in files):
+            if not writable and not path.is_symlink():
+                path.chmod(path.stat().st_mode & ~0o222)
 
 
 def _copy_file(source: Path, goal: Path) -> None:

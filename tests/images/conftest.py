@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.images.building import Builder, Built, find_python
+from tests.images.building import Builder, Built, find_python, set_writable
 
 # What is tried for PyTorch's CPU build: pip's configured places, then the Dockerfile's own default.
 _TORCH: tuple[dict[str, str], ...] = ({"TORCH_INDEX_URL": ""}, {})
@@ -37,7 +37,5 @@ def build() -> Iterator[Callable[[str, str], Built]]:
 
     yield carry_out
     for folder in folders:
-        for path in (folder, *folder.rglob("*")):
-            if path.is_dir() and not path.is_symlink():
-                path.chmod(0o755)
+        set_writable(folder, True)
         shutil.rmtree(folder)
