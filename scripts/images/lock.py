@@ -205,7 +205,7 @@ def resolve_cuda(images: Sequence[Image], lock: Mapping[str, str]) -> Find:
             check=True,
         )
         chosen = json.loads(report.read_text(encoding="utf-8"))["install"]
-    found = {
+    found: dict[str, Package] = {
         canonicalize_name(one["metadata"]["name"]): Package(
             one["metadata"]["version"], tuple(one["metadata"].get("requires_dist", ()))
         )

@@ -61,8 +61,8 @@ def _ask_triton(prebuilt: Path, folder: Path, added: str) -> subprocess.Complete
         if line.split()[-1].startswith("cu")
     )
     (folder / "stub.c").write_text(stub, encoding="utf-8")
-    library = ["-shared", "-o", folder / "libcuda.so.1", "-Wl,-soname,libcuda.so.1"]
-    subprocess.run(["gcc", *library, folder / "stub.c"], check=True, timeout=60)
+    library = ["-shared", "-o", "libcuda.so.1", "-Wl,-soname,libcuda.so.1"]
+    subprocess.run(["gcc", *library, "stub.c"], cwd=folder, check=True, timeout=60)
     tools = folder / "bin"
     tools.mkdir()
     for name in ("sha256sum", "cut", "cat", "cp", "dirname"):
