@@ -30,7 +30,11 @@ def find_python() -> Path | None:
         path = Path(os.path.realpath(name))
         if not path.exists() or not path.name.startswith("python3.11"):
             continue
-        if os.geteuid() != 0 or all(folder.stat().st_mode & 0o001 for folder in path.parents):
+        if os.geteuid() == 0 and not all(folder.stat().st_mode & 0o001 for folder in path.parents):
+            continue
+        # Debian keeps ensurepip, which makes virtual environments, in a package of its own.
+        asked = subprocess.run([path, "-c", "import ensurepip, venv"], capture_output=True, timeout=60)
+        if asked.returncode == 0:
             return path
     return None
 
