@@ -8,7 +8,7 @@ export PYTHON VALIGN_VENV VALIGN_BUILD
 export DO_NOT_TRACK := 1
 export VLLM_NO_USAGE_STATS := 1
 
-.PHONY: help setup tools models demo test test-fast chaos stack stack-check check fmt proto proto-check proto-release openapi client k8s-check k8s-rules bench up clean
+.PHONY: help setup tools models demo test test-fast chaos stack stack-check images images-check images-lock k8s-check k8s-rules check fmt proto proto-check proto-release openapi client bench up clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -88,6 +88,27 @@ stack: tools models ## Start everything on this machine: the services, PostgreSQ
 
 stack-check: tools models ## Show each integration of the stack working (of a running one, or of its own)
 	@PYTHONUNBUFFERED=1 $(BIN)/python -m scripts.stack check
+
+ENGINE := $(firstword $(foreach program,docker podman,$(shell command -v $(program) >/dev/null && echo $(program))))
+VERSION := $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' pyproject.toml)
+REVISION := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+REGISTRY := valign
+VARIANT := cpu
+
+images: ## Build the four images (REGISTRY=…, VARIANT=cpu or cuda, BUILD_ARGS=…) with docker or podman
+	@[ -n "$(ENGINE)" ] && $(ENGINE) info >/dev/null 2>&1 || \
+	  { echo "images: no container engine answers here; 'make images-check' needs none" >&2; exit 1; }
+	$(ENGINE) build -f services/orchestrator/Dockerfile -t $(REGISTRY)/orchestrator:$(VERSION) \
+	  --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) $(BUILD_ARGS) .
+	@set -e; for name in embedder trainer generator; do (set -x; $(ENGINE) build -f services/$$name/Dockerfile \
+	  --target $(VARIANT) -t $(REGISTRY)/$$name:$(VERSION)-$(VARIANT) \
+	  --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) $(BUILD_ARGS) .); done
+
+images-check: models ## Carry out every Dockerfile without an engine: it starts, and what is not in it
+	$(BIN)/python -m pytest tests/images --all-images --durations=5
+
+images-lock: setup ## Write requirements/images anew out of the one lock (LOCK=--cuda: with what an index says)
+	$(BIN)/python -m scripts.images.lock $(LOCK)
 
 clean: ## Remove the environment, caches and what runs left behind
 	rm -rf .venv .cache .valign* demo-report .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info

@@ -17,8 +17,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--screenshots``: the browser's tests write the pictures of docs/images."""
+    """``--screenshots``: the browser's tests write docs/images; ``--all-images``: tests/images builds all."""
     parser.addoption("--screenshots", action="store_true", help="write docs/images/web-*.png anew")
+    parser.addoption("--all-images", action="store_true", help="carry out the Dockerfile of every service")
 
 
 def _model(name: str, folder: str) -> Path:
