@@ -203,9 +203,11 @@ class Application:
         """See ``Steering.resume``."""
         return await self.steering.resume(_known_shape(run_id))
 
-    async def retry_run(self, run_id: str, from_step: str = "") -> RunRecord:
+    async def retry_run(
+        self, run_id: str, from_step: str = "", budget: Mapping[str, float] | None = None
+    ) -> RunRecord:
         """See ``Steering.retry``."""
-        return await self.steering.retry(_known_shape(run_id), from_step)
+        return await self.steering.retry(_known_shape(run_id), from_step, budget)
 
     async def run_steps(self, run_id: str) -> list[StepRecord]:
         """See ``Steering.steps``."""
