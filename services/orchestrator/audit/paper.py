@@ -103,8 +103,8 @@ class _Paper:
         if best:
             # What a run had spent is not in its texts: a budget's word is taken where no rule speaks.
             said = stop_reason(series, stop["max_iterations"], stop["min_relative_improvement"])
-            ended = "budget" if self.evidence.facts.get("stop_reason") == "budget" else None
-            found["stop_reason"] = said or ended
+            told = self.evidence.facts.get("stop_reason") == "budget" and has_budget(self.evidence.study)
+            found["stop_reason"] = said or ("budget" if told else None)
         else:
             measure_only = self.evidence.study["measure_only"]
             found["stop_reason"] = "measure_only" if measure_only else self.why_only_measured()
@@ -113,6 +113,7 @@ class _Paper:
     def why_only_measured(self) -> str:
         """Too few pairs, or a budget without training: taken as it is told where there are enough pairs."""
         told = self.evidence.facts.get("stop_reason") == "budget_before_training"
+        told = told and has_budget(self.evidence.study)
         enough = all(
             sum(key[0] == topic for key in self.pairs) >= MIN_PAIRS for topic in self.evidence.topic_ids
         )
@@ -250,3 +251,8 @@ def _overall(topics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     after = found["after"]
     found["reduction"] = None if after is None else reduction(found["before"], after)
     return found
+
+
+def has_budget(study: Mapping[str, Any]) -> bool:
+    """Whether a study, as evidence holds it, has any limit: only such a run can be ended by one."""
+    return any(limit is not None for limit in (study.get("budget") or {}).values())
