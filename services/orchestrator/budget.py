@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from services.common.errors import PreconditionError
 from services.orchestrator.documents import document_error
 from services.orchestrator.study_sections import BudgetSettings
 
@@ -69,8 +70,17 @@ def reached(budget: BudgetSettings, used: Spending, needed: Spending) -> Reached
 
 
 def with_budget(study: Mapping[str, Any], limits: Mapping[str, float]) -> dict[str, Any]:
-    """A stored study with these limits, by name, instead of its own. InvalidInputError for a wrong one."""
-    merged = {**(study.get("budget") or {}), **limits}
+    """A stored study with these limits, by name, instead of its own.
+
+    InvalidInputError: a limit is wrong. PreconditionError: the study has no budget.
+    """
+    own = study.get("budget") or {}
+    if all(limit is None for limit in own.values()):
+        # Its steps must stay the same over its attempts, and a run with a budget has more of them.
+        raise PreconditionError(
+            "the run's study has no budget, and a retry can widen one but not add it; begin a new run"
+        )
+    merged = {**own, **{name: limit for name, limit in limits.items() if limit is not None}}
     try:
         checked = BudgetSettings.model_validate(merged)
     except ValidationError as error:
