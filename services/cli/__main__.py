@@ -21,6 +21,7 @@ from services.cli.commands import (
     machine,
     measure,
     monitors,
+    plan,
     reports,
     reviews,
     rulers,
@@ -60,6 +61,7 @@ def _root(
 _MODULES = (
     machine,
     init,
+    plan,
     runs,
     control,
     measure,

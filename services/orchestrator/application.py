@@ -37,6 +37,7 @@ from services.orchestrator.governance import Governance
 from services.orchestrator.identity import Scope, require
 from services.orchestrator.listing import ListOrder, Page, RunFilter
 from services.orchestrator.looks import Probe, ServiceFacts
+from services.orchestrator.planning.service import Planner
 from services.orchestrator.platform import Platform
 from services.orchestrator.ports import (
     CompletionRecord,
@@ -121,6 +122,7 @@ class Application:
         self.audit_log = AuditLog(store.audit_log)
         self.idempotency = store.idempotency
         self.benchmarks = Benchmarks(self.report, artifacts, assets)
+        self.planner = Planner(store, artifacts, assets, self._probes, probe_timeout_s)
 
     def close(self) -> None:
         """End every watch, so that a server can drain."""
@@ -201,9 +203,11 @@ class Application:
         """See ``Steering.resume``."""
         return await self.steering.resume(_known_shape(run_id))
 
-    async def retry_run(self, run_id: str, from_step: str = "") -> RunRecord:
+    async def retry_run(
+        self, run_id: str, from_step: str = "", budget: Mapping[str, float] | None = None
+    ) -> RunRecord:
         """See ``Steering.retry``."""
-        return await self.steering.retry(_known_shape(run_id), from_step)
+        return await self.steering.retry(_known_shape(run_id), from_step, budget)
 
     async def run_steps(self, run_id: str) -> list[StepRecord]:
         """See ``Steering.steps``."""

@@ -13,6 +13,8 @@ class ServiceFacts:
     fingerprint: str = ""
     version: str = ""
     device: str = ""
+    max_model_len: int = 0
+    max_lora_rank: int = 0
 
 
 class Probe(Protocol):

@@ -14,6 +14,12 @@ from services.orchestrator.auditlog import AuditEntries
 from services.orchestrator.domain.prompts import Prompt
 from services.orchestrator.idempotency import IdempotencyBook
 from services.orchestrator.listing import Page, RunFilter
+from services.orchestrator.queueing import (
+    RunQueue as RunQueue,
+)
+from services.orchestrator.queueing import (
+    StepReader as StepReader,
+)
 from services.orchestrator.records import (
     CompletionRecord as CompletionRecord,
 )
@@ -325,7 +331,13 @@ class RunStore(Protocol):
         ...
 
     def retry_run(
-        self, run_id: str, from_step: str, *, seen: RunRecord | None = None, max_queued: int = 0
+        self,
+        run_id: str,
+        from_step: str,
+        *,
+        seen: RunRecord | None = None,
+        max_queued: int = 0,
+        study: Mapping[str, Any] | None = None,
     ) -> RunRecord:
         """Open a run that has ended again, from a step on. PreconditionError: it has not ended."""
         ...
@@ -370,31 +382,4 @@ class RunStore(Protocol):
 
     def ping(self) -> None:
         """Raise if the database does not answer."""
-        ...
-
-
-class RunQueue(Protocol):
-    """How the loop hears of a change of the store at once, where it runs in this process.
-
-    The store itself is the queue: whoever leads looks at it, whether it was told or not.
-    """
-
-    def check_ready(self) -> None:
-        """NotReadyError while this process starts or stops."""
-        ...
-
-    async def enqueue(self, run_id: str) -> None:
-        """The store has a run that waits, or one whose requests have changed."""
-        ...
-
-    async def cancel(self, run_id: str) -> None:
-        """The store has a request to cancel this run."""
-        ...
-
-
-class StepReader(Protocol):
-    """The steps that runs have recorded."""
-
-    def steps(self, run: RunRecord) -> list[StepRecord]:
-        """In order; those of the workflow that an attempt continues, if it has not begun itself."""
         ...

@@ -5,8 +5,11 @@ Requests are written to the store, by whichever process is asked; the process th
 
 import asyncio
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from services.common.errors import InvalidInputError, PreconditionError
+from services.orchestrator.budget import STOPPED, with_budget
 from services.orchestrator.ports import RunQueue, RunRecord, RunStatus, RunStore, StepReader, StepRecord
 
 _STEP = re.compile(r"[A-Za-z0-9._~-]{1,128}")
@@ -37,15 +40,24 @@ class Steering:
         """
         return await self._told(await asyncio.to_thread(self._store.request_resume, run_id))
 
-    async def retry(self, run_id: str, from_step: str = "") -> RunRecord:
+    async def retry(
+        self, run_id: str, from_step: str = "", budget: Mapping[str, float] | None = None
+    ) -> RunRecord:
         """Open a run that has ended again from a recorded step: what was drawn and trained before is used
         again, and a training job that failed is begun anew. Without a step it is the one that failed, or was
-        cut.
+        cut, or at which the run's budget has ended it. ``budget`` are limits, by name, to have instead of
+        the study's own.
 
-        PreconditionError: it has not ended, or has succeeded and no step is named. InvalidInputError: it has
-        recorded no such step. OverloadedError: too many runs wait.
+        PreconditionError: it has not ended, has succeeded and no step is named, or its budget has ended it
+        and is no larger now. InvalidInputError: it has recorded no such step, or a limit is wrong.
+        OverloadedError: too many runs wait.
         """
         run = await asyncio.to_thread(self._store.get_run, run_id)
+        study = with_budget(run.study, budget) if budget else None
+        stopped = await asyncio.to_thread(self._store.get_value, run_id, STOPPED)
+        if run.status.ended and stopped and not from_step:
+            await self._require_larger(run, stopped, study or run.study)
+            from_step = stopped["step"]
         if run.status is RunStatus.SUCCEEDED and not from_step:
             raise PreconditionError(
                 f"run {run_id} has succeeded: name the step to repeat it from, for example 'verdict'"
@@ -54,7 +66,7 @@ class Steering:
             steps = await asyncio.to_thread(self._steps.steps, run)
             from_step = _where(run, steps, from_step)
         opened = await asyncio.to_thread(
-            self._store.retry_run, run_id, from_step, seen=run, max_queued=self._max_queued_runs
+            self._store.retry_run, run_id, from_step, seen=run, max_queued=self._max_queued_runs, study=study
         )
         return await self._told(opened)
 
@@ -62,6 +74,16 @@ class Steering:
         """The steps that a run has recorded, in order."""
         run = await asyncio.to_thread(self._store.get_run, run_id)
         return await asyncio.to_thread(self._steps.steps, run)
+
+    async def _require_larger(
+        self, run: RunRecord, stopped: Mapping[str, Any], study: Mapping[str, Any]
+    ) -> None:
+        limit = study.get("budget", {}).get(stopped["limit"])
+        if limit is not None and limit <= stopped["allowed"]:
+            raise PreconditionError(
+                f"the budget has ended run {run.run_id}: budget.{stopped['limit']} is {limit:,.0f}, of which"
+                f" {stopped['used']:,.0f} are used; retry it with a larger {stopped['limit']}"
+            )
 
     async def _told(self, run: RunRecord) -> RunRecord:
         await self._queue.enqueue(run.run_id)

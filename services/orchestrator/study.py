@@ -25,6 +25,7 @@ from services.orchestrator.schemas import (
 )
 from services.orchestrator.study_sections import (
     ArmSettings,
+    BudgetSettings,
     EndpointSettings,
     GateSettings,
     GenerationSettings,
@@ -71,6 +72,7 @@ class Study(Section):
     gate: GateSettings = GateSettings()
     values: ValueSpaceSettings = ValueSpaceSettings()
     promotion: PromotionSettings = PromotionSettings()
+    budget: BudgetSettings = BudgetSettings()
 
     @model_validator(mode="after")
     def _tunable(self) -> "Study":
@@ -157,10 +159,10 @@ def _other_reference_set(
 
 
 def study_digest(resolved: ResolvedStudy) -> str:
-    """Sha256 (hex) of everything that determines the run's results; name, description and what becomes of
-    the adapter afterwards left out."""
+    """Sha256 (hex) of everything that determines the run's results; name, description, what becomes of the
+    adapter afterwards and what the run may cost left out."""
     data = resolved.as_json()
-    left_out = ("name", "description", "promotion")
+    left_out = ("name", "description", "promotion", "budget")
     return digest({key: value for key, value in data.items() if key not in left_out})
 
 

@@ -280,6 +280,21 @@ class StopSettings(Section):
     min_relative_improvement: Annotated[float, Field(ge=-1e9, le=1)] = 0.01
 
 
+class BudgetSettings(Section):
+    """The most that a run may use; whichever is reached first ends it between two steps, with the best state
+    so far. null: no limit.
+
+    ``max_tokens``: prompt and completion tokens of what is generated. ``max_training_steps``: over all
+    trainings. ``max_gpu_s``: seconds times GPUs, as the services tell them. ``max_wall_s``: seconds in which
+    the run goes on, without those in which it waits or is paused.
+    """
+
+    max_tokens: Annotated[int, Field(ge=1, le=10**15)] | None = None
+    max_training_steps: Annotated[int, Field(ge=1, le=10**12)] | None = None
+    max_gpu_s: Annotated[float, Field(gt=0, le=1e12)] | None = None
+    max_wall_s: Annotated[float, Field(gt=0, le=1e12)] | None = None
+
+
 class PromotionSettings(Section):
     """What becomes of the best adapter once the gate says promote. It changes nothing of what is measured.
 

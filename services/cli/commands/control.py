@@ -35,12 +35,27 @@ def retry(
         str,
         typer.Option("--from", help="A step that `valign steps` names. Default: the one that failed."),
     ] = "",
+    max_tokens: Annotated[float | None, typer.Option(help="Another limit of tokens.")] = None,
+    max_training_steps: Annotated[float | None, typer.Option(help="Another limit of steps.")] = None,
+    max_gpu_s: Annotated[float | None, typer.Option(help="Another limit of GPU-seconds.")] = None,
+    max_wall_s: Annotated[float | None, typer.Option(help="Another limit of seconds.")] = None,
     url: UrlOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Open a run that has ended again. What it drew and trained before is used again."""
+    """Open a run that has ended again. What it drew and trained before is used again.
+
+    A run that its budget has ended goes on from there, with a larger limit.
+    """
+    asked = {
+        "from_step": from_step,
+        "max_tokens": max_tokens,
+        "max_training_steps": max_training_steps,
+        "max_gpu_s": max_gpu_s,
+        "max_wall_s": max_wall_s,
+    }
+    params = {name: str(value) for name, value in asked.items() if value not in (None, "")}
     with connect(url) as api:
-        after = api.steer_run(api.run_id(run), "retry", **({"from_step": from_step} if from_step else {}))
+        after = api.steer_run(api.run_id(run), "retry", **params)
     _print(after, as_json=as_json)
 
 

@@ -81,9 +81,26 @@ class AsyncRuns:
         """Let a paused run go on."""
         return await self._steer(run_id, "resume", etag)
 
-    async def retry(self, run_id: str, *, from_step: str = "", etag: str = "") -> Run:
-        """Open a run that has ended again, from a recorded step on ("": where it ended)."""
-        return await self._steer(run_id, "retry", etag, from_step=from_step)
+    async def retry(
+        self,
+        run_id: str,
+        *,
+        from_step: str = "",
+        max_tokens: float | None = None,
+        max_training_steps: float | None = None,
+        max_gpu_s: float | None = None,
+        max_wall_s: float | None = None,
+        etag: str = "",
+    ) -> Run:
+        """Open a run that has ended again, from a recorded step on ("": where it ended), with other limits of
+        its budget where they are given."""
+        limits = {
+            "max_tokens": max_tokens,
+            "max_training_steps": max_training_steps,
+            "max_gpu_s": max_gpu_s,
+            "max_wall_s": max_wall_s,
+        }
+        return await self._steer(run_id, "retry", etag, from_step=from_step, **limits)
 
     async def steps(self, run_id: str) -> Sequence[Step]:
         """The steps that a run has recorded, in order."""
@@ -180,7 +197,7 @@ class AsyncRuns:
             raise NotFoundError(404, {"code": "NOT_FOUND", "detail": "there is no such run yet"})
         return page.runs[0]
 
-    async def _steer(self, run_id: str, verb: str, etag: str, **params: str) -> Run:
+    async def _steer(self, run_id: str, verb: str, etag: str, **params: Any) -> Run:
         path = f"{_path(run_id)}/{verb}"
         headers = if_match(etag)
         return Run.model_validate(await self._http.json("POST", path, params=asked(params), headers=headers))

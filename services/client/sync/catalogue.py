@@ -27,6 +27,18 @@ class Studies:
         )
         return found
 
+    def plan(self, study: str, **options: Any) -> dict[str, Any]:
+        """What a run of a study (YAML or JSON text) would cost, and what does not fit; starts nothing.
+
+        ``options`` are the other fields of the API's PlanRequest: ``shape`` or ``config`` for the model's
+        size, ``device`` or ``device_memory_gib``, ``gpus``, and more.
+        """
+        asked_for = {name: value for name, value in options.items() if value not in (None, "")}
+        found: dict[str, Any] = self._http.json(
+            "POST", "/plans", json={"study": study, **asked_for}, changes=False
+        )
+        return found
+
     def shipped(self) -> list[ShippedStudy]:
         """The studies that valign ships."""
         body = self._http.json("GET", "/studies/shipped")

@@ -78,9 +78,26 @@ class Runs:
         """Let a paused run go on."""
         return self._steer(run_id, "resume", etag)
 
-    def retry(self, run_id: str, *, from_step: str = "", etag: str = "") -> Run:
-        """Open a run that has ended again, from a recorded step on ("": where it ended)."""
-        return self._steer(run_id, "retry", etag, from_step=from_step)
+    def retry(
+        self,
+        run_id: str,
+        *,
+        from_step: str = "",
+        max_tokens: float | None = None,
+        max_training_steps: float | None = None,
+        max_gpu_s: float | None = None,
+        max_wall_s: float | None = None,
+        etag: str = "",
+    ) -> Run:
+        """Open a run that has ended again, from a recorded step on ("": where it ended), with other limits of
+        its budget where they are given."""
+        limits = {
+            "max_tokens": max_tokens,
+            "max_training_steps": max_training_steps,
+            "max_gpu_s": max_gpu_s,
+            "max_wall_s": max_wall_s,
+        }
+        return self._steer(run_id, "retry", etag, from_step=from_step, **limits)
 
     def steps(self, run_id: str) -> Sequence[Step]:
         """The steps that a run has recorded, in order."""
@@ -177,7 +194,7 @@ class Runs:
             raise NotFoundError(404, {"code": "NOT_FOUND", "detail": "there is no such run yet"})
         return page.runs[0]
 
-    def _steer(self, run_id: str, verb: str, etag: str, **params: str) -> Run:
+    def _steer(self, run_id: str, verb: str, etag: str, **params: Any) -> Run:
         path = f"{_path(run_id)}/{verb}"
         headers = if_match(etag)
         return Run.model_validate(self._http.json("POST", path, params=asked(params), headers=headers))

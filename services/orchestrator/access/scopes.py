@@ -11,6 +11,7 @@ _READ, _RUN, _APPROVE, _PROMOTE, _ADMIN, _, _REVIEW = Scope
 
 SCOPE_OF_RPC: dict[str, Scope] = {
     "CheckStudy": _READ,
+    "PlanStudy": _READ,
     "CreateRun": _RUN,
     "GetRun": _READ,
     "ListRuns": _READ,

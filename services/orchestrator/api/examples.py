@@ -92,3 +92,10 @@ REFERENCE_DIFF_BODY: dict[str, Any] = {
         },
     }
 }
+
+PLAN_BODY = _body(
+    "PlanRequest",
+    "A study, and what it is to run on; everything but `study` may be left out.",
+    "study: |\n  name: my-first-study\nshape: 8b\ndevice: h100\ngpus: 1\n",
+    {"study": {"name": "my-first-study"}, "shape": "8b", "device": "h100", "gpus": 1},
+)

@@ -20,6 +20,7 @@ from services.orchestrator.api import (
     routes_control,
     routes_data,
     routes_monitors,
+    routes_plans,
     routes_reviews,
     routes_rulers,
     routes_runs,
@@ -106,6 +107,7 @@ def build_http_app(
     # Packaged studies first: their paths are more exact than the ones with an id in them.
     app.include_router(routes_data.router(application), prefix="/v1")
     app.include_router(routes_runs.router(application), prefix="/v1")
+    app.include_router(routes_plans.router(application), prefix="/v1")
     app.include_router(routes_control.router(application), prefix="/v1")
     app.include_router(routes_audit.router(application), prefix="/v1")
     app.include_router(routes_auditlog.router(application), prefix="/v1")

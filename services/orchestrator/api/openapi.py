@@ -17,6 +17,7 @@ from services.orchestrator.api.models import Event
 from services.orchestrator.api.models_reviews import ReviewExport
 from services.orchestrator.api.models_webhooks import EventDataSchema
 from services.orchestrator.api.routes_values import Values
+from services.orchestrator.planning.document import PlanRequest
 from services.orchestrator.report.schema import Report
 from services.orchestrator.schemas import PromptSetDocument, ReferenceSetDocument
 from services.orchestrator.study import Study
@@ -28,6 +29,7 @@ _METHODS = frozenset({"get", "post", "put", "patch", "delete"})
 # Written before these were models of a route: a study as its author writes it, and a set.
 _MODELS = (
     Study,
+    PlanRequest,
     ReferenceSetDocument,
     PromptSetDocument,
     Values,

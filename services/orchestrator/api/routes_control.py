@@ -12,6 +12,10 @@ from services.orchestrator.api.problems import problems
 from services.orchestrator.application import Application
 from services.orchestrator.expecting import expecting
 
+Limit = Annotated[
+    float | None,
+    Query(description="This limit of the study's budget, instead of its own.", gt=0, le=1e12),
+]
 _MISSING, _STATE = ErrorCode.NOT_FOUND, ErrorCode.PRECONDITION
 
 
@@ -56,11 +60,25 @@ def router(application: Application) -> APIRouter:
                 examples=["train_1"],
             ),
         ] = "",
+        max_tokens: Limit = None,
+        max_training_steps: Limit = None,
+        max_gpu_s: Limit = None,
+        max_wall_s: Limit = None,
         if_match: IfMatch = "",
     ) -> Run:
-        """Open a run that has ended again, from a step on. What it drew and trained before is used again."""
+        """Open a run that has ended again, from a step on. What it drew and trained before is used again.
+
+        A run that its budget has ended goes on from there with a larger one.
+        """
+        asked = {
+            "max_tokens": max_tokens,
+            "max_training_steps": max_training_steps,
+            "max_gpu_s": max_gpu_s,
+            "max_wall_s": max_wall_s,
+        }
+        budget = {name: limit for name, limit in asked.items() if limit is not None}
         with expecting("run", run_id, expected_etags(if_match)):
-            return Run.of(await application.retry_run(run_id, from_step))
+            return Run.of(await application.retry_run(run_id, from_step, budget))
 
     @routes.get(
         "/runs/{run_id}/steps",

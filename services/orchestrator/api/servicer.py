@@ -14,6 +14,7 @@ from services.orchestrator.api.servicer_adapters import AdapterMethods
 from services.orchestrator.api.servicer_auditlog import AuditLogServicer
 from services.orchestrator.api.servicer_control import ControlServicer
 from services.orchestrator.api.servicer_monitors import MonitorServicer
+from services.orchestrator.api.servicer_plans import PlanServicer
 from services.orchestrator.api.servicer_reviews import ReviewServicer
 from services.orchestrator.api.servicer_webhooks import WebhookServicer
 from services.orchestrator.application import Application
@@ -41,6 +42,7 @@ class OrchestratorServicer(
     AuditLogServicer,
     ControlServicer,
     MonitorServicer,
+    PlanServicer,
     ReviewServicer,
     WebhookServicer,
     pb_grpc.OrchestratorServiceServicer,

@@ -27,8 +27,9 @@ class ControlServicer:
 
     async def RetryRun(self, request: pb.RetryRunRequest, context: Any) -> pb.RetryRunResponse:
         """Open a run that has ended again."""
+        budget = {field.name: value for field, value in request.budget.ListFields()}
         with expecting("run", request.run_id, convert.etags(request)):
-            run = await self._application.retry_run(request.run_id, request.from_step)
+            run = await self._application.retry_run(request.run_id, request.from_step, budget)
         return pb.RetryRunResponse(run=convert.run_to_pb(run))
 
     async def ListRunSteps(self, request: pb.ListRunStepsRequest, context: Any) -> pb.ListRunStepsResponse:

@@ -14,6 +14,7 @@ from services.orchestrator.audit.comparing import Comparison, compare
 from services.orchestrator.audit.expected import LOOSE, TAKEN, expected_report
 from services.orchestrator.audit.files import Below, Files, manifest_faults
 from services.orchestrator.audit.keeping import Kept, keep
+from services.orchestrator.audit.paper import has_budget
 from services.orchestrator.audit.prompts import misread, prompt_lines
 from services.orchestrator.audit.record import Completion, Sets, by_arm, read_completions, read_sets
 from services.orchestrator.domain.split import MIN_PAIRS, split_pairs
@@ -233,7 +234,8 @@ def _split(check: Check, evidence: Evidence) -> None:
         topic: sorted(index for other, index in originals & targets.keys() if other == topic)
         for topic in evidence.topic_ids
     }
-    if study["measure_only"] or any(len(members) < MIN_PAIRS for members in indices.values()):
+    unpaid = evidence.facts.get("stop_reason") == "budget_before_training" and has_budget(study)
+    if study["measure_only"] or unpaid or any(len(members) < MIN_PAIRS for members in indices.values()):
         wanted: dict[str, Mapping[str, Iterable[int]]] = {"train": {}, "validation": {}, "test": indices}
     else:
         fractions = study["split"]

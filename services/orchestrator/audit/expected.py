@@ -20,6 +20,7 @@ from services.orchestrator.domain.text import normalise
 _SWAP = "the generator's swap proof: log-probabilities of canary texts, which need the model"
 _TRAINING = "told by the trainer"
 _TIME = "wall time"
+_COST = "what the services and the clock told while it ran, and the plan before"
 _IDENTITY = "identity of what was served and made: models, adapters, versions, hashes"
 _RULER = "measured with the rows of a ruler, which its sha256 names and which is no part of the bundle"
 _REVIEW = "where the review's frozen file lies; the file itself is in the bundle, and its sha256 is checked"
@@ -33,6 +34,8 @@ TAKEN: Final = (
     Rule("timings_s", _TIME),
     Rule("usage_s", _TIME),
     Rule("external_s", _TIME),
+    Rule("cost.**", _COST),
+    Rule("cost", _COST),
     Rule("created_at", _TIME),
     Rule("swap.loads[].**", _SWAP),
     Rule("swap", _SWAP),

@@ -22,6 +22,7 @@ from services.orchestrator.domain.difference import (
     topic_means,
     value_differences,
 )
+from services.orchestrator.domain.split import MIN_PAIRS
 from services.orchestrator.domain.weights import topic_weights
 from services.orchestrator.report.projection import project
 from services.orchestrator.report.schema import PointKind
@@ -100,13 +101,23 @@ class _Paper:
         }
         stop = self.evidence.study["stop"]
         if best:
-            found["stop_reason"] = stop_reason(
-                series, stop["max_iterations"], stop["min_relative_improvement"]
-            )
+            # What a run had spent is not in its texts: a budget's word is taken where no rule speaks.
+            said = stop_reason(series, stop["max_iterations"], stop["min_relative_improvement"])
+            told = self.evidence.facts.get("stop_reason") == "budget" and has_budget(self.evidence.study)
+            found["stop_reason"] = said or ("budget" if told else None)
         else:
             measure_only = self.evidence.study["measure_only"]
-            found["stop_reason"] = "measure_only" if measure_only else "too_few_pairs"
+            found["stop_reason"] = "measure_only" if measure_only else self.why_only_measured()
         return found
+
+    def why_only_measured(self) -> str:
+        """Too few pairs, or a budget without training: taken as it is told where there are enough pairs."""
+        told = self.evidence.facts.get("stop_reason") == "budget_before_training"
+        told = told and has_budget(self.evidence.study)
+        enough = all(
+            sum(key[0] == topic for key in self.pairs) >= MIN_PAIRS for topic in self.evidence.topic_ids
+        )
+        return "budget_before_training" if told and enough else "too_few_pairs"
 
     def iterations(self) -> tuple[list[dict[str, Any]], list[float]]:
         """Iterations by number, and their validation means; none in a run that only measured."""
@@ -240,3 +251,8 @@ def _overall(topics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     after = found["after"]
     found["reduction"] = None if after is None else reduction(found["before"], after)
     return found
+
+
+def has_budget(study: Mapping[str, Any]) -> bool:
+    """Whether a study, as evidence holds it, has any limit: only such a run can be ended by one."""
+    return any(limit is not None for limit in (study.get("budget") or {}).values())

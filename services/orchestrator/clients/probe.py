@@ -55,6 +55,8 @@ async def describe_generator(channel: grpc.aio.Channel) -> ServiceFacts:
         fingerprint=reply.fingerprint,
         version=reply.engine_version,
         device=reply.device,
+        max_model_len=reply.max_model_len,
+        max_lora_rank=reply.max_lora_rank,
     )
 
 

@@ -114,5 +114,7 @@ async def _by_second(ctx: RunContext, second: Embedder, texts: list[str]) -> Vec
     with ctx.clock.external("embedding"):
         info = await second.describe()
         await ctx.require_unchanged("second_embedder", info.fingerprint)
-        rows = (await second.embed(texts)).rows
+        with ctx.tally.timed("embedding_s"):
+            rows = (await second.embed(texts)).rows
+        ctx.tally.add(embeddings=len(texts))
     return Vectors(texts, rows, shown_model(info.model), info.fingerprint)

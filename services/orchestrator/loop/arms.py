@@ -6,6 +6,7 @@ from typing import Any
 
 from services.orchestrator.analysis.evidence import ArmKind
 from services.orchestrator.loop.context import RunContext
+from services.orchestrator.study import ResolvedStudy
 
 BASE_REFERENCE = ArmKind.BASE_REFERENCE.value
 ALIGNED_OTHER = ArmKind.ALIGNED_OTHER.value
@@ -28,13 +29,18 @@ class Control:
 
 
 def controls(ctx: RunContext) -> tuple[Control, ...]:
+    """The run's training arms, in the order in which they are trained."""
+    return controls_of(ctx.resolved)
+
+
+def controls_of(resolved: ResolvedStudy) -> tuple[Control, ...]:
     """The study's training arms, in the order in which they are trained."""
-    study = ctx.study.arms
+    study = resolved.study.arms
     again = [Control(f"tuned-s{seed}", ArmKind.TUNED, seed) for seed in range(1, study.training_seeds)]
     others = [
         Control(name, ArmKind(name))
         for name in dict.fromkeys(study.controls)
-        if name != "other" or ctx.resolved.other_reference_set is not None
+        if name != "other" or resolved.other_reference_set is not None
     ]
     return (*again, *others)
 

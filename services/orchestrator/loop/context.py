@@ -14,6 +14,7 @@ from services.common.artifacts import ArtifactStore
 from services.common.errors import PreconditionError
 from services.orchestrator.loop.clock import Clock
 from services.orchestrator.loop.journal import Journal
+from services.orchestrator.loop.tally import USED, Tally
 from services.orchestrator.ports import Embedder, Endpoint, Generator, RunStore, Trainer
 from services.orchestrator.ruler import Ruler
 from services.orchestrator.study import ResolvedStudy, Study
@@ -51,6 +52,7 @@ class RunContext:
     clock: Clock = field(default_factory=Clock)
     ruler: Ruler | None = None
     attempt: int = 1
+    tally: Tally = field(default_factory=Tally)
 
     @property
     def study(self) -> Study:
@@ -68,6 +70,10 @@ class RunContext:
     async def get_value(self, key: str) -> Any:
         """A small result of this run, or None."""
         return await self.stored(self.store.get_value, self.run_id, key)
+
+    async def keep_tally(self) -> None:
+        """Store what the run has used so far."""
+        await self.put_value(USED, self.tally.as_json())
 
     async def require_unchanged(self, service: str, fingerprint: str) -> None:
         """PreconditionError if a service no longer serves what it did when the run began.
@@ -87,7 +93,9 @@ class RunContext:
         unique = [text for text in dict.fromkeys(texts) if text not in known]
         with self.clock.external("embedding"):
             await self.require_unchanged("embedder", (await self.services.embedder.describe()).fingerprint)
-            rows = (await self.services.embedder.embed(unique)).rows
+            with self.tally.timed("embedding_s"):
+                rows = (await self.services.embedder.embed(unique)).rows
+            self.tally.add(embeddings=len(unique))
         if not known:
             place = {text: number for number, text in enumerate(unique)}
             return rows[[place[text] for text in texts]]

@@ -280,7 +280,7 @@ async def _stream(
         for name, (slot, draw) in items.items()
     ]
     lost: NotFoundError | None = None
-    with ctx.clock.external("generation"):
+    with ctx.clock.external("generation"), ctx.tally.timed("generation_s"):
         async with (
             CompletionWriter(ctx, arm) as writer,
             aclosing(ctx.services.generator.generate(asked, adapter.name if adapter else "")) as stream,
@@ -290,6 +290,11 @@ async def _stream(
                     lost = NotFoundError(completion.error_message)
                     continue
                 slot, draw = items.pop(completion.key)
+                ctx.tally.add(
+                    completions=1,
+                    prompt_tokens=completion.prompt_tokens,
+                    completion_tokens=completion.completion_tokens,
+                )
                 record = _record(arm, slot, draw, completion, adapter)
                 writer.put(record)
                 if record.outcome == Outcome.OK:

@@ -7,6 +7,7 @@ from services.common.errors import PreconditionError
 from services.orchestrator.governance import review_warnings
 from services.orchestrator.loop.context import RunContext
 from services.orchestrator.loop.endpoint import check_endpoint
+from services.orchestrator.loop.planned import keep_plan
 from services.orchestrator.loop.rulers import check_ruler
 from services.orchestrator.loop.value_space import check_evaluator
 from services.orchestrator.ports import EncoderInfo
@@ -59,6 +60,7 @@ async def prepare(ctx: RunContext) -> dict[str, Any]:
     if second is not None:
         served["second_embedder"] = second.fingerprint
     await ctx.put_value("served", served)
+    await keep_plan(ctx, model.fingerprint)
     return {
         "identity": identity,
         "model": model.model,

@@ -70,6 +70,7 @@ async def _ask(
             answers = await _stream(ctx, part, adapter, ask, tell)
             stored = {"asked": asked, "told": {item: asdict(told) for item, told in answers.items()}}
             await ctx.put_value(name, stored)
+            await ctx.keep_tally()
         else:
             tell(len(part))
         found |= {item: Told(**told) for item, told in stored["told"].items()}
@@ -86,6 +87,7 @@ async def _ready(ctx: RunContext, adapter: AdapterRef | None) -> None:
 async def _stream(
     ctx: RunContext, items: Sequence[Item], adapter: AdapterRef | None, ask: Ask[Item], tell: Tell
 ) -> Mapping[str, Told]:
+    spent_on = "scoring_s" if isinstance(items[0], ScoreItem) else "generation_s"
     missing = {item.key: item for item in items}
     found: dict[str, Told] = {}
     reloads = 0
@@ -93,7 +95,7 @@ async def _stream(
         before = len(missing)
         lost: NotFoundError | None = None
         try:
-            with ctx.clock.external("generation"):
+            with ctx.clock.external("generation"), ctx.tally.timed(spent_on):
                 async with aclosing(ask(list(missing.values()), adapter.name if adapter else "")) as answers:
                     async for answer in answers:
                         if answer.error_code == "NOT_FOUND" and adapter is not None:
@@ -101,6 +103,7 @@ async def _stream(
                             continue
                         del missing[answer.key]
                         found[answer.key] = _told(answer, adapter)
+                        _count(ctx, answer)
                         tell(1)
         except NotFoundError as error:
             lost = error
@@ -110,6 +113,17 @@ async def _stream(
                 raise lost
             await load(ctx, adapter)
     return found
+
+
+def _count(ctx: RunContext, answer: Completion | Score) -> None:
+    if isinstance(answer, Score):
+        ctx.tally.add(scores=1, scored_tokens=answer.tokens)
+    else:
+        ctx.tally.add(
+            completions=1,
+            prompt_tokens=answer.prompt_tokens,
+            completion_tokens=answer.completion_tokens,
+        )
 
 
 def _told(answer: Completion | Score, adapter: AdapterRef | None) -> Told:

@@ -27,7 +27,7 @@ Here is a statement:
 Does the statement contradict the principle? Answer with one word: Yes or No."""
 _YES, _NO = "Yes", "No"
 _WRITTEN = "written/"
-_MOST_WRITTEN = 40
+MOST_WRITTEN = 40
 _JUDGED = (ArmKind.TUNED, ArmKind.BASE_P3, ArmKind.ALIGNED)
 
 
@@ -86,7 +86,7 @@ def written(
             "principle": reference_block(reference.principles_for(topic)),
             "contradicts": name == "opposite",
         }
-        for (topic, index), text, opposite in sample(pairs, _MOST_WRITTEN, seed)
+        for (topic, index), text, opposite in sample(pairs, MOST_WRITTEN, seed)
         for name, statement in (("same", text), ("opposite", opposite))
     ]
 

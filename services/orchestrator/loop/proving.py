@@ -14,6 +14,7 @@ from services.orchestrator.loop import controls, registering
 from services.orchestrator.loop.appraise import appraise, read_analysis
 from services.orchestrator.loop.arms import ALIGNED_OTHER, BASE_REFERENCE, Control, weights_of
 from services.orchestrator.loop.arms import controls as controls_of
+from services.orchestrator.loop.budgeting import Purse
 from services.orchestrator.loop.collect import collect, tuned_adapters
 from services.orchestrator.loop.context import RunContext
 from services.orchestrator.loop.judge import BASE_P3
@@ -25,14 +26,19 @@ from services.orchestrator.loop.value_space import probe_values
 from services.orchestrator.ports import AdapterRef
 
 VALUES = "values"
+# What a run that only measures draws beside its pairs.
+_MEASURED_WITH = ("draw_base",)
 
 
 def _always(value: Any) -> bool:
     return True
 
 
-async def run_controls(ctx: RunContext, steps: Steps, facts: dict[str, Any], tables: Tables) -> None:
-    """Adds to the facts: "drawn" (counts by arm), "other_set" and "trained" (results by arm)."""
+async def run_controls(
+    ctx: RunContext, steps: Steps, facts: dict[str, Any], tables: Tables, purse: Purse
+) -> None:
+    """Adds to the facts: "drawn" (counts by arm), "other_set" and "trained" (results by arm); and "unproven",
+    why nothing could be drawn beside the pairs, where the budget of a run without a checkpoint says so."""
     trained = bool(facts.get("best_iteration"))
     progress: controls.ControlProgress | None = None
 
@@ -55,6 +61,11 @@ async def run_controls(ctx: RunContext, steps: Steps, facts: dict[str, Any], tab
 
     drawn: dict[str, Any] = {}
     facts["drawn"], facts["trained"] = drawn, {}
+    if facts["stop_reason"] == "budget_before_training":
+        short = await purse.allows("measure", "controls", _MEASURED_WITH, only_measured=True)
+        if short is not None:
+            facts["unproven"] = f"the budget does not allow it: {short.sentence()}"
+            return
     drawn[ArmKind.ALIGNED.value] = await steps.run("draw_references", "controls", references, opens=True)
     if not trained:
         drawn[BASE_P3] = await steps.run("draw_base", "controls", base)
@@ -62,10 +73,12 @@ async def run_controls(ctx: RunContext, steps: Steps, facts: dict[str, Any], tab
     arms = controls_of(ctx) if trained else ()
     reference = ctx.resolved.other_reference_set
     if arms and reference is not None:
-        result = await steps.run("draw_other_set", "controls", lambda: other(reference))
-        facts["other_set"] = drawn[ALIGNED_OTHER] = result
+        short = await purse.allows("draw_other_set", "controls", ["draw_other_set"])
+        if short is None:
+            result = await steps.run("draw_other_set", "controls", lambda: other(reference))
+            facts["other_set"] = drawn[ALIGNED_OTHER] = result
     for arm in arms:
-        result = await _control(ctx, steps, facts, tables, arm, told)
+        result = await _control(ctx, steps, facts, tables, arm, told, purse)
         facts["trained"][arm.name] = {"kind": arm.kind.value, **result}
         if "counts" in result:
             drawn[arm.name] = result
@@ -78,12 +91,22 @@ async def run_controls(ctx: RunContext, steps: Steps, facts: dict[str, Any], tab
 
 
 async def _control(
-    ctx: RunContext, steps: Steps, facts: Mapping[str, Any], tables: Tables, arm: Control, told: Any
+    ctx: RunContext,
+    steps: Steps,
+    facts: Mapping[str, Any],
+    tables: Tables,
+    arm: Control,
+    told: Any,
+    purse: Purse,
 ) -> dict[str, Any]:
     """Train as often as the best checkpoint was, then measure. ``failed`` says why an arm is missing."""
     other = facts.get("other_set")
     if arm.kind is ArmKind.OTHER and (other is None or "failed" in other):
         return {"failed": other["failed"] if other else "its reference texts were not drawn"}
+    needed = [f"train_{arm.name}_{number}" for number in range(1, facts["best_iteration"] + 1)]
+    short = await purse.allows(arm.name, "controls", [*needed, f"measure_{arm.name}"])
+    if short is not None:
+        return {"failed": f"the budget does not allow it: {short.sentence()}"}
     previous: AdapterRef | None = None
     result: dict[str, Any] = {}
     for number in range(1, facts["best_iteration"] + 1):
@@ -112,6 +135,9 @@ async def run_probes_stage(ctx: RunContext, steps: Steps, facts: dict[str, Any])
     """Adds "probes": where the probes' material lies, and why some were not run."""
 
     async def probes() -> dict[str, Any]:
+        if "unproven" in facts:
+            names = ("utility", "polarity", "tasks", VALUES)
+            return {**await _kept({}), "not_run": dict.fromkeys(names, facts["unproven"])}
         bare = await collect(ctx, facts)
         tuned = [(name, AdapterRef(**adapter)) for name, adapter in tuned_adapters(facts)]
         test = bare.keys("test")
@@ -126,9 +152,12 @@ async def run_probes_stage(ctx: RunContext, steps: Steps, facts: dict[str, Any])
             await load(ctx, tuned[0][1])
             with ctx.clock.external("loading"):
                 await unload_others(ctx, keep=tuned[0][1].name)
+        return {**await _kept(found), "not_run": not_run}
+
+    async def _kept(found: Mapping[str, Any]) -> dict[str, str]:
         data = json.dumps(found, ensure_ascii=False, allow_nan=False, sort_keys=True).encode("utf-8")
         place = await asyncio.to_thread(ctx.artifacts.put_bytes, f"runs/{ctx.run_id}/probes.json", data)
-        return {"uri": place.uri, "sha256": place.sha256, "not_run": not_run}
+        return {"uri": place.uri, "sha256": place.sha256}
 
     facts["probes"] = await steps.run("probes", "probes", probes, opens=True, closes=_always)
 

@@ -42,15 +42,20 @@ async def quantify(ctx: RunContext) -> dict[str, Any]:
     return {"arrays": reference, "means": means, "ruler": await measure_own(ctx)}
 
 
-async def analyse(ctx: RunContext, means: Mapping[str, float]) -> dict[str, Any]:
-    """Rank the topics, weigh them, split the pairs. A study of fewer than 3 principles is only measured."""
+async def analyse(
+    ctx: RunContext, means: Mapping[str, float], *, only_measure: bool = False
+) -> dict[str, Any]:
+    """Rank the topics, weigh them, split the pairs. A study of fewer than 3 principles is only measured, and
+    so is one whose budget has no training in it (``only_measure``)."""
     study = ctx.study
     pairs = await load_pairs(ctx)
     indices: dict[str, list[int]] = {topic.id: [] for topic in ctx.resolved.topics}
     for pair in pairs:
         indices[pair.topic_id].append(pair.index)
     fractions = (study.split.train, study.split.validation, study.split.test)
-    measured_only = study.measure_only or any(len(members) < MIN_PAIRS for members in indices.values())
+    measured_only = (
+        study.measure_only or only_measure or any(len(members) < MIN_PAIRS for members in indices.values())
+    )
     split = all_test(indices) if measured_only else split_pairs(indices, fractions, study.seed)
     distances = await value_distances(ctx, {pair.key: pair.original for pair in pairs}, "analyse")
     weights = weigh(ctx, means, distances)

@@ -87,6 +87,8 @@ async def train(ctx: RunContext, request: TrainingRequest, iteration: int, arm: 
         raise PreconditionError(f"the training job of {what} was cancelled in the trainer")
     if last.adapter is None:
         raise InternalError(f"training job {job_id[:8]} succeeded without an adapter")
+    seen = len(request.examples) * int(request.training["epochs"])
+    ctx.tally.add_training(job_id, last.step, seen, last.duration_s)
     return {
         "job_id": job_id,
         "adapter": asdict(last.adapter),

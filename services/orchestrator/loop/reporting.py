@@ -10,11 +10,13 @@ import numpy as np
 
 from services.common.artifacts import Artifact, sha256_bytes
 from services.orchestrator.analysis.results import Analysis, RulerResult
+from services.orchestrator.budget import STOPPED
 from services.orchestrator.domain.difference import most_moved, overall_mean, reduction
 from services.orchestrator.domain.reference import ReferenceSet
 from services.orchestrator.loop.appraise import read_analysis, read_values
 from services.orchestrator.loop.clock import Ledger
 from services.orchestrator.loop.context import RunContext
+from services.orchestrator.loop.planned import PLANNED
 from services.orchestrator.loop.quantify import PairTable
 from services.orchestrator.loop.realign import arm_of
 from services.orchestrator.loop.shown import shown_model
@@ -23,6 +25,8 @@ from services.orchestrator.report.model_card import model_card
 from services.orchestrator.report.projection import Vector, project
 from services.orchestrator.report.schema import (
     Adapter,
+    BudgetEnd,
+    Cost,
     Counts,
     DataVersion,
     EvidenceFile,
@@ -80,6 +84,7 @@ async def write_report(ctx: RunContext, facts: Facts, table: PairTable, ledger: 
         "overall": report.overall.model_dump(mode="json"),
         "best_iteration": report.best_iteration,
         "stop_reason": report.stop_reason,
+        "budget": report.cost.budget.model_dump(mode="json") if report.cost and report.cost.budget else None,
         "adapter": report.adapter.model_dump(mode="json") if report.adapter else None,
         "decision": facts["verdict"]["decision"],
         # A verdict that an earlier version has recorded has none.
@@ -138,6 +143,7 @@ async def assemble(ctx: RunContext, facts: Facts, table: PairTable, analysis: An
         stop_reason=facts["stop_reason"],
         adapter=Adapter(**chosen["adapter"]) if chosen else None,
         counts=_counts(facts),
+        cost=await _cost(ctx),
         projection=await asyncio.to_thread(_projection, table, best, realigned),
         moved=_moved(table, best, realigned),
         swap=Swap(loads=tuple(_swap_load(entry) for entry in trained)) if trained else None,
@@ -165,6 +171,27 @@ def _times(ctx: RunContext, ledger: Ledger) -> dict[str, Any]:
     now.stages_s, now.external_s = dict(ledger.stages_s), dict(ledger.external_s)
     now.add("report", ctx.clock.elapsed_s(), ctx.clock.external_s())
     return {"timings_s": now.timings_s(), "external_s": now.external_s, "usage_s": ledger.usage_s()}
+
+
+async def _cost(ctx: RunContext) -> Cost:
+    planned = (await ctx.get_value(PLANNED) or {}).get("stages", {})
+    stopped = await ctx.get_value(STOPPED)
+    used = ctx.tally.as_json()["stages"]
+    return Cost(
+        used=used,
+        planned=planned,
+        total_used=_sums(used),
+        total_planned=_sums(planned),
+        budget=BudgetEnd(**stopped) if stopped else None,
+    )
+
+
+def _sums(stages: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    total: dict[str, float] = {}
+    for part in stages.values():
+        for name, value in part.items():
+            total[name] = round(total.get(name, 0.0) + value, 6)
+    return total
 
 
 def _topic(ctx: RunContext, facts: Facts, table: PairTable, topic: Any) -> Topic:

@@ -36,6 +36,7 @@ from services.orchestrator.loop.looking import QUEUE as QUEUE
 from services.orchestrator.loop.looking import STOP_S, Active, Looking
 from services.orchestrator.loop.rulers import load_ruler
 from services.orchestrator.loop.steps import Envelope
+from services.orchestrator.loop.tally import USED, Tally
 from services.orchestrator.loop.workflow import realign_model
 from services.orchestrator.ports import LeadershipLost, RunRecord, RunStatus, RunStore
 from services.orchestrator.study import Study, resolve
@@ -231,6 +232,7 @@ class LoopRunner(Looking):
         try:
             resolved = await asyncio.to_thread(lambda: resolve(Study.model_validate(dict(record.study))))
             ruler = await asyncio.to_thread(load_ruler, self._artifacts, resolved.study.ruler)
+            used = await asyncio.to_thread(self._store.get_value, record.run_id, USED)
         except NotFoundError as error:
             await asyncio.to_thread(ending.fail_run, self._store, record.run_id, error)
             return None
@@ -261,6 +263,7 @@ class LoopRunner(Looking):
             cancelled=cancelled,
             ruler=ruler,
             attempt=record.attempt,
+            tally=Tally(used),
         )
 
     async def _follow(self, record: RunRecord, active: Active) -> None:

@@ -83,6 +83,7 @@ class Steps:
         seen: StepSeen,
     ) -> Envelope:
         ctx = self._ctx
+        ctx.tally.stage = stage
         value, error = None, None
         try:
             if opens:
@@ -112,6 +113,8 @@ class Steps:
         # A leader whose time is over records nothing: what it was refused is no result of the step.
         await ctx.stored(ctx.store.check_leads)
         wall_s, external_s = ctx.clock.lap()
+        ctx.tally.add_spent(wall_s, seen.spent())
+        await ctx.keep_tally()
         code = "" if error is None else str(error["code"])
         seen.ended(code, external_s)
         if code:

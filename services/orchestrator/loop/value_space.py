@@ -11,7 +11,13 @@ import structlog
 from services.common.artifacts import sha256_bytes
 from services.common.errors import PreconditionError, ValignError
 from services.orchestrator.analysis.evidence import Arm, Key, Output
-from services.orchestrator.analysis.values.dimensions import distances, soft_scores, target_vector
+from services.orchestrator.analysis.values.dimensions import (
+    ANSWERS,
+    VALUES,
+    distances,
+    soft_scores,
+    target_vector,
+)
 from services.orchestrator.analysis.values.head import Head, head_text, unpack_head
 from services.orchestrator.analysis.values.record import JudgeRecord, unpack_judge
 from services.orchestrator.analysis.values.results import ValueAgreement, Weighing
@@ -27,6 +33,7 @@ from services.orchestrator.values_judge import (
     dialogue_question,
     judge_prior,
     judge_replies,
+    load_values,
     questions_sha256,
 )
 
@@ -196,6 +203,7 @@ async def load_evaluator(ctx: RunContext) -> Evaluator:
         if not prior:
             with ctx.clock.external("generation"):
                 prior = await judge_prior(ctx.services.generator)
+            ctx.tally.add(scores=len(load_values().content_free) * len(VALUES) * len(ANSWERS))
             await ctx.put_value("values:prior", prior)
     return Evaluator("judge", model.model, model.fingerprint, agreement, None, prior)
 
@@ -270,8 +278,10 @@ async def _answers(
 async def _ask(ctx: RunContext, evaluator: Evaluator, replies: Sequence[Reply]) -> dict[str, Answers]:
     head = evaluator.head
     if head is None:
-        with ctx.clock.external("generation"):
-            return await judge_replies(ctx.services.generator, replies, evaluator.spoken)
+        with ctx.clock.external("generation"), ctx.tally.timed("scoring_s"):
+            found_answers = await judge_replies(ctx.services.generator, replies, evaluator.spoken)
+        ctx.tally.add(scores=len(replies) * len(evaluator.spoken) * len(ANSWERS))
+        return found_answers
     rows = await ctx.embed([head_text(head.text, reply.question, reply.reply) for reply in replies])
     found = head.probabilities(rows)
     return {

@@ -9,9 +9,11 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from services.orchestrator.budget import Reached
 from services.orchestrator.domain.convergence import best_iteration
 from services.orchestrator.domain.difference import overall_mean
 from services.orchestrator.loop import judge, proving, realign, registering, reporting, uncover
+from services.orchestrator.loop.budgeting import Purse
 from services.orchestrator.loop.context import RunContext
 from services.orchestrator.loop.prepare import prepare
 from services.orchestrator.loop.quantify import Tables, analyse, quantify
@@ -32,22 +34,29 @@ async def realign_model(ctx: RunContext, record: Record) -> dict[str, Any]:
     facts["originals"] = await steps.run(
         "uncover_originals", "uncover", lambda: uncover.draw_originals(ctx), opens=True
     )
+    purse = Purse(ctx, steps)
+    await purse.require("aligned", "uncover", ["uncover_aligned"])
     facts["aligned"] = await steps.run(
         "uncover_aligned", "uncover", lambda: uncover.draw_aligned(ctx), closes=_always
     )
     facts["quantified"] = await steps.run(
         "quantify", "quantify", lambda: quantify(ctx), opens=True, closes=_always
     )
+    short = None if ctx.study.measure_only else await purse.allows("train_1", "quantify", _iteration_steps(1))
     facts["analysed"] = await steps.run(
-        "analyse", "analyse", lambda: analyse(ctx, facts["quantified"]["means"]), opens=True, closes=_always
+        "analyse",
+        "analyse",
+        lambda: analyse(ctx, facts["quantified"]["means"], only_measure=short is not None),
+        opens=True,
+        closes=_always,
     )
     tables = Tables(ctx, facts)
     if facts["analysed"]["measured_only"]:
-        facts["stop_reason"] = "measure_only" if ctx.study.measure_only else "too_few_pairs"
+        facts["stop_reason"] = _why_only_measured(ctx, short)
     else:
-        await _iterate(ctx, steps, facts, tables)
+        await _iterate(ctx, steps, facts, tables, purse)
         await _judge(ctx, steps, facts, tables)
-    await proving.run_controls(ctx, steps, facts, tables)
+    await proving.run_controls(ctx, steps, facts, tables, purse)
     await proving.run_probes_stage(ctx, steps, facts)
     await proving.run_verdict(ctx, steps, facts)
 
@@ -59,13 +68,28 @@ async def realign_model(ctx: RunContext, record: Record) -> dict[str, Any]:
     return result
 
 
-async def _iterate(ctx: RunContext, steps: Steps, facts: dict[str, Any], tables: Tables) -> None:
+def _iteration_steps(number: int) -> list[str]:
+    return [f"train_{number}", f"validate_{number}"]
+
+
+def _why_only_measured(ctx: RunContext, short: Reached | None) -> str:
+    if ctx.study.measure_only:
+        return "measure_only"
+    return "too_few_pairs" if short is None else "budget_before_training"
+
+
+async def _iterate(
+    ctx: RunContext, steps: Steps, facts: dict[str, Any], tables: Tables, purse: Purse
+) -> None:
     history: list[dict[str, Any]] = facts["iterations"]
     history.append(await steps.run("measure_before", "analyse", lambda: _before(ctx, tables)))
     weights: Mapping[str, float] = facts["analysed"]["weights"]
     stop: str | None = None
     while stop is None:
         weights, stop = await _iteration(ctx, steps, facts, tables, weights)
+        number = len(history)
+        if stop is None and await purse.allows(f"train_{number}", "realign", _iteration_steps(number)):
+            stop = "budget"
     facts["stop_reason"] = stop
     facts["best_iteration"] = best_iteration([entry["validation_mean"] for entry in history])
 

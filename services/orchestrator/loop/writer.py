@@ -29,6 +29,8 @@ class CompletionWriter:
         while self._pending:
             batch, self._pending = self._pending, []
             await asyncio.to_thread(self._ctx.store.add_completions, self._ctx.run_id, batch)
+            if self._ctx.tally.due():
+                await self._ctx.keep_tally()
 
     async def __aenter__(self) -> Self:
         return self

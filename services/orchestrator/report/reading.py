@@ -11,7 +11,7 @@ from math import sqrt
 from services.orchestrator.report.schema import Report, Topic
 from services.orchestrator.report.text import change, number, percent
 
-MEASURED_ONLY = ("too_few_pairs", "measure_only")
+MEASURED_ONLY = ("too_few_pairs", "measure_only", "budget_before_training")
 # Means are shown with three digits: a gap that would not show is called none.
 _SHOWN = 0.0005
 
@@ -66,6 +66,8 @@ def remarks(report: Report) -> list[Remark]:
         why = "There were too few pairs for three splits"
         if report.stop_reason == "measure_only":
             why = "The study asked for a measurement alone"
+        elif report.stop_reason == "budget_before_training":
+            why = "The budget allowed no training"
         body = (
             f"{why}, so nothing was trained and there is no test split. The numbers are means over all "
             "usable pairs."
@@ -82,10 +84,13 @@ def stopped(report: Report) -> str:
         return "Nothing was trained: too few pairs."
     if report.stop_reason == "measure_only":
         return "Nothing was trained: the study asked for a measurement alone."
+    if report.stop_reason == "budget_before_training":
+        return "Nothing was trained: the budget did not allow it."
     done = _count(max((entry.iteration for entry in report.iterations), default=0), "iteration")
     why = {
         "max_iterations": f"The loop ended after {done}, the most that the study allows.",
         "converged": f"The loop ended after {done}: the last one improved the validation mean too little.",
+        "budget": f"The budget ended the loop after {done}.",
     }[report.stop_reason]
     best = next((entry for entry in report.iterations if entry.iteration == report.best_iteration), None)
     if best is None:

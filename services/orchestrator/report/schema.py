@@ -14,9 +14,11 @@ from services.orchestrator.analysis.human_review import HumanReview, Revision
 from services.orchestrator.analysis.results import Analysis, Part, RulerResult
 from services.orchestrator.analysis.values.results import ValueSpace
 
-SCHEMA_VERSION: Final = "1.2"
+SCHEMA_VERSION: Final = "1.3"
 
-StopReason = Literal["max_iterations", "converged", "too_few_pairs", "measure_only"]
+StopReason = Literal[
+    "max_iterations", "converged", "too_few_pairs", "measure_only", "budget", "budget_before_training"
+]
 PointKind = Literal["original", "reference", "realigned"]
 
 
@@ -200,10 +202,36 @@ class EvidenceFile(Part):
     sha256: str = Field(description="sha256 (hex) of its bytes.")
 
 
+class BudgetEnd(Part):
+    """The limit that has ended the run, or left a part of it out."""
+
+    step: str = Field(description="The step that decided so; a retry goes back to it.")
+    limit: str = Field(description="Name of the limit in the study's budget.")
+    allowed: float = Field(description="What it allows.")
+    used: float = Field(description="What was used of it then.")
+    needed: float = Field(description="What was expected to follow, with the end of the run.")
+
+
+class Cost(Part):
+    """What the run used, over all its attempts, against what was expected before it began.
+
+    Counts: completions, prompt_tokens, completion_tokens, scores, embeddings, training_steps,
+    trained_examples. Seconds: generation_s, scoring_s, embedding_s, training_s, wall_s, cpu_s, gpu_s.
+    """
+
+    used: dict[str, dict[str, float]] = Field(description="By stage.")
+    planned: dict[str, dict[str, float]] = Field(
+        description="By stage, with all iterations; empty in a run that an earlier version began."
+    )
+    total_used: dict[str, float] = Field(description="Sums over the stages.")
+    total_planned: dict[str, float] = Field(description="Sums over the stages.")
+    budget: BudgetEnd | None = Field(default=None, description="null if no limit was reached.")
+
+
 class Report(Part):
     """The whole report of a run (report.json). A report of schema 1.0 is read too: it has no analysis."""
 
-    schema_version: Literal["1.0", "1.1", "1.2"] = Field(
+    schema_version: Literal["1.0", "1.1", "1.2", "1.3"] = Field(
         default=SCHEMA_VERSION, description="Version of this schema."
     )
     run_id: str = Field(description="Id of the run.")
@@ -262,6 +290,9 @@ class Report(Part):
     usage_s: dict[str, dict[str, float]] = Field(
         default_factory=dict,
         description="What the run cost, in seconds by service: cpu_s, and gpu_s where there is a GPU.",
+    )
+    cost: Cost | None = Field(
+        default=None, description="What was used, against the plan; null in reports before schema 1.3."
     )
     counts: dict[str, Counts] = Field(
         default_factory=dict,

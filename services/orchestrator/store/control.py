@@ -4,7 +4,7 @@ The store is the queue: a request is a change of the run's row, made by whicheve
 leader looks at the rows. Every request is in the audit log, in the transaction that makes it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any
@@ -12,8 +12,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from services.common.errors import PreconditionError
+from services.orchestrator.budget import STOPPED
 from services.orchestrator.ports import OpenRun, RunRecord, RunStatus
 from services.orchestrator.store.audit import append_audit
+from services.orchestrator.store.jsontext import finite
 from services.orchestrator.store.rows import ENDED, append_event, expect_run, read_run, refuse_full_queue
 from services.orchestrator.store.tables import run_values, runs
 
@@ -109,12 +111,19 @@ class RunControl:
         return record
 
     def retry_run(
-        self, run_id: str, from_step: str, *, seen: RunRecord | None = None, max_queued: int = 0
+        self,
+        run_id: str,
+        from_step: str,
+        *,
+        seen: RunRecord | None = None,
+        max_queued: int = 0,
+        study: Mapping[str, Any] | None = None,
     ) -> RunRecord:
         """Open a run that has ended again: it waits for its turn, in a workflow of its own that begins at
         ``from_step`` (a step that the run has recorded; empty for the one after the last).
 
-        ``seen`` is the run as the step was chosen by it. PreconditionError: it has not ended, or is not as it
+        ``seen`` is the run as the step was chosen by it. ``study`` replaces its study: the same one with
+        another budget. PreconditionError: it has not ended, or is not as it
         was seen. OverloadedError: ``max_queued`` runs wait already (0: no limit).
         """
         with self._writing() as connection:
@@ -148,13 +157,16 @@ class RunControl:
                 "report_uri": "",
                 "report_html_uri": "",
             }
+            if study is not None:
+                fresh["study"] = finite(study)
             connection.execute(sa.update(runs).where(runs.c.run_id == run_id).values(**fresh))
             refuse_full_queue(connection, max_queued)
-            # The bundle is of the report that is about to be replaced.
-            connection.execute(
-                sa.delete(run_values).where(run_values.c.run_id == run_id, run_values.c.value_key == _BUNDLE)
-            )
+            # The bundle is of the report that is about to be replaced, and so is what ended it.
+            outdated = run_values.c.value_key.in_((_BUNDLE, STOPPED))
+            connection.execute(sa.delete(run_values).where(run_values.c.run_id == run_id, outdated))
             facts = {"from_step": from_step, "attempt": before.attempt, "ended_as": before.status.value}
+            if study is not None:
+                facts["budget"] = study["budget"]
             append_event(connection, run_id, "run.retried", facts, datetime.now(UTC))
             record = read_run(connection, run_id)
             append_audit(

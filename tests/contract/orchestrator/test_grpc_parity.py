@@ -26,6 +26,7 @@ STUDY = "name: demo\n"
 # Written out, not read from the code: this is the contract. A new route names its rpc here.
 RPC_OF_ROUTE = {
     "POST /v1/studies/check": "CheckStudy",
+    "POST /v1/plans": "PlanStudy",
     "GET /v1/studies/shipped": "ListShippedStudies",
     "GET /v1/studies/shipped/{study_id}": "GetShippedStudy",
     "POST /v1/runs": "CreateRun",

@@ -38,7 +38,7 @@ def _check(world: World, path: Path, run_id: str) -> None:
     assert sum(section.numbers for section in comparison.sections.values()) == len(numbers - recorded)
     # Of the numbers only these are taken from the record.
     named = re.compile(
-        r"timings_s\..*|external_s\..*|swap\.loads\[.*|iterations\[\d+\]\.training\..*|ruler\..*"
+        r"timings_s\..*|external_s\..*|cost\..*|swap\.loads\[.*|iterations\[\d+\]\.training\..*|ruler\..*"
     )
     assert {place for place in recorded & numbers if not named.fullmatch(place)} == set()
 
@@ -88,3 +88,12 @@ async def test_check_bundle_of_a_run_whose_values_probe_failed_knows_how_its_wei
     monkeypatch.setattr("services.orchestrator.loop.value_space.measure_values", refuse)
     await _checked(world, tmp_path / "bundle.zip", values={"evaluator": "judge", "weight": 0.5})
     assert "is gone" in world.report().analysis.not_run["values"]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("steps", [1, 2 * 20], ids=["before-training", "after-two-iterations"])
+async def test_check_bundle_of_a_run_that_its_budget_ended_every_number_is_computed_again(
+    world: World, tmp_path: Path, steps: int
+) -> None:
+    world.fakes.trainer.steps = 20
+    await _checked(world, tmp_path / "bundle.zip", iterations=3, budget={"max_training_steps": steps})
+    assert world.report().stop_reason == ("budget_before_training" if steps == 1 else "budget")

@@ -13,6 +13,7 @@ from services.orchestrator.analysis.evidence import Arm, ArmKind, Output
 from services.orchestrator.loop import probes, probes_asking, probes_polarity
 from services.orchestrator.loop.context import RunContext
 from services.orchestrator.loop.probes import run_probes
+from services.orchestrator.loop.tally import USED
 from services.orchestrator.ports import AdapterRef, Completion, GenerationItem, Score, ScoreItem
 from tests.fakes.studies import study_json
 from tests.unit.orchestrator.loop.conftest import World
@@ -144,7 +145,8 @@ async def test_run_probes_interrupted_asks_only_for_the_rest(
 
     def die(*args: Any) -> None:
         nonlocal stored
-        stored += 1
+        # What was used so far is stored beside each part.
+        stored += args[1] != USED
         if stored == 3:
             raise ZeroDivisionError
         put_value(*args)

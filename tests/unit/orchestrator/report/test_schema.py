@@ -66,7 +66,7 @@ def test_report_is_frozen() -> None:
 
 def test_json_carries_what_readers_rely_on() -> None:
     data = json.loads(examples.report().to_json())
-    assert data["schema_version"] == "1.2"
+    assert data["schema_version"] == "1.3"
     assert {"before", "base_p3", "after", "reduction"} <= data["topics"][0].keys()
     assert data["adapter"].keys() == {"name", "sha256", "uri"}
     assert data["iterations"][0]["iteration"] == 0

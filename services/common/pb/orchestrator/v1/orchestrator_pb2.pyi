@@ -136,6 +136,20 @@ class CheckStudyResponse(_message.Message):
     study: _struct_pb2.Struct
     def __init__(self, study: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
 
+class PlanStudyRequest(_message.Message):
+    __slots__ = ("study", "options")
+    STUDY_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    study: str
+    options: _struct_pb2.Struct
+    def __init__(self, study: _Optional[str] = ..., options: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+
+class PlanStudyResponse(_message.Message):
+    __slots__ = ("plan",)
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    plan: _struct_pb2.Struct
+    def __init__(self, plan: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+
 class CreateRunRequest(_message.Message):
     __slots__ = ("study", "idempotency_key")
     STUDY_FIELD_NUMBER: _ClassVar[int]
@@ -828,14 +842,28 @@ class ResumeRunResponse(_message.Message):
     def __init__(self, run: _Optional[_Union[Run, _Mapping]] = ...) -> None: ...
 
 class RetryRunRequest(_message.Message):
-    __slots__ = ("run_id", "from_step", "etag")
+    __slots__ = ("run_id", "from_step", "etag", "budget")
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     FROM_STEP_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_FIELD_NUMBER: _ClassVar[int]
     run_id: str
     from_step: str
     etag: str
-    def __init__(self, run_id: _Optional[str] = ..., from_step: _Optional[str] = ..., etag: _Optional[str] = ...) -> None: ...
+    budget: RunBudget
+    def __init__(self, run_id: _Optional[str] = ..., from_step: _Optional[str] = ..., etag: _Optional[str] = ..., budget: _Optional[_Union[RunBudget, _Mapping]] = ...) -> None: ...
+
+class RunBudget(_message.Message):
+    __slots__ = ("max_tokens", "max_training_steps", "max_gpu_s", "max_wall_s")
+    MAX_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    MAX_TRAINING_STEPS_FIELD_NUMBER: _ClassVar[int]
+    MAX_GPU_S_FIELD_NUMBER: _ClassVar[int]
+    MAX_WALL_S_FIELD_NUMBER: _ClassVar[int]
+    max_tokens: int
+    max_training_steps: int
+    max_gpu_s: float
+    max_wall_s: float
+    def __init__(self, max_tokens: _Optional[int] = ..., max_training_steps: _Optional[int] = ..., max_gpu_s: _Optional[float] = ..., max_wall_s: _Optional[float] = ...) -> None: ...
 
 class RetryRunResponse(_message.Message):
     __slots__ = ("run",)

@@ -40,6 +40,11 @@ class OrchestratorServiceStub:
                 request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CheckStudyRequest.SerializeToString,
                 response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CheckStudyResponse.FromString,
                 _registered_method=True)
+        self.PlanStudy = channel.unary_unary(
+                '/valign.orchestrator.v1.OrchestratorService/PlanStudy',
+                request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.PlanStudyRequest.SerializeToString,
+                response_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.PlanStudyResponse.FromString,
+                _registered_method=True)
         self.CreateRun = channel.unary_unary(
                 '/valign.orchestrator.v1.OrchestratorService/CreateRun',
                 request_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CreateRunRequest.SerializeToString,
@@ -473,6 +478,13 @@ class OrchestratorServiceServicer:
 
     def CheckStudy(self, request, context):
         """CheckStudy resolves a study against its defaults and reference set, and starts nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PlanStudy(self, request, context):
+        """PlanStudy estimates what a run of a study would cost, and says what does not fit. It starts nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1082,6 +1094,11 @@ def add_OrchestratorServiceServicer_to_server(servicer, server):
                     request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CheckStudyRequest.FromString,
                     response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CheckStudyResponse.SerializeToString,
             ),
+            'PlanStudy': grpc.unary_unary_rpc_method_handler(
+                    servicer.PlanStudy,
+                    request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.PlanStudyRequest.FromString,
+                    response_serializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.PlanStudyResponse.SerializeToString,
+            ),
             'CreateRun': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateRun,
                     request_deserializer=services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CreateRunRequest.FromString,
@@ -1536,6 +1553,33 @@ class OrchestratorService:
             '/valign.orchestrator.v1.OrchestratorService/CheckStudy',
             services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CheckStudyRequest.SerializeToString,
             services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CheckStudyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PlanStudy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/valign.orchestrator.v1.OrchestratorService/PlanStudy',
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.PlanStudyRequest.SerializeToString,
+            services_dot_common_dot_pb_dot_orchestrator_dot_v1_dot_orchestrator__pb2.PlanStudyResponse.FromString,
             options,
             channel_credentials,
             insecure,

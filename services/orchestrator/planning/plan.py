@@ -1,0 +1,280 @@
+"""A plan: counts, tokens, seconds and memory of one study, and what of it does not fit. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+
+from services.orchestrator.planning.devices import Device, device_of
+from services.orchestrator.planning.document import (
+    Amounts,
+    BudgetPlan,
+    MemoryPlan,
+    Plan,
+    PlanRequest,
+    SecondsBody,
+    SpeedBody,
+    StagePlan,
+)
+from services.orchestrator.planning.fitting import misfits, room
+from services.orchestrator.planning.memory import Need, Serving, Training, generation_memory, training_memory
+from services.orchestrator.planning.past import Past
+from services.orchestrator.planning.rows import Work, summed
+from services.orchestrator.planning.shape import ModelShape, named_shape, shape_of
+from services.orchestrator.planning.speed import (
+    GENERATION_EFFICIENCY,
+    TRAINING_EFFICIENCY,
+    Seconds,
+    Speeds,
+    data_sheet_speeds,
+    first_known,
+    measured_speeds,
+    seconds_of,
+)
+from services.orchestrator.planning.tokens import Quantities, TokenFigures, at_most, expected, together
+from services.orchestrator.planning.work import Assumed, Given, count_work
+from services.orchestrator.study import ResolvedStudy
+
+_BITS = {4: 0.5625, 16: 2.0, 32: 4.0}
+"""Bytes a weight; four bits with one float16 scale for every 32 weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What the generator that serves says of itself; zeros where it is away."""
+
+    max_model_len: int = 0
+    max_lora_rank: int = 0
+
+
+def figures_of(resolved: ResolvedStudy, past: Past, completion_tokens: float | None = None) -> TokenFigures:
+    """How texts of this study become tokens, with what past runs of the model took."""
+    most = resolved.study.generation.max_new_tokens
+    known = completion_tokens if completion_tokens is not None else past.completion_tokens
+    return TokenFigures(
+        completion_tokens=None if known is None else min(known, most), draws_per_slot=past.draws_per_slot
+    )
+
+
+def work_of(resolved: ResolvedStudy, given: Given, figures: TokenFigures) -> tuple[Work, ...]:
+    """Every step's work, with principles as long as completions are taken to be."""
+    most = resolved.study.generation.max_new_tokens
+    each = most if figures.completion_tokens is None else figures.completion_tokens
+    return count_work(resolved, Assumed(round(each * figures.chars_per_token)), given)
+
+
+def make_plan(
+    request: PlanRequest,
+    resolved: ResolvedStudy,
+    given: Given,
+    past: Past = Past(),  # noqa: B008 - frozen
+    served: Served = Served(),
+) -> Plan:
+    """The plan. InvalidInputError: a shape, config or device that is not known."""
+    figures = figures_of(resolved, past, request.completion_tokens)
+    works = work_of(resolved, given, figures)
+    likely = together(expected(work, figures) for work in works)
+    shape, device = _shape(request), device_of(request.device, request.device_memory_gib)
+    serving, training = _serving(request, resolved, served), _training(request, resolved, works, figures)
+    needs = _needs(shape, device, serving, training, likely)
+    speeds, sources = _speeds(request, past, shape, device, serving, training, likely, needs)
+    seconds = seconds_of(likely, speeds)
+    gpu_s = None if device is None else round(_gpu_seconds(seconds, request), 1)
+    budget = tuple(_budget(resolved, likely, seconds, gpu_s))
+    problems = misfits(resolved, works, figures, serving, training, needs, shape, budget)
+    return Plan(
+        study=resolved.study.name,
+        model=shape.name if shape else "",
+        device=device.name if device else "",
+        fits=not problems,
+        problems=tuple(problems),
+        expected=Amounts.of(likely),
+        at_most=Amounts.of(together(at_most(work, figures) for work in works)),
+        seconds=SecondsBody.of(seconds),
+        gpu_s=gpu_s,
+        stages=tuple(_stages(works, figures, speeds)),
+        memory=tuple(_memory(need) for need in needs),
+        budget=budget,
+        speeds=sources,
+        past_runs=past.runs,
+        assumptions=tuple(_assumptions(figures, past, shape, device, sources)),
+    )
+
+
+def _shape(request: PlanRequest) -> ModelShape | None:
+    if request.config is not None:
+        return shape_of(request.config, parameters=request.parameters)
+    if not request.shape:
+        return None
+    found = named_shape(request.shape)
+    return replace(found, parameters=request.parameters) if request.parameters else found
+
+
+def _serving(request: PlanRequest, resolved: ResolvedStudy, served: Served) -> Serving:
+    return Serving(
+        gpus=request.gpus,
+        gpu_memory_utilization=request.gpu_memory_utilization,
+        max_model_len=request.max_model_len or served.max_model_len or Serving().max_model_len,
+        max_num_seqs=request.max_num_seqs,
+        max_loras=request.max_loras,
+        max_lora_rank=request.max_lora_rank or served.max_lora_rank or Serving().max_lora_rank,
+        lora_targets=resolved.study.lora.target_modules,
+    )
+
+
+def _training(
+    request: PlanRequest, resolved: ResolvedStudy, works: Sequence[Work], figures: TokenFigures
+) -> Training:
+    study = resolved.study
+    steps = [work for work in works if work.trained_examples]
+    wide = 4.0 if study.training.dtype == "float32" else 2.0
+    answer = round(study.generation.max_new_tokens)
+    tokens = study.training.max_length
+    if steps:
+        drawn = next(work for work in works if work.step == "judge_best")
+        prompt = drawn.longest_chars / figures.chars_per_token + drawn.longest_turns * figures.tokens_a_turn
+        tokens = min(tokens, round(prompt + answer + figures.tokens_a_turn))
+    return Training(
+        gpus=request.training_gpus,
+        batch_size=study.training.batch_size,
+        tokens=tokens,
+        answer_tokens=min(answer, tokens),
+        rank=study.lora.rank,
+        targets=study.lora.target_modules,
+        bytes_a_weight=wide if request.training_bits is None else _BITS[request.training_bits],
+        bytes_an_activation=wide,
+        sharding=request.sharding,
+        checkpointing=request.checkpointing,
+    )
+
+
+def _needs(
+    shape: ModelShape | None,
+    device: Device | None,
+    serving: Serving,
+    training: Training,
+    likely: Quantities,
+) -> list[Need]:
+    if shape is None:
+        return []
+    memory = device.memory_gib if device else None
+    found = [generation_memory(shape, serving, memory)]
+    if likely.training_steps:
+        found.append(training_memory(shape, training, memory))
+    return found
+
+
+def _speeds(
+    request: PlanRequest,
+    past: Past,
+    shape: ModelShape | None,
+    device: Device | None,
+    serving: Serving,
+    training: Training,
+    likely: Quantities,
+    needs: Sequence[Need],
+) -> tuple[Speeds, tuple[SpeedBody, ...]]:
+    given = Speeds(**{field.name: getattr(request, field.name) for field in fields(Speeds)})
+    measured = measured_speeds(past.used)
+    sheet = Speeds()
+    if shape is not None and device is not None:
+        sheet = data_sheet_speeds(shape, device, serving, training, likely, room(needs), request.replicas)
+    found = first_known(given, measured, sheet)
+    sources = []
+    for field in fields(Speeds):
+        value = getattr(found, field.name)
+        if value is None:
+            continue
+        for source, speeds in (("given", given), ("past runs", measured), ("data sheet", sheet)):
+            if getattr(speeds, field.name) is not None:
+                sources.append(SpeedBody(what=field.name, per_s=round(value, 3), source=source))
+                break
+    return found, tuple(sources)
+
+
+def _gpu_seconds(seconds: Seconds, request: PlanRequest) -> float:
+    generating = (seconds.generation or 0.0) + (seconds.scoring or 0.0)
+    # The embedder has one GPU, if any.
+    return (
+        generating * request.gpus * request.replicas
+        + (seconds.training or 0.0) * request.training_gpus
+        + (seconds.embedding or 0.0)
+    )
+
+
+def _stages(works: Sequence[Work], figures: TokenFigures, speeds: Speeds) -> list[StagePlan]:
+    found = []
+    for stage in dict.fromkeys(work.stage for work in works):
+        mine = summed((work for work in works if work.stage == stage), stage)
+        # Draws and tokens differ between the steps of a stage, so that the steps are added up.
+        likely = together(expected(work, figures) for work in works if work.stage == stage)
+        most = together(at_most(work, figures) for work in works if work.stage == stage)
+        found.append(
+            StagePlan(
+                stage=mine.stage,
+                expected=Amounts.of(likely),
+                at_most=Amounts.of(most),
+                seconds=SecondsBody.of(seconds_of(likely, speeds)),
+            )
+        )
+    return found
+
+
+def _memory(need: Need) -> MemoryPlan:
+    return MemoryPlan(
+        what="generation" if need.what == "generation" else "training",
+        gpus=need.gpus,
+        parts={name: round(value, 3) for name, value in need.parts.items()},
+        needed_gib=round(need.needed_gib, 2),
+        usable_gib=None if need.usable_gib is None else round(need.usable_gib, 2),
+        sequences=need.sequences,
+        fits=need.fits,
+    )
+
+
+def _budget(
+    resolved: ResolvedStudy, likely: Quantities, seconds: Seconds, gpu_s: float | None
+) -> list[BudgetPlan]:
+    budget = resolved.study.budget
+    wall = seconds.known if seconds.complete else None
+    needed: dict[str, float | None] = {
+        "max_tokens": likely.tokens,
+        "max_training_steps": likely.training_steps,
+        "max_gpu_s": gpu_s if seconds.complete else None,
+        "max_wall_s": wall,
+    }
+    found = []
+    for name, value in needed.items():
+        allowed = getattr(budget, name)
+        if allowed is not None:
+            fits = None if value is None else value <= allowed
+            found.append(BudgetPlan(limit=name, allowed=allowed, expected=value, fits=fits))
+    return found
+
+
+def _assumptions(
+    figures: TokenFigures,
+    past: Past,
+    shape: ModelShape | None,
+    device: Device | None,
+    sources: Sequence[SpeedBody],
+) -> list[str]:
+    found = [
+        "All iterations are used, and every topic gives as many pairs as were asked for.",
+        f"A prompt has a token for every {figures.chars_per_token:g} characters, and"
+        f" {figures.tokens_a_turn:g} more a turn.",
+    ]
+    if figures.completion_tokens is None:
+        found.append("Every completion is as long as the study allows: no past run of this model tells more.")
+    else:
+        told = f"{past.runs} past runs" if past.runs else "the request"
+        found.append(f"A completion has {figures.completion_tokens:.0f} tokens ({told}).")
+    found.append(f"A slot takes {figures.draws_per_slot:.2f} draws.")
+    if shape is None:
+        found.append("Memory is not estimated: name a shape, or give the model's config.json.")
+    elif device is None:
+        found.append("No device was named, so that nothing is said to fit or not to fit.")
+    if any(source.source == "data sheet" for source in sources):
+        found.append(
+            f"Speeds from a data sheet take {GENERATION_EFFICIENCY:.0%} of it for generation and"
+            f" {TRAINING_EFFICIENCY:.0%} for training; they were never measured."
+        )
+    return found

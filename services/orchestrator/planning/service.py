@@ -1,0 +1,71 @@
+"""The planner: reads the study, looks up what serves and what past runs of that model used, and plans."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+
+from services.common.artifacts import ArtifactStore
+from services.common.errors import ValignError
+from services.orchestrator.assets import AssetLibrary
+from services.orchestrator.documents import parse_document
+from services.orchestrator.looks import Probe, ServiceFacts
+from services.orchestrator.planning.document import Plan, PlanRequest
+from services.orchestrator.planning.past import past_of
+from services.orchestrator.planning.plan import Served, make_plan
+from services.orchestrator.planning.reading import read_given
+from services.orchestrator.ports import RunStore
+from services.orchestrator.study import ResolvedStudy, Study, resolve
+
+_NOTHING = ServiceFacts(serving=False)
+
+
+class Planner:
+    """The application's part that plans. It starts nothing, and a service that is away is no error."""
+
+    def __init__(
+        self,
+        store: RunStore,
+        artifacts: ArtifactStore,
+        assets: AssetLibrary,
+        probes: Sequence[Probe],
+        timeout_s: float,
+    ) -> None:
+        self._store = store
+        self._artifacts = artifacts
+        self._assets = assets
+        self._probes = {probe.name: probe for probe in probes}
+        self._timeout_s = timeout_s
+
+    async def plan(self, text: str | bytes) -> Plan:
+        """A plan of the request (YAML or JSON, see ``PlanRequest``).
+
+        InvalidInputError: the request, its study, or a shape or device in it is wrong.
+        """
+        request = await asyncio.to_thread(parse_document, text, PlanRequest)
+        resolved = await asyncio.to_thread(_resolved, request)
+        await self._assets.require(resolved.as_json())
+        generator, second = await asyncio.gather(self._look("generator"), self._look("second_embedder"))
+        return await asyncio.to_thread(self._planned, request, resolved, generator, second)
+
+    def _planned(
+        self, request: PlanRequest, resolved: ResolvedStudy, generator: ServiceFacts, second: ServiceFacts
+    ) -> Plan:
+        given = read_given(self._artifacts, resolved.study, second_encoder=second.serving)
+        served = Served(generator.max_model_len, generator.max_lora_rank)
+        return make_plan(request, resolved, given, past_of(self._store, generator.fingerprint), served)
+
+    async def _look(self, name: str) -> ServiceFacts:
+        probe = self._probes.get(name)
+        if probe is None:
+            return _NOTHING
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await probe.look()
+        except (ValignError, TimeoutError):
+            return _NOTHING
+
+
+def _resolved(request: PlanRequest) -> ResolvedStudy:
+    # Text keeps its lines, so that an error can point into it.
+    study = request.study if isinstance(request.study, str) else json.dumps(request.study)
+    return resolve(parse_document(study, Study))
