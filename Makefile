@@ -2,6 +2,8 @@
 SHELL := /bin/bash
 VENV := $(or $(VALIGN_VENV),.venv)
 BIN := $(VENV)/bin
+# Tests that need no real model: their files are shared among processes. The others fill the machine by themselves.
+FAST := not gpu and not slow and not chaos
 PROTOS := $(wildcard proto/valign/*/v1/*.proto)
 export PYTHON VALIGN_VENV VALIGN_BUILD
 # No telemetry from anything we start, and no look at a model hub for what lies on this disk.
@@ -26,10 +28,13 @@ demo: models ## Measure, realign, swap and measure again: the whole loop on real
 	@PYTHONUNBUFFERED=1 $(BIN)/python scripts/demo.py
 
 test: tools models check ## Every check and every test that runs without a GPU
-	$(BIN)/python -m pytest -m "not gpu" --durations=15
+	@status=0; \
+	$(BIN)/python -m pytest -q -n auto --maxprocesses=4 --dist loadfile -m "$(FAST)" --durations=15 || status=1; \
+	$(BIN)/python -m pytest -m "(slow or chaos) and not gpu" --durations=15 || status=1; \
+	exit $$status
 
 test-fast: setup ## Only the tests that need no real model
-	$(BIN)/python -m pytest -m "not gpu and not slow and not chaos" -q
+	$(BIN)/python -m pytest -q -n auto --maxprocesses=4 --dist loadfile -m "$(FAST)"
 
 chaos: models ## Kill every process in every stage of a run, 110 times, and compare with undisturbed runs
 	$(BIN)/python -m tests.chaos.campaign --out chaos.json
