@@ -91,6 +91,7 @@ def document(app: "FastAPI") -> dict[str, Any]:
             _tell_of_etags(path, method, operation)
             _tell_of_keys(method, operation)
             _tell_of_answers(operation)
+            _tell_of_bodies(operation)
             for parameter in operation.get("parameters", []):
                 parameter.setdefault("description", _PATH_PARAMETERS.get(parameter["name"], ""))
         for name, definition in schemas.items():
@@ -143,6 +144,14 @@ def _tell_of_answers(operation: dict[str, Any]) -> None:
     if name := _ANSWERS.get(operation["operationId"]):
         content = operation["responses"]["200"].setdefault("content", {})
         content["application/json"] = {"schema": {"$ref": f"#/components/schemas/{name}"}}
+
+
+def _tell_of_bodies(operation: dict[str, Any]) -> None:
+    """What may be refused before a body is read."""
+    if "requestBody" in operation:
+        content = {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+        for status, what in (("413", "The body is too large."), ("415", "The body's media type is another.")):
+            operation["responses"].setdefault(status, {"description": what, "content": content})
 
 
 def _drop_default_validation_errors(schema: dict[str, Any]) -> None:

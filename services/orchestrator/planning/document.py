@@ -10,7 +10,7 @@ from services.orchestrator.planning.speed import Seconds
 from services.orchestrator.planning.tokens import Quantities
 
 _Count = Annotated[int, Field(ge=1, le=65_536)]
-_Speed = Annotated[float, Field(gt=0, le=1e12)] | None
+_Speed = Annotated[float, Field(ge=1e-6, le=1e12)] | None
 
 
 class _Part(BaseModel):
@@ -33,12 +33,12 @@ class PlanRequest(_Part):
     device: Annotated[str, Field(max_length=40)] = Field(
         "", description="A device by name: l4, l40s, a100-40, a100-80, h100 or h200."
     )
-    device_memory_gib: Annotated[float, Field(gt=0, le=100_000)] | None = Field(
+    device_memory_gib: Annotated[float, Field(ge=0.001, le=100_000)] | None = Field(
         None, description="Memory of one device in GiB, instead of the named device's."
     )
     gpus: _Count = Field(1, description="GPUs of one engine: its tensor parallelism.")
     replicas: _Count = Field(1, description="Engines that share the completions.")
-    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] = Field(
+    gpu_memory_utilization: Annotated[float, Field(ge=0.01, le=1)] = Field(
         0.9, description="Share of a GPU's memory for the engine."
     )
     max_model_len: Annotated[int, Field(ge=16, le=10**7)] | None = Field(
@@ -57,7 +57,7 @@ class PlanRequest(_Part):
     training_bits: Literal[4, 16, 32] | None = Field(
         None, description="Bits of a base weight while training; by the study's dtype."
     )
-    completion_tokens: Annotated[float, Field(gt=0, le=1e6)] | None = Field(
+    completion_tokens: Annotated[float, Field(ge=0.1, le=1e6)] | None = Field(
         None, description="Mean tokens of a completion; by default that of past runs, or the study's most."
     )
     completion_tokens_per_s: _Speed = Field(None, description="Completion tokens a second, over all engines.")

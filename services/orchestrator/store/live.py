@@ -99,14 +99,12 @@ class SqlLive:
 
 def keep_live(connection: sa.Connection, monitor: Monitor, measurement: Measurement, live: LiveFound) -> None:
     """What a look gave, with the alarm that it raises or clears."""
-    if live.judged is None:
-        if monitor.live_drifting and live.outcome is LiveOutcome.COLLECTING:
-            row = _row(connection, monitor.monitor_id)
-            if row["route_version"] != live.route_version:
-                # What was decided meanwhile is no drift.
-                _clear(connection, monitor, "the route has changed")
-        return
     row = _row(connection, monitor.monitor_id)
+    if live.judged is None:
+        if monitor.live_drifting and row["route_version"] != live.route_version:
+            # What was decided meanwhile is no drift.
+            _clear(connection, monitor, "the route has changed")
+        return
     values: dict[str, Any] = {"route_version": live.route_version, "judged": live.judged}
     if live.window is not None:
         values |= {

@@ -207,7 +207,7 @@ def test_scopes_are_what_they_were_agreed_to_be() -> None:
         "ListMonitorSamples",
     }
     assert by_scope[Scope.REVIEW] == {"NextReviewItem", "ListReviewItems", "RateReviewItem", "FlagReviewItem"}
-    reading = ("Get", "List", "Check", "Watch", "Compare", "Diff", "Export")
+    reading = ("Get", "List", "Check", "Watch", "Compare", "Diff", "Export", "Plan")
     assert all(name.startswith(reading) for name in by_scope[Scope.READ])
 
 

@@ -1,5 +1,7 @@
 """What the processes expose is what the guide lists: names, types, labels and help texts."""
 
+import time
+
 import httpx
 import pytest
 from prometheus_client.metrics_core import Metric
@@ -45,6 +47,11 @@ def test_metrics_of_a_process_have_type_help_and_labels_of_the_guide(story: Stor
 
 
 def test_metrics_after_a_run_say_what_it_did(story: Story) -> None:
+    # The leader looks each few seconds; nothing goes on any more.
+    deadline = time.monotonic() + 20
+    while ({"status": "running"}, 1.0) in story.system.metrics("orchestrator")["valign_runs"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
     found = story.system.metrics("orchestrator")
 
     def value(name: str, **labels: str) -> float:
@@ -57,7 +64,6 @@ def test_metrics_after_a_run_say_what_it_did(story: Story) -> None:
     assert {("watched-study", "privacy", "before"), ("watched-study", "fairness", "after")} <= shown
     assert value("valign_run_cpu_seconds_total", study="watched-study", component="generator") > 0
     assert "valign_run_gpu_seconds_total" not in found
-    # Nothing goes on any more.
     assert "valign_run_stage_progress_ratio" not in found
     assert value("valign_runs", status="running") == 0
     assert (

@@ -15,6 +15,7 @@ from services.orchestrator.monitor.document import LiveSettings
 from services.orchestrator.monitor.live.judging import live_settings
 from services.orchestrator.monitor.live.records import Exchange, Sample, Traffic
 from services.orchestrator.monitor.live.redaction import Redact
+from services.orchestrator.monitor.measurer import SETTLING
 from services.orchestrator.monitor.records import Monitor
 from services.orchestrator.records import LeadershipLost
 from services.orchestrator.registry.ticking import Ticker
@@ -28,8 +29,6 @@ MAX_CHARACTERS = 4000
 """Of a text, after redaction; encoders read less."""
 REDACTION_S = 5.0
 """Seconds that a hook may take for one exchange."""
-SETTLING = timedelta(seconds=30)
-"""After a change of a route its replicas may still serve what they served before."""
 _RETRY_S = 5.0
 _FORGET_EVERY = 30
 _QUEUED = 256
