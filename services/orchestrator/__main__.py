@@ -24,7 +24,6 @@ from services.common.metrics import serve_metrics, tell_build
 from services.common.pb.orchestrator.v1 import orchestrator_pb2_grpc as pb_grpc
 from services.common.redact import know_secrets
 from services.common.rpc.client import open_channel
-from services.common.rpc.fence import epoch_metadata
 from services.common.rpc.server import Health
 from services.common.rpc.tls import channel_credentials, read_pair
 from services.common.settings import load_settings
@@ -38,14 +37,14 @@ from services.orchestrator.api.servicer import OrchestratorServicer
 from services.orchestrator.application import Application
 from services.orchestrator.assets import AssetLibrary
 from services.orchestrator.clients.embedder import GrpcEmbedder
-from services.orchestrator.clients.generator import GrpcGenerator
 from services.orchestrator.clients.openai import OpenAIGenerator, key_for
 from services.orchestrator.clients.patience import Patience
-from services.orchestrator.clients.probe import GrpcProbe, describe_embedder, describe_generator
-from services.orchestrator.clients.replica import GrpcReplica
+from services.orchestrator.clients.probe import GrpcProbe, describe_embedder
 from services.orchestrator.clients.traced_http import trace_http_calls
 from services.orchestrator.clients.trainer import GrpcTrainer
+from services.orchestrator.generators_build import Generators
 from services.orchestrator.housekeeping import keep_house
+from services.orchestrator.looks import Probe
 from services.orchestrator.loop.context import Services
 from services.orchestrator.loop.leadership import Doorbell, Leadership
 from services.orchestrator.loop.runner import LoopConfig, LoopRunner
@@ -111,12 +110,13 @@ async def serve(settings: OrchestratorSettings) -> None:
     artifacts = ArtifactStore(settings.artifact_root)
     shown = channel_credentials(settings)
     channels = {
-        "generator": open_channel(settings.generator_target, shown),
         "embedder": open_channel(settings.embedder_target, shown),
         "trainer": open_channel(settings.trainer_target, shown),
     }
     if settings.second_embedder_target:
         channels["second_embedder"] = open_channel(settings.second_embedder_target, shown)
+    generators = Generators(settings, shown)
+    await generators.start()
     endpoints = EndpointHosts(settings.allowed_endpoint_hosts)
     patience = Patience(wait_s=settings.wait_for_services_s, call_s=settings.call_timeout_s)
 
@@ -129,7 +129,7 @@ async def serve(settings: OrchestratorSettings) -> None:
             key = key_for(study.endpoint.url, settings.endpoint_keys)
             endpoint = OpenAIGenerator(study.endpoint, key, on_waiting)
         return Services(
-            generator=endpoint or GrpcGenerator(channels["generator"], patience, on_waiting),
+            generator=endpoint or generators.client(patience, on_waiting),
             embedder=GrpcEmbedder(channels["embedder"], patience, on_waiting),
             trainer=GrpcTrainer(channels["trainer"], artifacts, patience, on_waiting),
             second_embedder=GrpcEmbedder(second, patience, on_waiting, "second embedder") if second else None,
@@ -140,8 +140,8 @@ async def serve(settings: OrchestratorSettings) -> None:
     runner = LoopRunner(store, artifacts, connect, config)
     campaigns = settings.role == "all"
     doorbell = Doorbell(runner.nudge if campaigns else None)
-    probes = [
-        GrpcProbe("generator", settings.generator_target, channels["generator"], describe_generator),
+    probes: list[Probe] = [
+        generators.probe,
         GrpcProbe("embedder", settings.embedder_target, channels["embedder"], describe_embedder),
         GrpcProbe("trainer", settings.trainer_target, channels["trainer"]),
     ]
@@ -149,22 +149,19 @@ async def serve(settings: OrchestratorSettings) -> None:
         target = settings.second_embedder_target
         probes.append(GrpcProbe("second_embedder", target, second, describe_embedder))
     assets = AssetLibrary(store.assets, artifacts)
-    values = ValuesTraining(
-        GrpcEmbedder(channels["embedder"], patience), GrpcGenerator(channels["generator"], patience), assets
-    )
+    values = ValuesTraining(GrpcEmbedder(channels["embedder"], patience), generators.client(patience), assets)
     registry = RegistryTasks(
         store.registry,
         store,
         artifacts,
-        [
-            GrpcReplica(target, open_channel(target, shown), metadata=epoch_metadata)
-            for target in settings.replica_targets
-        ],
+        generators.replicas,
         Retention(settings.keep_adapters, timedelta(days=settings.keep_adapters_days)),
         settings.reconcile_interval_s,
         require_approval=settings.require_approval,
     )
-    platform, tell_runs = build_platform(settings, store, artifacts, registry.registry, channels)
+    platform, tell_runs = build_platform(
+        settings, store, artifacts, registry.registry, channels, generators.client
+    )
     leadership = Leadership(
         store.leases,
         runner,
@@ -260,7 +257,7 @@ async def serve(settings: OrchestratorSettings) -> None:
         await asyncio.gather(caring, return_exceptions=True)
         for channel in channels.values():
             await channel.close()
-        await registry.aclose()
+        await generators.aclose()
         store.close()
         log.info("service.stopped", name="orchestrator")
 

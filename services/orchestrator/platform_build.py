@@ -9,6 +9,7 @@ from services.orchestrator.clients.embedder import GrpcEmbedder
 from services.orchestrator.clients.patience import Patience
 from services.orchestrator.monitor.build import MonitorTasks
 from services.orchestrator.monitor.opening import CreateRun
+from services.orchestrator.monitor.sources import Routed
 from services.orchestrator.platform import Platform
 from services.orchestrator.registry.service import Registry
 from services.orchestrator.review.closing import Closer
@@ -26,12 +27,13 @@ def build_platform(
     artifacts: ArtifactStore,
     registry: Registry,
     channels: Mapping[str, grpc.aio.Channel],
+    generator: Callable[[Patience], Routed],
 ) -> tuple[Platform, Callable[[CreateRun], None]]:
     """Every part, over one store; and who is to be told how runs are begun, once the application is there."""
     webhooks = WebhookTasks(settings, store)
     patience = Patience(wait_s=settings.monitor_wait_s, call_s=settings.call_timeout_s)
     embedder = GrpcEmbedder(channels["embedder"], patience)
-    monitors = MonitorTasks(settings, store, artifacts, channels["generator"], embedder)
+    monitors = MonitorTasks(settings, store, artifacts, generator, embedder)
     tasks = [webhooks.lead, monitors.lead]
     probes = []
     if settings.mlflow_tracking_uri:

@@ -1,16 +1,19 @@
 """Settings of the orchestrator (``VALIGN_ORCHESTRATOR_*``)."""
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
+from services.common.errors import InvalidInputError
 from services.common.settings import ServiceSettings, is_loopback
 from services.orchestrator.access.limits import parse_rate
+from services.orchestrator.clients.fleet.addresses import split_targets
 
 MIN_KEY_CHARACTERS = 32
 """Of webhook_key: a shorter one could be guessed from a secret that was made from it."""
@@ -35,7 +38,11 @@ class OrchestratorSettings(ServiceSettings):
     artifacts: str = Field(
         "", description="Root of the artifact store: a folder or an fsspec URI. Empty: in the home folder."
     )
-    generator_target: str = Field("127.0.0.1:50051", description="host:port of the generator.")
+    generator_target: str = Field(
+        "127.0.0.1:50051",
+        description="host:port of the generator; of several a comma-separated list, or dns:///host:port for a"
+        " name with an address for each replica.",
+    )
     embedder_target: str = Field("127.0.0.1:50052", description="host:port of the embedder.")
     trainer_target: str = Field("127.0.0.1:50053", description="host:port of the trainer.")
     second_embedder_target: str = Field(
@@ -45,10 +52,18 @@ class OrchestratorSettings(ServiceSettings):
         default_factory=dict,
         description='API keys of OpenAI-compatible endpoints by host, as JSON: {"api.example.org": "…"}.',
     )
-    generator_replicas: tuple[str, ...] = Field(
+    generator_replicas: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
-        description='host:port of every generator replica, as JSON: ["10.0.0.1:50051", …]. Routes and'
-        " adapters are set on each of them, never through a load balancer. Empty: generator_target alone.",
+        description="The same, for replicas that are to be reached by other addresses than generator_target:"
+        " runs, routes and adapters go to each of them, never through a load balancer. Empty:"
+        " generator_target.",
+    )
+    generator_window: int = Field(
+        256,
+        description="Most items of one call in flight on one of several replicas: what is asked again if it"
+        " dies. More than its engine computes at once (max_num_seqs) only waits there.",
+        ge=1,
+        le=65536,
     )
     reconcile_interval_s: float = Field(
         5.0, description="Seconds between two looks at the replicas, at most.", gt=0, le=3600
@@ -190,6 +205,24 @@ class OrchestratorSettings(ServiceSettings):
             return None
         return frozenset({*self.endpoint_hosts, *self.endpoint_keys})
 
+    @field_validator("generator_replicas", mode="before")
+    @classmethod
+    def _are_targets(cls, value: object) -> tuple[str, ...]:
+        """A JSON list as well as a comma-separated one."""
+        if isinstance(value, str):
+            text = value.strip()
+            value = json.loads(text) if text.startswith("[") else text.split(",")
+        if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
+            raise ValueError("is no list of addresses; write host:port,host:port or a JSON list of them")
+        return _targets(",".join(value))
+
+    @field_validator("generator_target")
+    @classmethod
+    def _is_a_target(cls, value: str) -> str:
+        if not _targets(value):
+            raise ValueError("names no generator; write host:port")
+        return value
+
     @field_validator("rate_limit", "auth_failure_limit")
     @classmethod
     def _is_a_rate(cls, value: str) -> str:
@@ -314,8 +347,8 @@ class OrchestratorSettings(ServiceSettings):
 
     @property
     def replica_targets(self) -> tuple[str, ...]:
-        """host:port of each generator replica, each once."""
-        return tuple(dict.fromkeys(self.generator_replicas)) or (self.generator_target,)
+        """host:port, or dns:///host:port, of the generator's replicas, each once."""
+        return self.generator_replicas or split_targets(self.generator_target)
 
     @property
     def artifact_root(self) -> str:
@@ -324,6 +357,13 @@ class OrchestratorSettings(ServiceSettings):
 
     def _home(self) -> Path:
         return self.home.expanduser().absolute()
+
+
+def _targets(text: str) -> tuple[str, ...]:
+    try:
+        return split_targets(text)
+    except InvalidInputError as error:
+        raise ValueError(error.message) from None
 
 
 def apply_mlflow_environment(settings: OrchestratorSettings) -> None:

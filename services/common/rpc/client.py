@@ -22,13 +22,16 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 
-def open_channel(target: str, credentials: grpc.ChannelCredentials | None = None) -> grpc.aio.Channel:
+def open_channel(
+    target: str, credentials: grpc.ChannelCredentials | None = None, server_name: str = ""
+) -> grpc.aio.Channel:
     """A channel to ``host:port``; connections are made when the first call needs one.
 
-    ``credentials`` are those of ``tls.channel_credentials``; None speaks in the clear. Trace, run id and
-    request id travel with each call.
+    ``credentials`` are those of ``tls.channel_credentials``; None speaks in the clear. ``server_name`` is
+    what the server's certificate is made out to, where the target is an address that a name was resolved
+    to. Trace, run id and request id travel with each call.
     """
-    options = [
+    options: list[tuple[str, int | str]] = [
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
         ("grpc.keepalive_time_ms", 30_000),
@@ -42,6 +45,8 @@ def open_channel(target: str, credentials: grpc.ChannelCredentials | None = None
         ("grpc.enable_http_proxy", 0),
     ]
     if credentials is not None:
+        if server_name:
+            options.append(("grpc.ssl_target_name_override", server_name))
         return ObservedChannel(grpc.aio.secure_channel(target, credentials, options=options))
     return ObservedChannel(grpc.aio.insecure_channel(target, options=options))
 

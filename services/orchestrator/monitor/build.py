@@ -1,21 +1,18 @@
 """Monitors, put together: what people call, and what the leader does."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
-
-import grpc
 
 from services.common.artifacts import ArtifactStore
 from services.common.errors import NotReadyError
 from services.orchestrator.access.endpoints import EndpointHosts
-from services.orchestrator.clients.generator import GrpcGenerator
 from services.orchestrator.clients.openai import OpenAIGenerator, key_for
 from services.orchestrator.clients.patience import Patience
 from services.orchestrator.monitor.leading import Monitoring
 from services.orchestrator.monitor.measurer import Measurer
 from services.orchestrator.monitor.opening import CreateRun, Opener
 from services.orchestrator.monitor.service import Monitors
-from services.orchestrator.monitor.sources import EndpointSource, RouteSource, Source
+from services.orchestrator.monitor.sources import EndpointSource, Routed, RouteSource, Source
 from services.orchestrator.ports import Embedder
 from services.orchestrator.records import RunRecord
 from services.orchestrator.settings import OrchestratorSettings
@@ -34,7 +31,7 @@ class MonitorTasks:
         settings: OrchestratorSettings,
         store: SqlRunStore,
         artifacts: ArtifactStore,
-        generator: grpc.aio.Channel,
+        generator: Callable[[Patience], Routed],
         embedder: Embedder,
     ) -> None:
         self._settings = settings
@@ -73,7 +70,7 @@ class MonitorTasks:
         target, settings = document["target"], self._settings
         if target["route"]:
             patience = Patience(wait_s=settings.monitor_wait_s, call_s=settings.call_timeout_s)
-            return RouteSource(GrpcGenerator(self._generator, patience), target["route"])
+            return RouteSource(self._generator(patience), target["route"])
         endpoint = EndpointSettings.model_validate(target["endpoint"])
         # Again: the monitor may be older than the list.
         self._endpoints.check(endpoint.url)

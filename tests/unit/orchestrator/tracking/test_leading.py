@@ -9,6 +9,7 @@ import grpc
 import pytest
 
 from services.common.errors import PreconditionError
+from services.orchestrator.clients.generator import GrpcGenerator
 from services.orchestrator.platform_build import build_platform
 from services.orchestrator.settings import OrchestratorSettings
 from services.orchestrator.tracking.leading import MirrorTask
@@ -20,7 +21,12 @@ async def test_platform_without_a_tracking_uri_mirrors_nothing(tmp_path: Path) -
     with world(tmp_path) as made:
         channels = {name: grpc.aio.insecure_channel("127.0.0.1:1") for name in ("generator", "embedder")}
         built, _ = build_platform(
-            OrchestratorSettings(), made.store, made.artifacts, made.application.registry, channels
+            OrchestratorSettings(),
+            made.store,
+            made.artifacts,
+            made.application.registry,
+            channels,
+            lambda patience: GrpcGenerator(channels["generator"], patience),
         )
         for channel in channels.values():
             await channel.close()
