@@ -9,7 +9,7 @@ process of their own: their cost is not in ``cpu_us_per_completion``, which is t
 nor in the memory; it is in the wall time, for they share the machine.
 
 The first and the last quarter of the arms are compared: a cost or a memory that grows with what is stored
-shows there. Then one more arm is drawn under cProfile (of the event loop's thread, which is the bottleneck's).
+shows there. Then one more arm is drawn under cProfile (of the event loop's thread, the bottleneck).
 """
 
 import argparse
@@ -76,9 +76,7 @@ def rss_mib() -> float:
 
 def slots(count: int) -> list[Slot]:
     """One arm: two topics, half of the completions each."""
-    prompt = Prompt(
-        (Message("user", "State one principle of AI governance about privacy, in one sentence."),)
-    )
+    prompt = Prompt((Message("user", "State one principle of AI governance, in one sentence."),))
     return [Slot(topic, index, prompt) for topic in ("privacy", "fairness") for index in range(count // 2)]
 
 

@@ -15,7 +15,7 @@ from services.common.pb.generator.v1 import generator_pb2_grpc as pb_grpc
 from services.common.rpc.server import Health, build_server
 from tests.fakes.fake_generator import FINGERPRINT
 
-TEXT = "Systems shall keep a record of each decision, so that whoever is concerned can have it examined, case {}."
+TEXT = "Systems shall keep a record of each decision, so that whoever is concerned can read it, case {}."
 
 
 class Simulated(pb_grpc.GeneratorServiceServicer):
