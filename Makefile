@@ -70,7 +70,7 @@ client: setup ## Make the synchronous half of the client of the asynchronous one
 	@$(BIN)/ruff format -q services/client/sync
 
 bench: models ## Run every benchmark; one JSON object each (loop reads the demo's report)
-	@status=0; for name in analysis monitors observability embedder trainer generator serving swap loop; do \
+	@status=0; for name in analysis monitors observability embedder trainer generator serving swap scale loop; do \
 	  echo "== $$name" >&2; $(BIN)/python -m bench.$$name || status=1; done; exit $$status
 
 up: models ## Start the services on this machine with the demo's models

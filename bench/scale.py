@@ -60,11 +60,10 @@ async def simulated(count: int) -> AsyncIterator[list[str]]:
         cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, limit=1 << 20,
     )  # fmt: skip
     assert process.stdout is not None
-    assert process.stdin is not None
     try:
         yield json.loads(await process.stdout.readline())
     finally:
-        process.stdin.close()
+        process.kill()
         await process.wait()
 
 

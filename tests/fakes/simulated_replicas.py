@@ -6,9 +6,12 @@ standard input ends. What they say follows from the item's id.
 
 import asyncio
 import json
+import logging
 import sys
 from collections.abc import AsyncIterator
 from typing import Any
+
+import structlog
 
 from services.common.pb.generator.v1 import generator_pb2 as pb
 from services.common.pb.generator.v1 import generator_pb2_grpc as pb_grpc
@@ -45,11 +48,12 @@ class Simulated(pb_grpc.GeneratorServiceServicer):
 
 async def main(count: int) -> None:
     """Serve until the other side has gone."""
+    # Nobody reads a log here: the pipe would be full one day, and everything stand still.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     health = Health(())
     await health.set_serving(True)
     targets, servers = [], []
     for _ in range(count):
-        # Without interceptors and logs of their own: what is measured is who asks.
         server = build_server(service_names=(), health=health, reflection_enabled=False)
         pb_grpc.add_GeneratorServiceServicer_to_server(Simulated(), server)
         targets.append(f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}")

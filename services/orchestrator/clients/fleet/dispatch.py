@@ -16,7 +16,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import grpc
 import structlog
 
-from services.common.errors import ErrorCode, NotReadyError, ValignError, error_for
+from services.common.errors import ErrorCode, InternalError, NotReadyError, ValignError, error_for
 from services.common.rpc.client import as_valign_error
 from services.common.rpc.fence import epoch_metadata
 from services.orchestrator.clients.fleet.fleet import Fleet
@@ -117,6 +117,10 @@ class Lane(Generic[Item]):
                 raise
             # Not this task was cancelled but the call: its connection was closed.
             ended = NotReadyError(f"the connection to {self.member.target} was closed")
+        except Exception as error:
+            # Whoever waits for the items must hear of it, whatever it is.
+            ended = InternalError(f"the stream to {self.member.target} failed: {error!r}")
+            log.exception("replica.stream_failed", target=self.member.target)
         finally:
             if call is not None:
                 call.cancel()
