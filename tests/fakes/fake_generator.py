@@ -115,6 +115,8 @@ class FakeGenerator(pb_grpc.GeneratorServiceServicer):
     """All adapters are gone before this item of a call with an adapter; once."""
     refuse_items: set[str] = field(default_factory=set)
     """Items that come back with NOT_READY; once each."""
+    describe_s: float = 0.0
+    """Seconds that saying who it is takes."""
     load_s: float = 0.0
     """Seconds that loading an adapter takes."""
     serving: bool = True
@@ -140,6 +142,7 @@ class FakeGenerator(pb_grpc.GeneratorServiceServicer):
 
     async def Describe(self, request: Any, context: Any) -> pb.DescribeResponse:
         self._require_serving()
+        await asyncio.sleep(self.describe_s)
         return pb.DescribeResponse(
             model="fake/model",
             fingerprint=self.fingerprint or FINGERPRINT,

@@ -63,7 +63,7 @@ async def generators(count: int, interval_s: float = 0.1) -> AsyncIterator[Gener
     for server in found.servers:
         await server.start()
     addresses = Addresses([server.target for server in found.servers])
-    found.fleet = Fleet(addresses, lambda address: open_channel(address.target), interval_s)
+    found.fleet = Fleet(addresses, lambda address: open_channel(address.target), interval_s, look_s=1.0)
     await found.fleet.start()
     try:
         yield found

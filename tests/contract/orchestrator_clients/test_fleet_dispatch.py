@@ -126,6 +126,19 @@ async def test_generate_replica_drains_gets_no_more_and_finishes_what_it_has(thr
     assert three[0].asked.total() <= at_drain + WINDOW
 
 
+async def test_generate_replica_hangs_its_work_is_taken_back_after_missed_looks(three: Generators) -> None:
+    slow(three)
+    client, seen = three.client(), 0
+    async for _ in client.generate(items(120)):
+        seen += 1
+        if seen == 30:
+            three[0].latency_s = three[0].describe_s = 60.0
+    assert seen == 120
+    assert sum(count - 1 for count in three.asked().values()) <= WINDOW
+    assert three.fleet is not None
+    assert len(three.fleet.serving) == 2
+
+
 async def test_generate_all_away_waits_then_not_ready_with_remedy(three: Generators) -> None:
     for number in range(3):
         await three.kill(number)

@@ -14,7 +14,7 @@ import structlog
 
 from services.common.errors import NotReadyError, ValignError
 from services.orchestrator.clients.fleet.addresses import Address, Addresses
-from services.orchestrator.clients.fleet.member import Member, State
+from services.orchestrator.clients.fleet.member import LOOK_S, Member, State
 from services.orchestrator.registry.ports import Replica
 
 log = structlog.get_logger(__name__)
@@ -32,12 +32,21 @@ class Fleet:
         addresses: where they are.
         open_channel: makes the connection to one.
         interval_s: seconds between two looks.
+        look_s: seconds that a replica has for each question of a look; three that are missed in a row, and
+            what it was given is taken back.
     """
 
-    def __init__(self, addresses: Addresses, open_channel: Open, interval_s: float = INTERVAL_S) -> None:
+    def __init__(
+        self,
+        addresses: Addresses,
+        open_channel: Open,
+        interval_s: float = INTERVAL_S,
+        look_s: float = LOOK_S,
+    ) -> None:
         self._addresses = addresses
         self._open = open_channel
         self._interval_s = interval_s
+        self._look_s = look_s
         self._members: dict[Address, Member] = {}
         self._watching: dict[Address, asyncio.Task[None]] = {}
         self._wake: dict[Address, asyncio.Event] = {}
@@ -112,7 +121,7 @@ class Fleet:
     async def _find(self) -> None:
         wanted = set(await self._addresses.look())
         for address in sorted(wanted - self._members.keys()):
-            self._members[address] = Member(address, self._open(address))
+            self._members[address] = Member(address, self._open(address), self._look_s)
             self._wake[address] = asyncio.Event()
             self._watching[address] = asyncio.create_task(self._watch(address))
             log.info("replica.found", target=address.target)

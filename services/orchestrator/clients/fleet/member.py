@@ -37,7 +37,8 @@ class State(StrEnum):
 class Member:
     """One replica. Lives in one event loop; ``close`` ends its connection."""
 
-    def __init__(self, address: Address, channel: grpc.aio.Channel) -> None:
+    def __init__(self, address: Address, channel: grpc.aio.Channel, look_s: float = LOOK_S) -> None:
+        """``look_s``: deadline of each question of a look, in seconds."""
         self.target = address.target
         self.stub = pb_grpc.GeneratorServiceStub(channel)
         self.replica = GrpcReplica(address.target, channel, metadata=epoch_metadata)
@@ -51,6 +52,7 @@ class Member:
         self.leaving = False
         """Its address is not among the replicas' any more: it finishes what it has."""
         self._health = health_pb2_grpc.HealthStub(channel)
+        self._look_s = look_s
         self._missed = 0
         self._in_flight = 0
         self._label = metrics.join(address.target)
@@ -89,7 +91,7 @@ class Member:
         before = self.state
         try:
             request = health_pb2.HealthCheckRequest()
-            answer = await call(self._health.Check, request, timeout_s=LOOK_S)
+            answer = await call(self._health.Check, request, timeout_s=self._look_s)
             if answer.status != health_pb2.HealthCheckResponse.SERVING:
                 raise NotReadyError("it answers that it does not serve; it starts, or stops")
             await self._learn()
@@ -101,8 +103,8 @@ class Member:
         return self.state is not before
 
     async def _learn(self) -> None:
-        described = await call(self.stub.Describe, pb.DescribeRequest(), timeout_s=LOOK_S)
-        listed = await call(self.stub.ListAdapters, pb.ListAdaptersRequest(), timeout_s=LOOK_S)
+        described = await call(self.stub.Describe, pb.DescribeRequest(), timeout_s=self._look_s)
+        listed = await call(self.stub.ListAdapters, pb.ListAdaptersRequest(), timeout_s=self._look_s)
         info = GeneratorInfo(
             model=described.model,
             revision=described.revision,
