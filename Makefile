@@ -81,7 +81,7 @@ k8s-rules: setup ## Write the alerts as a PrometheusRule for the Prometheus Oper
 	@$(BIN)/python scripts/write_prometheus_rules.py
 
 bench: models ## Run every benchmark; one JSON object each (loop reads the demo's report)
-	@status=0; for name in analysis monitors observability embedder embedding_cache trainer generator serving swap loop; do \
+	@status=0; for name in analysis monitors observability embedder embedding_cache trainer generator serving serving_cpu swap scale loop; do \
 	  echo "== $$name" >&2; $(BIN)/python -m bench.$$name || status=1; done; exit $$status
 
 up: models ## Start the services on this machine with the demo's models

@@ -53,7 +53,7 @@ async def serve(settings: GeneratorSettings) -> None:
             adapters,
             max_in_flight=settings.max_in_flight,
             max_calls=settings.max_calls,
-            gpus=settings.tensor_parallel_size * settings.pipeline_parallel_size,
+            gpus=settings.workers,
             tracing_content=settings.tracing_content,
         )
         traffic = Traffic()

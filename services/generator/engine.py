@@ -6,6 +6,7 @@ The same code runs on vLLM's GPU and CPU builds. Names checked against vLLM 0.32
 import asyncio
 import gc
 import multiprocessing
+import os
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
@@ -249,6 +250,8 @@ class VllmEngine:
                 getattr(text_config, "max_position_embeddings", None) or settings.max_model_len,
             )
             device = current_platform.device_type
+            units = len(os.sched_getaffinity(0)) if device == "cpu" else current_platform.device_count()
+            check_workers(settings.workers, units, "cores" if device == "cpu" else "GPUs")
             max_loras, max_cpu_loras = _adapter_slots(device, settings.max_loras, settings.max_cpu_loras)
             arguments = AsyncEngineArgs(
                 model=str(folder),
@@ -269,6 +272,8 @@ class VllmEngine:
             )
             llm = AsyncLLM.from_engine_args(arguments)
             drop_unbounded()
+        except PreconditionError:
+            raise
         except Exception as error:
             raise PreconditionError(f"model {settings.model} cannot be served: {error}") from error
         # Some models' generation settings lack the token that their chat template ends a turn with.
@@ -318,6 +323,16 @@ def _device_arguments(device: str, max_model_len: int, enforce_eager: bool | Non
         "enable_chunked_prefill": False,
         "max_num_batched_tokens": max(2048, max_model_len),
     }
+
+
+def check_workers(workers: int, units: int, what: str) -> None:
+    """PreconditionError unless each part of the model has one of the machine's ``units`` for itself."""
+    if workers > units:
+        raise PreconditionError(
+            f"the model is to be shared by {workers} workers (VALIGN_GENERATOR_TENSOR_PARALLEL_SIZE times"
+            f" VALIGN_GENERATOR_PIPELINE_PARALLEL_SIZE), but this machine shows {units} {what}; lower them or"
+            " give the generator more. One generator lives on one machine"
+        )
 
 
 def _adapter_slots(device: str, max_loras: int, max_cpu_loras: int) -> tuple[int, int]:

@@ -50,8 +50,14 @@ class GeneratorSettings(ServiceSettings):
     )
     gpu_memory_utilization: float = Field(0.9, description="Share of GPU memory for the engine.", gt=0, le=1)
     cpu_kv_cache_gib: int = Field(2, description="KV cache in GiB when the engine runs on a CPU.", ge=1)
-    tensor_parallel_size: int = Field(1, description="GPUs that share each layer.", ge=1)
-    pipeline_parallel_size: int = Field(1, description="GPUs that share the stack of layers.", ge=1)
+    tensor_parallel_size: int = Field(1, description="GPUs that share each layer.", ge=1, le=64)
+    pipeline_parallel_size: int = Field(1, description="GPUs that share the stack of layers.", ge=1, le=64)
+    data_parallel_size: int = Field(
+        1,
+        description="Copies of the model in one engine. Only 1: copies are replicas, each with a generator of"
+        " its own.",
+        ge=1,
+    )
     enforce_eager: bool | None = Field(
         None, description="No graph compilation. Unset: true on a CPU, false on a GPU."
     )
@@ -159,6 +165,24 @@ class GeneratorSettings(ServiceSettings):
                     f"the HTTP face has no TLS: set {prefix}HTTP_TLS_CERT_FILE and {prefix}HTTP_TLS_KEY_FILE"
                 )
 
+    @property
+    def workers(self) -> int:
+        """Processes that hold a part of the model: GPUs, or groups of a CPU's cores."""
+        return self.tensor_parallel_size * self.pipeline_parallel_size
+
+    @field_validator("data_parallel_size")
+    @classmethod
+    def _is_one(cls, value: int) -> int:
+        # vLLM 0.32 sends a load to every copy, but answers with what the first one says, lists the first
+        # one's adapters, and chooses itself which copy a canary goes to: the others would not be proven.
+        if value != 1:
+            raise ValueError(
+                "an adapter could be proven on one of the copies alone: vLLM answers a load with the first"
+                f" copy's word. Start {value} generators, each on GPUs of its own, and name them all in"
+                " VALIGN_ORCHESTRATOR_GENERATOR_TARGET"
+            )
+        return value
+
     @model_validator(mode="after")
     def _adapters_fit(self) -> "GeneratorSettings":
         if self.max_cpu_loras < self.max_loras:
@@ -174,9 +198,8 @@ def apply_engine_environment(settings: GeneratorSettings) -> None:
     To be called before vLLM is imported.
     """
     cores = sorted(os.sched_getaffinity(0))
-    workers = settings.tensor_parallel_size * settings.pipeline_parallel_size
-    share = max(1, len(cores) // workers)
-    groups = [cores[n * share : (n + 1) * share] for n in range(workers)]
+    share = max(1, len(cores) // settings.workers)
+    groups = [cores[n * share : (n + 1) * share] for n in range(settings.workers)]
     defaults = {
         # A fork of a process with gRPC's threads in it can hang.
         "VLLM_WORKER_MULTIPROC_METHOD": "spawn",

@@ -24,7 +24,6 @@ from services.common.metrics import serve_metrics, tell_build
 from services.common.pb.orchestrator.v1 import orchestrator_pb2_grpc as pb_grpc
 from services.common.redact import know_secrets
 from services.common.rpc.client import open_channel
-from services.common.rpc.fence import epoch_metadata
 from services.common.rpc.server import Health
 from services.common.rpc.tls import channel_credentials, read_pair
 from services.common.settings import load_settings
@@ -37,15 +36,13 @@ from services.orchestrator.api.http import build_http_app
 from services.orchestrator.api.servicer import OrchestratorServicer
 from services.orchestrator.application import Application
 from services.orchestrator.assets import AssetLibrary
-from services.orchestrator.clients.generator import GrpcGenerator
 from services.orchestrator.clients.openai import OpenAIGenerator, key_for
 from services.orchestrator.clients.patience import Patience
-from services.orchestrator.clients.probe import GrpcProbe, describe_generator
-from services.orchestrator.clients.replica import GrpcReplica
+from services.orchestrator.clients.probe import GrpcProbe
 from services.orchestrator.clients.traced_http import trace_http_calls
-from services.orchestrator.clients.traffic import GrpcTraffic
 from services.orchestrator.clients.trainer import GrpcTrainer
 from services.orchestrator.embedders_build import Embedders
+from services.orchestrator.generators_build import Generators
 from services.orchestrator.housekeeping import keep_house
 from services.orchestrator.looks import Probe
 from services.orchestrator.loop.context import Services
@@ -113,10 +110,11 @@ async def serve(settings: OrchestratorSettings) -> None:
     artifacts = ArtifactStore(settings.artifact_root)
     shown = channel_credentials(settings)
     channels = {
-        "generator": open_channel(settings.generator_target, shown),
         "trainer": open_channel(settings.trainer_target, shown),
     }
     embedders = Embedders(settings, store, shown)
+    generators = Generators(settings, shown)
+    await generators.start()
     endpoints = EndpointHosts(settings.allowed_endpoint_hosts)
     patience = Patience(wait_s=settings.wait_for_services_s, call_s=settings.call_timeout_s)
 
@@ -128,7 +126,7 @@ async def serve(settings: OrchestratorSettings) -> None:
             key = key_for(study.endpoint.url, settings.endpoint_keys)
             endpoint = OpenAIGenerator(study.endpoint, key, on_waiting)
         return Services(
-            generator=endpoint or GrpcGenerator(channels["generator"], patience, on_waiting),
+            generator=endpoint or generators.client(patience, on_waiting),
             embedder=embedders.first(patience, on_waiting),
             trainer=GrpcTrainer(channels["trainer"], artifacts, patience, on_waiting),
             second_embedder=embedders.second(patience, on_waiting),
@@ -140,29 +138,23 @@ async def serve(settings: OrchestratorSettings) -> None:
     campaigns = settings.role == "all"
     doorbell = Doorbell(runner.nudge if campaigns else None)
     probes: list[Probe] = [
-        GrpcProbe("generator", settings.generator_target, channels["generator"], describe_generator),
+        generators.probe,
         embedders.probes[0],
         GrpcProbe("trainer", settings.trainer_target, channels["trainer"]),
         *embedders.probes[1:],
     ]
     assets = AssetLibrary(store.assets, artifacts)
-    values = ValuesTraining(embedders.first(patience), GrpcGenerator(channels["generator"], patience), assets)
+    values = ValuesTraining(embedders.first(patience), generators.client(patience), assets)
     registry = RegistryTasks(
         store.registry,
         store,
         artifacts,
-        [
-            GrpcReplica(target, open_channel(target, shown), metadata=epoch_metadata)
-            for target in settings.replica_targets
-        ],
+        generators.replicas,
         Retention(settings.keep_adapters, timedelta(days=settings.keep_adapters_days)),
         settings.reconcile_interval_s,
         require_approval=settings.require_approval,
     )
-    traffic = [GrpcTraffic(target, open_channel(target, shown)) for target in settings.replica_targets]
-    platform, tell_runs = build_platform(
-        settings, store, artifacts, registry.registry, channels, embedders, traffic
-    )
+    platform, tell_runs = build_platform(settings, store, artifacts, registry.registry, generators, embedders)
     leadership = Leadership(
         store.leases,
         runner,
@@ -258,10 +250,8 @@ async def serve(settings: OrchestratorSettings) -> None:
         await asyncio.gather(caring, return_exceptions=True)
         for channel in channels.values():
             await channel.close()
-        for replica in traffic:
-            await replica.aclose()
         await embedders.aclose()
-        await registry.aclose()
+        await generators.aclose()
         store.close()
         log.info("service.stopped", name="orchestrator")
 

@@ -1,14 +1,12 @@
 """Builds what serves the platforms around valign. Like ``__main__``, it knows the concrete classes."""
 
-from collections.abc import Callable, Mapping, Sequence
-
-import grpc
+from collections.abc import Callable
 
 from services.common.artifacts import ArtifactStore
 from services.orchestrator.clients.patience import Patience
 from services.orchestrator.embedders_build import Embedders
+from services.orchestrator.generators_build import Generators
 from services.orchestrator.monitor.build import MonitorTasks
-from services.orchestrator.monitor.live.records import Traffic
 from services.orchestrator.monitor.opening import CreateRun
 from services.orchestrator.platform import Platform
 from services.orchestrator.registry.service import Registry
@@ -26,9 +24,8 @@ def build_platform(
     store: SqlRunStore,
     artifacts: ArtifactStore,
     registry: Registry,
-    channels: Mapping[str, grpc.aio.Channel],
+    generators: Generators,
     embedders: Embedders,
-    replicas: Sequence[Traffic],
 ) -> tuple[Platform, Callable[[CreateRun], None]]:
     """Every part, over one store; and who is to be told how runs are begun, once the application is there."""
     webhooks = WebhookTasks(settings, store)
@@ -37,9 +34,9 @@ def build_platform(
         settings,
         store,
         artifacts,
-        channels["generator"],
+        generators.client,
         embedders.first(patience),
-        replicas,
+        generators.traffic,
         embedders.first_unkept(patience),
     )
     tasks = [webhooks.lead, monitors.lead, monitors.read_live]

@@ -1,13 +1,14 @@
 """Settings of the orchestrator (``VALIGN_ORCHESTRATOR_*``)."""
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from services.common.errors import InvalidInputError
 from services.common.settings import ServiceSettings, is_loopback
@@ -37,7 +38,12 @@ class OrchestratorSettings(ServiceSettings):
     artifacts: str = Field(
         "", description="Root of the artifact store: a folder or an fsspec URI. Empty: in the home folder."
     )
-    generator_target: str = Field("127.0.0.1:50051", description="host:port of the generator.")
+    generator_target: str = Field(
+        "127.0.0.1:50051",
+        description="host:port of the generator; of several a comma-separated list, or dns:///host:port for a"
+        " name with an address for each replica.",
+        min_length=1,
+    )
     embedder_target: str = Field(
         "127.0.0.1:50052",
         description="host:port of the embedder; of several replicas with commas between, or dns:///name:port"
@@ -59,10 +65,18 @@ class OrchestratorSettings(ServiceSettings):
         default_factory=dict,
         description='API keys of OpenAI-compatible endpoints by host, as JSON: {"api.example.org": "…"}.',
     )
-    generator_replicas: tuple[str, ...] = Field(
+    generator_replicas: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
-        description='host:port of every generator replica, as JSON: ["10.0.0.1:50051", …]. Routes and'
-        " adapters are set on each of them, never through a load balancer. Empty: generator_target alone.",
+        description="The same, for replicas that are to be reached by other addresses than generator_target:"
+        " runs, routes and adapters go to each of them, never through a load balancer. Empty:"
+        " generator_target.",
+    )
+    generator_window: int = Field(
+        256,
+        description="Most items of one call in flight on one of several replicas: what is asked again if it"
+        " dies. More than its engine computes at once (max_num_seqs) only waits there.",
+        ge=1,
+        le=65536,
     )
     reconcile_interval_s: float = Field(
         5.0, description="Seconds between two looks at the replicas, at most.", gt=0, le=3600
@@ -209,14 +223,22 @@ class OrchestratorSettings(ServiceSettings):
             return None
         return frozenset({*self.endpoint_hosts, *self.endpoint_keys})
 
-    @field_validator("embedder_target", "second_embedder_target")
+    @field_validator("generator_replicas", mode="before")
     @classmethod
-    def _are_targets(cls, value: str) -> str:
-        try:
-            if value:
-                parse_targets(value)
-        except InvalidInputError as error:
-            raise ValueError(error.message) from None
+    def _are_targets(cls, value: object) -> tuple[str, ...]:
+        """A JSON list as well as a comma-separated one."""
+        if isinstance(value, str):
+            text = value.strip()
+            value = json.loads(text) if text.startswith("[") else text.split(",")
+        if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
+            raise ValueError("is no list of addresses; write host:port,host:port or a JSON list of them")
+        return _targets(",".join(value))
+
+    @field_validator("generator_target", "embedder_target", "second_embedder_target")
+    @classmethod
+    def _is_a_target(cls, value: str) -> str:
+        if value:
+            _targets(value)
         return value
 
     @field_validator("rate_limit", "auth_failure_limit")
@@ -343,8 +365,8 @@ class OrchestratorSettings(ServiceSettings):
 
     @property
     def replica_targets(self) -> tuple[str, ...]:
-        """host:port of each generator replica, each once."""
-        return tuple(dict.fromkeys(self.generator_replicas)) or (self.generator_target,)
+        """host:port, or dns:///host:port, of the generator's replicas, each once."""
+        return self.generator_replicas or parse_targets(self.generator_target)
 
     @property
     def artifact_root(self) -> str:
@@ -353,6 +375,13 @@ class OrchestratorSettings(ServiceSettings):
 
     def _home(self) -> Path:
         return self.home.expanduser().absolute()
+
+
+def _targets(text: str) -> tuple[str, ...]:
+    try:
+        return parse_targets(text)
+    except InvalidInputError as error:
+        raise ValueError(error.message) from None
 
 
 def apply_mlflow_environment(settings: OrchestratorSettings) -> None:

@@ -118,6 +118,12 @@ class FakeGenerator(pb_grpc.GeneratorServiceServicer):
     """A stream breaks with NOT_READY after this many completions or scores; once."""
     lose_adapters_after: int = 0
     """All adapters are gone before this item of a call with an adapter; once."""
+    refuse_items: set[str] = field(default_factory=set)
+    """Items that come back with NOT_READY; once each."""
+    describe_s: float = 0.0
+    """Seconds that saying who it is takes."""
+    load_s: float = 0.0
+    """Seconds that loading an adapter takes."""
     serving: bool = True
     slots: int = 8
     concurrency: int = 8
@@ -141,6 +147,7 @@ class FakeGenerator(pb_grpc.GeneratorServiceServicer):
 
     async def Describe(self, request: Any, context: Any) -> pb.DescribeResponse:
         self._require_serving()
+        await asyncio.sleep(self.describe_s)
         return pb.DescribeResponse(
             model="fake/model",
             fingerprint=self.fingerprint or FINGERPRINT,
@@ -156,62 +163,72 @@ class FakeGenerator(pb_grpc.GeneratorServiceServicer):
     ) -> AsyncIterator[pb.GenerateResponse]:
         self._require_serving()
         adapter: str | None = None
-        items: list[pb.GenerateItem] = []
+        number = -1
         async for request in requests:
             if adapter is None:
                 adapter = self._routed(request.route) if request.route else request.adapter
-            items += request.items
-        if adapter and adapter not in self.adapters:
-            raise NotFoundError(f"adapter {adapter} is not loaded")
-        for number, item in enumerate(items):
-            if self.break_after and number == self.break_after:
-                self.break_after = 0
-                raise NotReadyError("the engine died; it is restarting")
-            if self.latency_s and number % self.concurrency == 0:
-                await asyncio.sleep(self.latency_s)
-            if adapter and self.lose_adapters_after and number == self.lose_adapters_after:
-                self.lose_adapters_after = 0
-                self.adapters.clear()
-            if adapter and adapter not in self.adapters:
-                raise NotFoundError(f"adapter {adapter} is not loaded any more")
-            self._note(f"{adapter or 'base'}|{stage_of(item.prompt.messages[-1].content)}|{item.id}")
-            self.seeds[item.id, stage_of(item.prompt.messages[-1].content)].add(item.sampling.seed)
-            yield pb.GenerateResponse(
-                id=item.id,
-                text=self._text(item, adapter or ""),
-                finish_reason="stop",
-                prompt_tokens=10,
-                completion_tokens=12,
-                adapter=adapter or "",
-                adapter_sha256=self.adapters.get(adapter or "", ""),
-            )
+                if adapter and adapter not in self.adapters:
+                    raise NotFoundError(f"adapter {adapter} is not loaded")
+            for item in request.items:
+                number += 1
+                if self.break_after and number == self.break_after:
+                    self.break_after = 0
+                    raise NotReadyError("the engine died; it is restarting")
+                if self.latency_s and number % self.concurrency == 0:
+                    await asyncio.sleep(self.latency_s)
+                if adapter and self.lose_adapters_after and number == self.lose_adapters_after:
+                    self.lose_adapters_after = 0
+                    self.adapters.clear()
+                if adapter and adapter not in self.adapters:
+                    raise NotFoundError(f"adapter {adapter} is not loaded any more")
+                asked = stage_of(item.prompt.messages[-1].content)
+                self._note(f"{adapter or 'base'}|{asked}|{item.id}")
+                self.seeds[item.id, asked].add(item.sampling.seed)
+                if item.id in self.refuse_items:
+                    self.refuse_items.discard(item.id)
+                    yield pb.GenerateResponse(
+                        id=item.id, error=pb.ItemError(code="NOT_READY", message="full")
+                    )
+                    continue
+                yield pb.GenerateResponse(
+                    id=item.id,
+                    text=self._text(item, adapter or ""),
+                    finish_reason="stop",
+                    prompt_tokens=10,
+                    completion_tokens=12,
+                    adapter=adapter or "",
+                    adapter_sha256=self.adapters.get(adapter or "", ""),
+                )
 
     async def Score(
         self, requests: AsyncIterator[pb.ScoreRequest], context: Any
     ) -> AsyncIterator[pb.ScoreResponse]:
         self._require_serving()
         adapter: str | None = None
-        items: list[pb.ScoreItem] = []
+        number = -1
         async for request in requests:
-            adapter = request.adapter if adapter is None else adapter
-            items += request.items
-        if adapter and adapter not in self.adapters:
-            raise NotFoundError(f"adapter {adapter} is not loaded")
-        for number, item in enumerate(items):
-            if self.break_after and number == self.break_after:
-                self.break_after = 0
-                raise NotReadyError("the engine died; it is restarting")
-            if adapter and adapter not in self.adapters:
-                raise NotFoundError(f"adapter {adapter} is not loaded any more")
-            self._note(f"{adapter or 'base'}|score|{item.id}")
-            logprob, tokens = logprob_of(item.prompt.messages[-1].content, item.continuation, adapter or "")
-            yield pb.ScoreResponse(id=item.id, logprob=logprob, tokens=tokens, adapter=adapter or "")
+            if adapter is None:
+                adapter = request.adapter
+                if adapter and adapter not in self.adapters:
+                    raise NotFoundError(f"adapter {adapter} is not loaded")
+            for item in request.items:
+                number += 1
+                if self.break_after and number == self.break_after:
+                    self.break_after = 0
+                    raise NotReadyError("the engine died; it is restarting")
+                if adapter and adapter not in self.adapters:
+                    raise NotFoundError(f"adapter {adapter} is not loaded any more")
+                self._note(f"{adapter or 'base'}|score|{item.id}")
+                asked = item.prompt.messages[-1].content
+                logprob, tokens = logprob_of(asked, item.continuation, adapter or "")
+                yield pb.ScoreResponse(id=item.id, logprob=logprob, tokens=tokens, adapter=adapter or "")
 
     async def LoadAdapter(self, request: pb.LoadAdapterRequest, context: Any) -> pb.LoadAdapterResponse:
         self._require_serving()
         refused = self.refuse_loads.get(request.name) or self.refuse_loads.get("")
         if refused is not None:
             raise refused
+        await asyncio.sleep(self.load_s)
         known = request.name in self.adapters
         if not known and len(self.adapters) >= self.slots:
             raise OverloadedError("no adapter slot is free")

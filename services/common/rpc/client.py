@@ -47,6 +47,8 @@ def open_channel(
     if server_name:
         options.append(("grpc.ssl_target_name_override", server_name))
     if credentials is not None:
+        if server_name:
+            options.append(("grpc.ssl_target_name_override", server_name))
         return ObservedChannel(grpc.aio.secure_channel(target, credentials, options=options))
     return ObservedChannel(grpc.aio.insecure_channel(target, options=options))
 

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -20,7 +20,7 @@ Resolve = Callable[[str, int], Awaitable[tuple[str, ...]]]
 """The IP addresses of a host name. OSError if it cannot be asked."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Address:
     """One replica. ``target`` is host:port; ``server_name`` is what its certificate is asked for.
 
@@ -38,7 +38,9 @@ def parse_targets(text: str) -> tuple[str, ...]:
     Raises:
         InvalidInputError: one of them has no host or no port; it names it and says how to write it.
     """
-    targets = tuple(dict.fromkeys(one.strip() for one in text.split(",")))
+    targets = tuple(dict.fromkeys(one.strip() for one in text.split(",") if one.strip()))
+    if not targets:
+        raise InvalidInputError("there is no address; write host:port")
     for target in targets:
         host, _, port = target.removeprefix(DNS).rpartition(":")
         if not host or "/" in host or not port.isdecimal() or not 0 < int(port) < 65_536:
@@ -47,6 +49,11 @@ def parse_targets(text: str) -> tuple[str, ...]:
                 f" {DNS}name:port for every address that a headless name has"
             )
     return targets
+
+
+def is_many(targets: Sequence[str]) -> bool:
+    """Whether there can be more than one replica behind them."""
+    return len(targets) > 1 or any(target.startswith(DNS) for target in targets)
 
 
 async def resolve_host(host: str, port: int) -> tuple[str, ...]:
@@ -71,6 +78,11 @@ class Discovery:
         self._known: dict[str, tuple[Address, ...]] = {}
         self._looked: float | None = None
         self._lock = asyncio.Lock()
+
+    @property
+    def fixed(self) -> bool:
+        """Whether they never change."""
+        return not self._names
 
     async def addresses(self) -> tuple[Address, ...]:
         """Where the replicas are now; empty while no name has resolved yet."""

@@ -1,6 +1,6 @@
 """The generator port over gRPC."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from typing import Any, TypeVar
 
@@ -11,9 +11,8 @@ from services.common.pb.generator.v1 import generator_pb2 as pb
 from services.common.pb.generator.v1 import generator_pb2_grpc as pb_grpc
 from services.common.rpc.client import as_valign_error
 from services.common.rpc.fence import epoch_metadata
-from services.orchestrator.clients.parts import in_parts
+from services.orchestrator.clients import generator_wire as wire
 from services.orchestrator.clients.patience import OnWaiting, Patience, Waiter, no_one_told, patiently
-from services.orchestrator.domain.prompts import Prompt
 from services.orchestrator.ports import (
     AdapterRef,
     Completion,
@@ -24,7 +23,7 @@ from services.orchestrator.ports import (
     SwapProof,
 )
 
-Item = TypeVar("Item")
+Item = TypeVar("Item", GenerationItem, ScoreItem)
 
 SERVICE = "generator"
 _MAX_STREAM_S = 6 * 3600.0
@@ -74,48 +73,39 @@ class GrpcGenerator:
         NotFoundError if the adapter is not loaded. An item that fails for good comes back with
         ``error_code``; one that failed because the engine died or was full is asked for again.
         """
-        asked = {item.key: item for item in items}
-        async with aclosing(self._each(asked, adapter, self._stub.Generate, _generate_requests)) as replies:
+        write = wire.generate_writer(adapter)
+        async with aclosing(self._each(items, self._stub.Generate, write)) as replies:
             async for reply in replies:
-                yield _completion(reply)
+                yield wire.completion(reply)
 
     async def generate_routed(
         self, items: Sequence[GenerationItem], route: str
     ) -> AsyncGenerator[Completion, None]:
         """As ``generate``, by whatever adapter a public name serves; each completion tells which it was."""
-        asked = {item.key: item for item in items}
-        async with aclosing(self._each(asked, route, self._stub.Generate, _routed_requests)) as replies:
+        write = wire.routed_writer(route)
+        async with aclosing(self._each(items, self._stub.Generate, write)) as replies:
             async for reply in replies:
-                yield _completion(reply)
+                yield wire.completion(reply)
 
     async def score(self, items: Sequence[ScoreItem], adapter: str = "") -> AsyncGenerator[Score, None]:
         """Log-probabilities in the order in which they are known, each key once; else as ``generate``."""
-        asked = {item.key: item for item in items}
-        async with aclosing(self._each(asked, adapter, self._stub.Score, _score_requests)) as replies:
+        write = wire.score_writer(adapter)
+        async with aclosing(self._each(items, self._stub.Score, write)) as replies:
             async for reply in replies:
-                yield Score(
-                    key=reply.id,
-                    logprob=reply.logprob,
-                    tokens=reply.tokens,
-                    error_code=reply.error.code,
-                    error_message=reply.error.message,
-                )
+                yield wire.score(reply)
 
     async def _each(
         self,
-        asked: Mapping[str, Item],
-        adapter: str,
+        items: Sequence[Item],
         rpc: Callable[..., Any],
-        requests: Callable[[Sequence[Item], str], AsyncIterator[Any]],
+        write: Callable[[Sequence[Item]], Iterator[Any]],
     ) -> AsyncGenerator[Any, None]:
         """One reply for each item, from as many streams as it takes."""
-        missing = dict(asked)
+        missing = {item.key: item for item in items}
         waiter = Waiter(SERVICE, self._patience, self._on_waiting)
         while missing:
             postponed: ValignError | None = None
-            call = rpc(
-                requests(list(missing.values()), adapter), timeout=_MAX_STREAM_S, metadata=epoch_metadata()
-            )
+            call = rpc(write(list(missing.values())), timeout=_MAX_STREAM_S, metadata=epoch_metadata())
             try:
                 async for reply in call:
                     if reply.id not in missing:
@@ -187,62 +177,3 @@ def _not_ready(message: str) -> ValignError:
 
 
 _COMES_BACK = {ErrorCode.NOT_READY.value: _not_ready, ErrorCode.OVERLOADED.value: _not_ready}
-
-
-async def _generate_requests(
-    items: Sequence[GenerationItem], adapter: str
-) -> AsyncIterator[pb.GenerateRequest]:
-    for part in in_parts(items, lambda item: _size_bytes(item.prompt)):
-        yield pb.GenerateRequest(adapter=adapter, items=[_generate_item(item) for item in part])
-
-
-async def _routed_requests(items: Sequence[GenerationItem], route: str) -> AsyncIterator[pb.GenerateRequest]:
-    for part in in_parts(items, lambda item: _size_bytes(item.prompt)):
-        yield pb.GenerateRequest(route=route, items=[_generate_item(item) for item in part])
-
-
-async def _score_requests(items: Sequence[ScoreItem], adapter: str) -> AsyncIterator[pb.ScoreRequest]:
-    for part in in_parts(items, lambda item: _size_bytes(item.prompt) + 4 * len(item.continuation)):
-        yield pb.ScoreRequest(
-            adapter=adapter,
-            items=[
-                pb.ScoreItem(id=item.key, prompt=_prompt(item.prompt), continuation=item.continuation)
-                for item in part
-            ],
-        )
-
-
-def _size_bytes(prompt: Prompt) -> int:
-    # Four bytes a character at most, in UTF-8.
-    return 64 + 4 * (len(prompt.prefill) + sum(len(turn.content) for turn in prompt.messages))
-
-
-def _prompt(prompt: Prompt) -> pb.Prompt:
-    return pb.Prompt(
-        messages=[pb.Message(role=turn.role, content=turn.content) for turn in prompt.messages],
-        assistant_prefill=prompt.prefill,
-    )
-
-
-def _generate_item(item: GenerationItem) -> pb.GenerateItem:
-    sampling = pb.Sampling(
-        temperature=item.sampling.temperature,
-        top_p=item.sampling.top_p,
-        max_tokens=item.sampling.max_tokens,
-        seed=item.sampling.seed,
-    )
-    return pb.GenerateItem(id=item.key, prompt=_prompt(item.prompt), sampling=sampling)
-
-
-def _completion(reply: pb.GenerateResponse) -> Completion:
-    return Completion(
-        key=reply.id,
-        text=reply.text,
-        finish_reason=reply.finish_reason,
-        prompt_tokens=reply.prompt_tokens,
-        completion_tokens=reply.completion_tokens,
-        adapter=reply.adapter,
-        adapter_sha256=reply.adapter_sha256,
-        error_code=reply.error.code,
-        error_message=reply.error.message,
-    )

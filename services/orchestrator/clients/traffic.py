@@ -20,12 +20,11 @@ class GrpcTraffic:
 
     Args:
         target: host:port, for people.
-        channel: a channel to it, closed by ``aclose``.
+        channel: a channel to it, which stays open.
     """
 
     def __init__(self, target: str, channel: grpc.aio.Channel) -> None:
         self.target = target
-        self._channel = channel
         self._stub = pb_grpc.GeneratorServiceStub(channel)
 
     async def exchanges(self, route: str, rate: float) -> AsyncGenerator[Exchange, None]:
@@ -39,10 +38,6 @@ class GrpcTraffic:
         finally:
             call.cancel()
         raise NotReadyError(f"the generator at {self.target} ended the stream")
-
-    async def aclose(self) -> None:
-        """Close the channel."""
-        await self._channel.close()
 
 
 def _exchange(reply: pb.SampleTrafficResponse) -> Exchange:

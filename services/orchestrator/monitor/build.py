@@ -1,14 +1,11 @@
 """Monitors, put together: what people call, and what the leader does."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
-
-import grpc
 
 from services.common.artifacts import ArtifactStore
 from services.common.errors import NotReadyError
 from services.orchestrator.access.endpoints import EndpointHosts
-from services.orchestrator.clients.generator import GrpcGenerator
 from services.orchestrator.clients.openai import OpenAIGenerator, key_for
 from services.orchestrator.clients.patience import Patience
 from services.orchestrator.monitor.leading import Monitoring
@@ -19,7 +16,7 @@ from services.orchestrator.monitor.live.redaction import load_hook
 from services.orchestrator.monitor.measurer import Measurer
 from services.orchestrator.monitor.opening import CreateRun, Opener
 from services.orchestrator.monitor.service import Monitors
-from services.orchestrator.monitor.sources import EndpointSource, RouteSource, Source
+from services.orchestrator.monitor.sources import EndpointSource, Routed, RouteSource, Source
 from services.orchestrator.ports import Embedder
 from services.orchestrator.records import RunRecord
 from services.orchestrator.settings import OrchestratorSettings
@@ -38,9 +35,9 @@ class MonitorTasks:
         settings: OrchestratorSettings,
         store: SqlRunStore,
         artifacts: ArtifactStore,
-        generator: grpc.aio.Channel,
+        generator: Callable[[Patience], Routed],
         embedder: Embedder,
-        replicas: Sequence[Traffic],
+        replicas: Collection[Traffic],
         live_embedder: Embedder,
     ) -> None:
         """``live_embedder`` is for texts of people, of which no row may be kept beside ours."""
@@ -48,7 +45,7 @@ class MonitorTasks:
         self._store = store
         self._generator = generator
         self._embedder = embedder
-        self._replicas = tuple(replicas)
+        self._replicas = replicas
         self._live_embedder = live_embedder
         # At once: a hook that is not there must not be met by the first exchange.
         self._redact = load_hook(settings.live_redaction)
@@ -91,7 +88,7 @@ class MonitorTasks:
         target, settings = document["target"], self._settings
         if target["route"]:
             patience = Patience(wait_s=settings.monitor_wait_s, call_s=settings.call_timeout_s)
-            return RouteSource(GrpcGenerator(self._generator, patience), target["route"])
+            return RouteSource(self._generator(patience), target["route"])
         endpoint = EndpointSettings.model_validate(target["endpoint"])
         # Again: the monitor may be older than the list.
         self._endpoints.check(endpoint.url)

@@ -3,9 +3,8 @@
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from services.orchestrator.clients.generator import GrpcGenerator
 from services.orchestrator.clients.openai import OpenAIGenerator
-from services.orchestrator.ports import Completion, GenerationItem
+from services.orchestrator.ports import Completion, GenerationItem, GeneratorInfo
 
 
 class Source(Protocol):
@@ -26,12 +25,26 @@ class Source(Protocol):
         ...
 
 
+class Routed(Protocol):
+    """Our own generator, asked under a public name."""
+
+    async def describe(self) -> GeneratorInfo:
+        """Identity of its base model."""
+        ...
+
+    def generate_routed(
+        self, items: Sequence[GenerationItem], route: str
+    ) -> AsyncGenerator[Completion, None]:
+        """Completions as they end, each key once."""
+        ...
+
+
 class RouteSource:
     """A public name: each answer tells the adapter that gave it."""
 
     takes_prefill = True
 
-    def __init__(self, generator: GrpcGenerator, route: str) -> None:
+    def __init__(self, generator: Routed, route: str) -> None:
         self._generator = generator
         self._route = route
 

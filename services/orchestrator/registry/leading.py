@@ -33,7 +33,6 @@ class RegistryTasks:
         *,
         require_approval: bool = False,
     ) -> None:
-        self._replicas = tuple(replicas)
         pruner = Pruner(store, artifacts, retention)
         reconciler = Reconciler(store, replicas)
         reconciling = Ticker("reconcile", reconciler.step, interval_s)
@@ -46,8 +45,3 @@ class RegistryTasks:
             Ticker("promote", automatic.step, interval_s).lead,
             Ticker("prune", pruner.prune, INTERVAL_S).lead,
         )
-
-    async def aclose(self) -> None:
-        """Close the connections to the replicas."""
-        for replica in self._replicas:
-            await replica.aclose()

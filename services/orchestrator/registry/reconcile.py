@@ -63,7 +63,7 @@ class Reconciler:
 
     def __init__(self, registry: SqlRegistry, replicas: Sequence[Replica]) -> None:
         self._registry = registry
-        self._replicas = tuple(replicas)
+        self._replicas = replicas
         self._loader = Loader(registry)
 
     async def step(self) -> None:
@@ -71,7 +71,8 @@ class Reconciler:
         routes = await asyncio.to_thread(self._registry.routes.all)
         wanted = frozenset[str]().union(*(route.adapters for route in routes))
         records = await asyncio.to_thread(self._registry.named, wanted)
-        await asyncio.to_thread(self._registry.replicas.keep_only, [one.target for one in self._replicas])
+        replicas = tuple(self._replicas)
+        await asyncio.to_thread(self._registry.replicas.keep_only, [one.target for one in replicas])
         before = {one.target: one for one in await asyncio.to_thread(self._registry.replicas.records)}
         rows = await self._rows()
 
@@ -80,7 +81,7 @@ class Reconciler:
             await self._bring(found, before.get(replica.target), [records[n] for n in sorted(records)], rows)
             return found
 
-        seen = list(await asyncio.gather(*(bring(replica) for replica in self._replicas)))
+        seen = list(await asyncio.gather(*(bring(replica) for replica in replicas)))
         for route in routes:
             await self._move(await self._not_behind(route, seen), seen)
         await asyncio.gather(*(self._tidy(one, routes, wanted) for one in seen))

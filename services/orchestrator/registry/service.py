@@ -59,7 +59,7 @@ class Registry:
 
     Args:
         store: the registry in the database.
-        replicas: every generator replica that is configured.
+        replicas: every generator replica, as they are whenever it is read.
         pruner: removes old adapters.
         on_change: called after a route's wanted state has moved, in the event loop's thread.
         require_approval: a second person must approve every adapter, whatever its study says.
@@ -75,7 +75,7 @@ class Registry:
         require_approval: bool = False,
     ) -> None:
         self._store = store
-        self._replicas = tuple(replicas)
+        self._replicas = replicas
         self._pruner = pruner
         self._on_change = on_change
         self.require_approval = require_approval
@@ -276,7 +276,9 @@ class Registry:
     async def _view(self, route: RouteRecord) -> RouteView:
         seen = await asyncio.to_thread(self._store.replicas.records)
         on_replicas = await asyncio.to_thread(self._store.replicas.adapters)
-        return view_of(route, [replica.target for replica in self._replicas], seen, on_replicas)
+        # A fleet that knows no replica yet cannot be asked which; people may look all the same.
+        targets = [replica.target for replica in self._replicas] if len(self._replicas) else []
+        return view_of(route, targets, seen, on_replicas)
 
     async def _prove_everywhere(self, adapter: AdapterRecord, *, without_those_away: bool = False) -> None:
         async def on(replica: Replica) -> str:
@@ -291,8 +293,9 @@ class Registry:
                 return error.message
             return ""
 
-        said = await asyncio.gather(*(on(replica) for replica in self._replicas))
-        failed = {replica.target: why for replica, why in zip(self._replicas, said, strict=True) if why}
+        replicas = tuple(self._replicas)
+        said = await asyncio.gather(*(on(replica) for replica in replicas))
+        failed = {replica.target: why for replica, why in zip(replicas, said, strict=True) if why}
         if failed:
             told = "; ".join(f"{target}: {why}" for target, why in failed.items())
             raise PreconditionError(

@@ -3,8 +3,11 @@
 import os
 
 import pytest
+from pydantic import ValidationError
 
+from services.common.errors import PreconditionError
 from services.common.settings import load_settings
+from services.generator.engine import check_workers
 from services.generator.settings import GeneratorSettings, apply_engine_environment
 
 
@@ -118,3 +121,18 @@ def test_apply_engine_environment_binds_all_cores_and_keeps_the_operators(
     assert os.environ["VLLM_CPU_OMP_THREADS_BIND"] == "0,1|2,3"
     assert os.environ["VLLM_CPU_KVCACHE_SPACE"] == "7"
     assert os.environ["VLLM_WORKER_MULTIPROC_METHOD"] == "spawn"
+
+
+def test_data_parallel_copies_are_refused_with_the_remedy() -> None:
+    with pytest.raises(ValidationError, match=r"Start 2 generators.*VALIGN_ORCHESTRATOR_GENERATOR_TARGET"):
+        GeneratorSettings(model="m", data_parallel_size=2)
+
+
+def test_workers_are_tensor_times_pipeline() -> None:
+    assert GeneratorSettings(model="m", tensor_parallel_size=4, pipeline_parallel_size=2).workers == 8
+
+
+def test_more_workers_than_gpus_are_refused_with_both_numbers() -> None:
+    check_workers(8, 8, "GPUs")
+    with pytest.raises(PreconditionError, match=r"8 workers.*shows 4 GPUs"):
+        check_workers(8, 4, "GPUs")

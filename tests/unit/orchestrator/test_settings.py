@@ -108,3 +108,31 @@ def test_mlflow_environment_holds_the_credential_and_no_retries(monkeypatch: pyt
     assert [os.environ[f"MLFLOW_{name}"] for name in names] == ["ana", "pass-word", "0", "10"]
     assert "pass-word" in set(settings.secrets())
     assert "pass-word" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("target", "replicas", "found"),
+    [
+        ("a:1", "", ("a:1",)),
+        ("a:1, b:2,a:1", "", ("a:1", "b:2")),
+        ("dns:///g:1", "", ("dns:///g:1",)),
+        ("balancer:1", '["a:1", "b:2"]', ("a:1", "b:2")),
+        ("balancer:1", "a:1,b:2", ("a:1", "b:2")),
+    ],
+)
+def test_generator_targets_list_name_or_json(
+    monkeypatch: pytest.MonkeyPatch, target: str, replicas: str, found: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("VALIGN_ORCHESTRATOR_GENERATOR_TARGET", target)
+    monkeypatch.setenv("VALIGN_ORCHESTRATOR_GENERATOR_REPLICAS", replicas)
+    assert load_settings(OrchestratorSettings).replica_targets == found
+
+
+@pytest.mark.parametrize("wrong", ["", "host", "http://host:1", "a:1,b"])
+def test_generator_target_that_is_no_address_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], wrong: str
+) -> None:
+    monkeypatch.setenv("VALIGN_ORCHESTRATOR_GENERATOR_TARGET", wrong)
+    with pytest.raises(SystemExit):
+        load_settings(OrchestratorSettings)
+    assert "host:port" in capsys.readouterr().err

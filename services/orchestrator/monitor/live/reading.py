@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
@@ -40,7 +40,7 @@ class LiveReading:
 
     Args:
         live, measuring, registry: over transactions that end with the leader's epoch.
-        replicas: where exchanges come from.
+        replicas: where exchanges come from, looked at anew in each step.
         redact: what each text goes through; an exchange whose text it can't do is dropped.
         interval_s: seconds between two looks at the monitors, and between two writes of a stream.
     """
@@ -50,7 +50,7 @@ class LiveReading:
         live: SqlLive,
         measuring: SqlMeasuring,
         registry: SqlRegistry,
-        replicas: Sequence[Traffic],
+        replicas: Collection[Traffic],
         redact: Redact,
         *,
         interval_s: float = 2.0,
@@ -58,7 +58,7 @@ class LiveReading:
         self._live = live
         self._measuring = measuring
         self._registry = registry
-        self._replicas = tuple(replicas)
+        self._replicas = replicas
         self._redact = redact
         self._interval_s = interval_s
         # Of its own: a hook that hangs must not hold the threads of the store.

@@ -3,7 +3,7 @@
 import pytest
 
 from services.common.errors import InvalidInputError
-from services.orchestrator.clients.discovery import Address, Discovery, parse_targets, resolve_host
+from services.orchestrator.clients.discovery import Address, Discovery, is_many, parse_targets, resolve_host
 
 
 def test_parse_targets_list_is_split_and_each_kept_once() -> None:
@@ -62,3 +62,11 @@ async def test_addresses_within_the_interval_are_not_looked_up_again() -> None:
 
 async def test_resolve_host_knows_this_machine() -> None:
     assert "127.0.0.1" in await resolve_host("localhost", 50052)
+
+
+def test_one_address_is_not_many_and_a_name_may_be() -> None:
+    assert not is_many(parse_targets("a:1, a:1,"))
+    assert is_many(("a:1", "b:2"))
+    assert is_many(("dns:///name:1",))
+    assert Discovery("a:1").fixed
+    assert not Discovery("a:1,dns:///name:1").fixed

@@ -14,6 +14,7 @@ from services.common.errors import InvalidInputError
 from services.common.pb.embedder.v1 import embedder_pb2_grpc
 from services.common.pb.generator.v1 import generator_pb2_grpc
 from services.orchestrator.clients.embedder import GrpcEmbedder
+from services.orchestrator.clients.generator import GrpcGenerator
 from services.orchestrator.clients.traffic import GrpcTraffic
 from services.orchestrator.monitor.build import MonitorTasks
 from services.orchestrator.monitor.records import Measurement, MeasurementState
@@ -45,7 +46,7 @@ async def leading(folder: Path, **settings: Any) -> AsyncIterator[MonitorTasks]:
             OrchestratorSettings(home=folder, monitor_wait_s=0.1, **settings),
             store,
             ArtifactStore(str(folder / "artifacts")),
-            to_generator,
+            lambda patience: GrpcGenerator(to_generator, patience),
             GrpcEmbedder(to_embedder),
             [GrpcTraffic("fake", to_generator)],
             GrpcEmbedder(to_embedder),

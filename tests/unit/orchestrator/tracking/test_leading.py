@@ -5,11 +5,11 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-import grpc
 import pytest
 
 from services.common.errors import PreconditionError
 from services.orchestrator.embedders_build import Embedders
+from services.orchestrator.generators_build import Generators
 from services.orchestrator.platform_build import build_platform
 from services.orchestrator.settings import OrchestratorSettings
 from services.orchestrator.tracking.leading import MirrorTask
@@ -19,14 +19,12 @@ from tests.fakes.orchestrator import world
 
 async def test_platform_without_a_tracking_uri_mirrors_nothing(tmp_path: Path) -> None:
     with world(tmp_path) as made:
-        channels = {"generator": grpc.aio.insecure_channel("127.0.0.1:1")}
         settings = OrchestratorSettings()
-        embedders = Embedders(settings, made.store, None)
+        embedders, generators = Embedders(settings, made.store, None), Generators(settings, None)
         built, _ = build_platform(
-            settings, made.store, made.artifacts, made.application.registry, channels, embedders, ()
+            settings, made.store, made.artifacts, made.application.registry, generators, embedders
         )
-        for channel in channels.values():
-            await channel.close()
+        await generators.aclose()
     assert built.probes == ()
 
 

@@ -1,0 +1,28 @@
+"""A look at the whole fleet, for people who ask what is there."""
+
+from services.common.errors import NotReadyError
+from services.orchestrator.clients.fleet.fleet import Fleet
+from services.orchestrator.looks import ServiceFacts
+
+
+class FleetProbe:
+    """Serving if any replica is; what it says of itself is the first one's word."""
+
+    def __init__(self, name: str, target: str, fleet: Fleet) -> None:
+        self.name = name
+        self.target = target
+        self._fleet = fleet
+
+    async def look(self) -> ServiceFacts:
+        """What the fleet saw last. NotReadyError if no replica serves."""
+        serving = self._fleet.serving
+        if not serving:
+            raise NotReadyError(self._fleet.why_none())
+        info = serving[0].info_now()
+        return ServiceFacts(
+            serving=True,
+            model=info.model,
+            fingerprint=info.fingerprint,
+            version=info.engine_version,
+            device=info.device,
+        )

@@ -1,0 +1,350 @@
+"""Work over several replicas, over real gRPC: what each fault does to it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from services.common.errors import (
+    NotFoundError,
+    NotReadyError,
+    OverloadedError,
+    PreconditionError,
+)
+from services.orchestrator.clients.fleet.generator import FleetGenerator
+from services.orchestrator.domain.prompts import Message, Prompt
+from services.orchestrator.ports import AdapterRef, Completion, GenerationItem, Sampling, ScoreItem
+from services.orchestrator.registry.records import Route
+from tests.fakes.fleets import Generators, generators
+
+ADAPTER = AdapterRef("r-1-i1-00000000", "1" * 64, "file:///adapters/one")
+OTHER = AdapterRef("r-1-i2-00000000", "2" * 64, "file:///adapters/two")
+WINDOW = 8
+
+
+@pytest.fixture
+async def three() -> AsyncIterator[Generators]:
+    async with generators(3) as found:
+        yield found
+
+
+def items(count: int, characters: int = 20) -> list[GenerationItem]:
+    prompt = Prompt((Message("user", "P3 ".ljust(characters, "x")),))
+    return [GenerationItem(f"t/{n}/0", prompt, Sampling(0.7, 0.95, 96, seed=n)) for n in range(count)]
+
+
+async def collect(client: FleetGenerator, count: int, adapter: str = "") -> list[Completion]:
+    found = [completion async for completion in client.generate(items(count), adapter)]
+    assert sorted(one.key for one in found) == sorted(item.key for item in items(count))
+    return found
+
+
+def slow(three: Generators, latency_s: float = 0.005) -> None:
+    for server in three.servers:
+        server.generator.latency_s, server.generator.concurrency = latency_s, 1
+
+
+async def test_generate_many_items_each_once_and_shared_by_all(three: Generators) -> None:
+    found = await collect(three.client(), 600)
+    assert len(found) == 600
+    assert set(three.asked().values()) == {1}
+    assert all(server.generator.asked.total() > 100 for server in three.servers)
+
+
+async def test_generate_few_items_go_to_the_least_loaded(three: Generators) -> None:
+    slow(three, 0.2)
+    client = three.client()
+    busy = [asyncio.create_task(collect(client, 1)), asyncio.create_task(collect(three.client(), 1))]
+    await asyncio.sleep(0.1)
+    await collect(client, 1)
+    await asyncio.gather(*busy)
+    assert [server.generator.asked.total() for server in three.servers] == [1, 1, 1]
+
+
+async def test_generate_slow_replica_does_less(three: Generators) -> None:
+    slow(three, 0.002)
+    three[0].latency_s = 0.05
+    await collect(three.client(), 300)
+    assert three[0].asked.total() < 60
+
+
+async def test_generate_prompts_beyond_one_message_arrive(three: Generators) -> None:
+    found = [one async for one in three.client().generate(items(30, characters=1_000_000))]
+    assert len(found) == 30
+
+
+async def test_generate_replica_dies_only_what_it_had_is_asked_again(three: Generators) -> None:
+    slow(three)
+    client, seen = three.client(), 0
+    async for _ in client.generate(items(300)):
+        seen += 1
+        if seen == 60:
+            await three.kill(1)
+    assert seen == 300
+    again = {key: count for key, count in three.asked().items() if count > 1}
+    assert len(again) <= WINDOW
+    assert set(again.values()) <= {2}
+
+
+async def test_generate_replica_comes_back_gets_work_again(three: Generators) -> None:
+    slow(three, 0.01)
+    client, seen = three.client(), 0
+    async for _ in client.generate(items(400)):
+        seen += 1
+        if seen == 40:
+            await three.kill(1)
+            before = three[1].asked.total()
+        if seen == 80:
+            await three.revive(1)
+    assert three[1].asked.total() > before + 20
+
+
+async def test_generate_engine_dies_under_a_stream_nothing_lost(three: Generators) -> None:
+    three[2].break_after = 5
+    await collect(three.client(), 200)
+    assert max(three.asked().values()) <= 2
+
+
+async def test_generate_item_refused_by_a_full_engine_goes_elsewhere(three: Generators) -> None:
+    for server in three.servers:
+        server.generator.refuse_items = {"t/5/0", "t/6/0"}
+    found = await collect(three.client(), 40)
+    assert not [one for one in found if one.error_code]
+
+
+async def test_generate_replica_drains_gets_no_more_and_finishes_what_it_has(three: Generators) -> None:
+    slow(three, 0.01)
+    client, seen, at_drain = three.client(), 0, 0
+    async for _ in client.generate(items(300)):
+        seen += 1
+        if seen == 60:
+            three[0].serving = False
+            assert three.fleet is not None
+            await three.until(2)
+            at_drain = three[0].asked.total()
+    assert set(three.asked().values()) == {1}
+    assert three[0].asked.total() <= at_drain + WINDOW
+
+
+async def test_generate_replica_hangs_its_work_is_taken_back_after_missed_looks(three: Generators) -> None:
+    slow(three)
+    client, seen = three.client(), 0
+    async for _ in client.generate(items(120)):
+        seen += 1
+        if seen == 30:
+            three[0].latency_s = three[0].describe_s = 60.0
+    assert seen == 120
+    assert sum(count - 1 for count in three.asked().values()) <= WINDOW
+    assert three.fleet is not None
+    assert len(three.fleet.serving) == 2
+
+
+async def test_generate_all_away_waits_then_not_ready_with_remedy(three: Generators) -> None:
+    for number in range(3):
+        await three.kill(number)
+    await three.until(0)
+    with pytest.raises(NotReadyError, match="WAIT_FOR_SERVICES_S"):
+        await collect(three.client(wait_s=0.4), 3)
+    assert three.told[0][0] == "generator"
+
+
+async def test_generate_all_die_and_one_returns_goes_on(three: Generators) -> None:
+    slow(three)
+    client, seen = three.client(), 0
+
+    async def back() -> None:
+        await asyncio.sleep(0.3)
+        await three.revive(2)
+
+    async for _ in client.generate(items(120)):
+        seen += 1
+        if seen == 30:
+            for number in range(3):
+                await three.kill(number)
+            returning = asyncio.create_task(back())
+    await returning
+    assert seen == 120
+
+
+async def test_generate_abandoned_call_is_cancelled_everywhere(three: Generators) -> None:
+    slow(three, 0.02)
+    stream = three.client().generate(items(200))
+    await anext(stream)
+    await stream.aclose()
+    asked = three.asked().total()
+    await asyncio.sleep(0.2)
+    assert three.asked().total() <= asked + 3
+    assert three.fleet is not None
+    assert [member.in_flight for member in three.fleet.members] == [0, 0, 0]
+
+
+async def test_generate_adapter_that_was_never_loaded_not_found(three: Generators) -> None:
+    with pytest.raises(NotFoundError, match="load it"):
+        await collect(three.client(), 3, "never-loaded")
+
+
+async def test_two_calls_at_once_keep_apart(three: Generators) -> None:
+    slow(three, 0.001)
+    client = three.client()
+    await client.load_adapter(ADAPTER)
+    plain, tuned = await asyncio.gather(collect(client, 150), collect(client, 150, ADAPTER.name))
+    assert {one.adapter_sha256 for one in plain} == {""}
+    assert {one.adapter_sha256 for one in tuned} == {ADAPTER.sha256}
+
+
+async def test_score_over_replicas_each_once(three: Generators) -> None:
+    prompt = Prompt((Message("user", "question"),))
+    asked = [ScoreItem(f"s/{n}", prompt, f"answer {n}") for n in range(500)]
+    found = [score async for score in three.client().score(asked)]
+    assert len({score.key for score in found}) == len(found) == 500
+    assert set(three.asked().values()) == {1}
+
+
+# Adapters
+
+
+async def test_load_adapter_is_proven_on_every_replica(three: Generators) -> None:
+    client = three.client()
+    assert not (await client.load_adapter(ADAPTER)).already_loaded
+    assert (await client.load_adapter(ADAPTER)).already_loaded
+    assert all(server.generator.adapters == {ADAPTER.name: ADAPTER.sha256} for server in three.servers)
+    assert await client.list_adapters() == [(ADAPTER.name, ADAPTER.sha256)]
+    await client.unload_adapter(ADAPTER.name)
+    await client.unload_adapter(ADAPTER.name)
+    assert await client.list_adapters() == []
+
+
+async def test_load_adapter_replica_refuses_it_gets_none_of_its_work(three: Generators) -> None:
+    three[1].refuse_loads[""] = PreconditionError("the canaries disagree")
+    client = three.client()
+    await client.load_adapter(ADAPTER)
+    found = await collect(client, 100, ADAPTER.name)
+    assert {one.adapter_sha256 for one in found} == {ADAPTER.sha256}
+    assert not three[1].asked
+
+
+async def test_load_adapter_everybody_refuses_raises_the_refusal(three: Generators) -> None:
+    for server in three.servers:
+        server.generator.refuse_loads[""] = PreconditionError("the canaries disagree")
+    with pytest.raises(PreconditionError, match="canaries disagree"):
+        await three.client().load_adapter(ADAPTER)
+
+
+async def test_load_adapter_one_has_no_slot_raises_overloaded_at_once(three: Generators) -> None:
+    three[2].slots = 1
+    client = three.client()
+    await client.load_adapter(ADAPTER)
+    with pytest.raises(OverloadedError):
+        await client.load_adapter(OTHER)
+    await client.unload_adapter(ADAPTER.name)
+    assert not (await client.load_adapter(OTHER)).already_loaded
+
+
+async def test_replica_dies_during_the_swap_others_go_on_and_it_is_filled_when_back(
+    three: Generators,
+) -> None:
+    slow(three, 0.01)
+    three[0].load_s = 0.3
+    client = three.client()
+    loading = asyncio.create_task(client.load_adapter(ADAPTER))
+    await asyncio.sleep(0.1)
+    await three.kill(0)
+    await loading
+    three[0].load_s = 0.0
+    seen = 0
+    async for completion in client.generate(items(300), ADAPTER.name):
+        assert completion.adapter_sha256 == ADAPTER.sha256
+        seen += 1
+        if seen == 30:
+            await three.revive(0)
+    assert seen == 300
+    assert three[0].loads == [ADAPTER.name]
+    assert three[0].asked.total() > 10
+    assert set(three.asked().values()) == {1}
+
+
+async def test_replica_restarts_empty_in_the_middle_no_work_until_it_is_proven_again(
+    three: Generators,
+) -> None:
+    slow(three, 0.01)
+    client, seen = three.client(), 0
+    await client.load_adapter(ADAPTER)
+    async for completion in client.generate(items(300), ADAPTER.name):
+        assert completion.adapter_sha256 == ADAPTER.sha256
+        seen += 1
+        if seen == 30:
+            # So fast that no look sees it gone.
+            await three.kill(2)
+            await three.revive(2)
+    assert seen == 300
+    assert three[2].loads.count(ADAPTER.name) == 2
+    assert sum(count - 1 for count in three.asked().values()) <= WINDOW
+
+
+async def test_replica_loses_its_adapters_silently_is_filled_again(three: Generators) -> None:
+    client = three.client()
+    await client.load_adapter(ADAPTER)
+    three[1].adapters.clear()
+    found = await collect(client, 200, ADAPTER.name)
+    assert {one.adapter_sha256 for one in found} == {ADAPTER.sha256}
+    assert max(three.asked().values()) == 1
+
+
+async def test_new_process_asks_for_an_adapter_that_one_replica_lacks_is_told_to_load_it(
+    three: Generators,
+) -> None:
+    await three.client().load_adapter(ADAPTER)
+    await collect(three.client(), 20, ADAPTER.name)
+    three[1].adapters.clear()
+    later = three.client()
+    await later.list_adapters()
+    with pytest.raises(NotFoundError, match="load it"):
+        await collect(later, 20, ADAPTER.name)
+    await later.load_adapter(ADAPTER)
+    await collect(later, 20, ADAPTER.name)
+
+
+# Models
+
+
+async def test_describe_replicas_with_different_models_precondition(three: Generators) -> None:
+    three[1].fingerprint = "e" * 64
+    await three.kill(1)
+    await three.revive(1)
+    await three.until(3)
+    with pytest.raises(PreconditionError, match="different base models"):
+        await three.client().describe()
+
+
+async def test_replica_comes_back_with_another_model_gets_no_work_of_the_run(three: Generators) -> None:
+    client = three.client()
+    fingerprint = (await client.describe()).fingerprint
+    await three.kill(1)
+    three[1].fingerprint = "e" * 64
+    await three.revive(1)
+    await collect(client, 100)
+    assert not three[1].asked
+    assert (await client.describe()).fingerprint == fingerprint
+
+
+async def test_every_replica_comes_back_with_another_model_describe_tells_it(three: Generators) -> None:
+    client = three.client()
+    before = (await client.describe()).fingerprint
+    for number in range(3):
+        three[number].fingerprint = "e" * 64
+        await three.kill(number)
+        await three.revive(number)
+    await three.until(3)
+    await client.list_adapters()
+    assert (await client.describe()).fingerprint == "e" * 64 != before
+
+
+async def test_routed_replica_without_the_route_gets_none_of_it(three: Generators) -> None:
+    client = three.client()
+    await client.load_adapter(ADAPTER)
+    assert three.fleet is not None
+    for member in three.fleet.members[:2]:
+        await member.replica.set_route(Route("valign", ADAPTER.name, "", 0.0, 1))
+    found = [one async for one in client.generate_routed(items(60), "valign")]
+    assert {one.adapter for one in found} == {ADAPTER.name}
+    assert not three[2].asked
