@@ -38,7 +38,12 @@ class Bench:
         folder = self.root / "alone"
         folder.mkdir()
         adapter = run_job(
-            spec, work=folder / "w", checkpoints=folder / "c", store=self.store, report=lambda _: None, threads=1
+            spec,
+            work=folder / "w",
+            checkpoints=folder / "c",
+            store=self.store,
+            report=lambda _: None,
+            threads=1,
         )
         return self.weights(adapter)
 
