@@ -82,8 +82,7 @@ class World:
                 fully_shard(block)
             fully_shard(model)
             return model
-        # Buffers are computed from the configuration, alike everywhere.
-        return DistributedDataParallel(model, broadcast_buffers=False)
+        return DistributedDataParallel(model)
 
 
 def _blocks(model: PeftModel) -> list[nn.Module]:
