@@ -1,6 +1,7 @@
 """Settings of the trainer, read from environment variables (``VALIGN_TRAINER_…``)."""
 
 import os
+import secrets
 from pathlib import Path
 from typing import Literal
 
@@ -26,9 +27,7 @@ class TrainerSettings(ServiceSettings):
     artifacts_uri: str = Field(
         ".valign/artifacts", description="Root of the artifact store: a folder or an fsspec URI."
     )
-    threads: int = Field(
-        0, description="CPU threads of each process of a job; 0 for one a core.", ge=0
-    )
+    threads: int = Field(0, description="CPU threads of each process of a job; 0 for one a core.", ge=0)
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Where to train; auto is CUDA where there is a device, else the CPU."
     )
@@ -72,9 +71,19 @@ class TrainerSettings(ServiceSettings):
 
     @property
     def child_environment(self) -> dict[str, str]:
-        """The environment of a job's process: ours, and no report of usage from Ray to its makers."""
-        ray = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_TRAIN_V2_ENABLED": "1"}
-        return {**os.environ, **ray, "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+        """The environment of a job's process: ours, and what Ray reads.
+
+        Ray reports no usage to its makers. A cluster of the job's own gets a token of its own, which Ray would
+        else write into the home folder; that of another cluster is in our environment if it wants one.
+        """
+        ray = {
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_TRAIN_V2_ENABLED": "1",
+            "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        }
+        if not self.ray_address:
+            ray |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        return {**os.environ, **ray}
 
     @model_validator(mode="after")
     def _computable(self) -> "TrainerSettings":

@@ -31,9 +31,7 @@ def launch(order: Order) -> None:
     _connect(compute)
     try:
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        cuda = compute.device == "cuda" or (
-            compute.device == "auto" and resources.get("GPU", 0) > 0
-        )
+        cuda = compute.device == "cuda" or (compute.device == "auto" and resources.get("GPU", 0) > 0)
         elastic = compute.min_workers < compute.workers
         workers: Any = (compute.min_workers, compute.workers) if elastic else compute.workers
         trainer = TorchTrainer(

@@ -1,6 +1,8 @@
 """Several workers give the adapter of one, and losing one changes nothing. Ray and torchrun are real."""
 
+import contextlib
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -45,7 +47,16 @@ def alone(bench: Bench, spec: TrainingSpec) -> dict[str, Tensor]:
 
 @pytest.fixture(scope="module")
 def ray_address() -> Iterator[str]:
-    """One Ray cluster on this machine, without dashboard and reports of usage."""
+    """One Ray cluster on this machine, without dashboard and reports of usage; it wants a token."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "token")
+        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        with _ray_head() as address:
+            yield address
+
+
+@contextlib.contextmanager
+def _ray_head() -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
@@ -56,10 +67,10 @@ def ray_address() -> Iterator[str]:
         head = subprocess.Popen(
             [
                 *(str(ray), "start", "--head", "--block", f"--port={address.rpartition(':')[2]}"),
-                *("--node-ip-address=127.0.0.1", "--num-cpus=2", "--include-dashboard=false"),
+                *("--num-cpus=2", "--include-dashboard=false"),
                 *(f"--temp-dir={home}", "--object-store-memory=100000000", "--disable-usage-stats"),
             ],
-            env=TrainerSettings().child_environment,
+            env=TrainerSettings(backend="ray", ray_address=address).child_environment,
             stdout=log,
             stderr=log,
             start_new_session=True,

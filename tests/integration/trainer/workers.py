@@ -76,7 +76,7 @@ class Run:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                env=TrainerSettings().child_environment,
+                env=TrainerSettings(backend="ray", ray_address=compute.ray_address).child_environment,
             )
 
     def until_step(self, step: int) -> None:
