@@ -73,8 +73,8 @@ class TrainerSettings(ServiceSettings):
     def child_environment(self) -> dict[str, str]:
         """The environment of a job's process: ours, and what Ray reads.
 
-        Ray reports no usage to its makers. A cluster of the job's own gets a token of its own, which Ray would
-        else write into the home folder; that of another cluster is in our environment if it wants one.
+        Ray reports no usage to its makers. A cluster of the job's own gets a token of its own; Ray would
+        else write one into the home folder. That of another cluster is in our environment, if it wants one.
         """
         ray = {
             "RAY_USAGE_STATS_ENABLED": "0",
