@@ -7,11 +7,10 @@ is multiplied by their number, which makes a sum of that average.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from peft import PeftModel
 from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
@@ -19,6 +18,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from services.common.errors import InvalidInputError
 from services.trainer.compute import Sharding
+
+if TYPE_CHECKING:
+    from peft import PeftModel
 
 Item = TypeVar("Item")
 
@@ -69,7 +71,7 @@ class World:
         dist.broadcast(numbers, src=0)
         return int(numbers.item())
 
-    def spread(self, model: PeftModel) -> nn.Module:
+    def spread(self, model: "PeftModel") -> nn.Module:
         """What to call instead of the model, so that gradients are averaged over the workers.
 
         Raises:
@@ -85,7 +87,7 @@ class World:
         return DistributedDataParallel(model)
 
 
-def _blocks(model: PeftModel) -> list[nn.Module]:
+def _blocks(model: "PeftModel") -> list[nn.Module]:
     network: Any = model.get_base_model()
     names = set(getattr(network, "_no_split_modules", None) or ())
     blocks = [module for module in network.modules() if type(module).__name__ in names]
