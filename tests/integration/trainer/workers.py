@@ -32,6 +32,12 @@ class Bench:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.store = ArtifactStore(str(root / "store"))
+        self.runs: list[Run] = []
+
+    def close(self) -> None:
+        """End what a test that failed has left behind."""
+        for run in self.runs:
+            run.kill()
 
     def alone(self, spec: TrainingSpec) -> dict[str, Tensor]:
         """The adapter of a single process, this one."""
@@ -56,7 +62,8 @@ class Bench:
         folder = JobFolder(self.root / name)
         folder.path.mkdir()
         (folder.path / "request.json").write_text(json.dumps(asdict(spec)))
-        return Run(folder, str(self.root / "store"), compute)
+        self.runs.append(Run(folder, str(self.root / "store"), compute))
+        return self.runs[-1]
 
 
 class Run:
