@@ -66,8 +66,8 @@ IMAGES = (
     Image("orchestrator", ("orchestrator", "postgres", "s3", "mlflow")),
     Image("embedder-cpu", ("embedder", "s3")),
     Image("embedder-cuda", ("embedder", "s3")),
-    Image("trainer-cpu", ("trainer", "s3")),
-    Image("trainer-cuda", ("trainer", "s3")),
+    Image("trainer-cpu", ("trainer", "ray", "s3")),
+    Image("trainer-cuda", ("trainer", "ray", "qlora", "s3")),
     Image(
         "generator-cpu",
         ("generator", "s3"),

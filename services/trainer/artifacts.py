@@ -41,10 +41,12 @@ def publish_adapter(
     *,
     base_fingerprint: str,
     canaries: Sequence[Canary],
+    base_quantization: str = "none",
 ) -> TrainedAdapter:
     """Put a PEFT folder into the store under ``adapters/<prefix>-<sha8>``.
 
-    The same folder and spec give the same name; publishing twice changes nothing.
+    The same folder and spec give the same name; publishing twice changes nothing. ``base_quantization`` of
+    the base that was trained on is told unless there was none.
     """
     _normalise(folder)
     meta = {
@@ -59,6 +61,8 @@ def publish_adapter(
         "name_prefix": spec.adapter_name_prefix,
         "canaries": [asdict(canary) for canary in canaries],
     }
+    if base_quantization != "none":
+        meta["base_quantization"] = base_quantization
     artifact = store.put_folder(f"adapters/{spec.adapter_name_prefix}-{{sha8}}", folder, meta)
     name = artifact.uri.rstrip("/").rpartition("/")[2]
     log.info("adapter.published", name=name, uri=artifact.uri, size_bytes=artifact.size_bytes)

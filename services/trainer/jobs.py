@@ -94,7 +94,7 @@ class JobRunner:
         job = Job(job_id, spec.sha256, time.time_ns())
         try:
             if known is not None:
-                # What stopped for want of space goes on from its last checkpoint.
+                # What stopped for want of space or of a cluster goes on from its last checkpoint.
                 keep_work = known.error_code == ErrorCode.NOT_READY
                 self._store.folder(job_id).drop_results(keep_work=keep_work)
             self._store.create(job, spec)
@@ -255,7 +255,8 @@ class JobRunner:
             if outcome.error_code == ErrorCode.INTERNAL:
                 log.error("job.fault", job_id=job.job_id, log_tail=folder.log_tail())
             failed = replace(job, error_code=outcome.error_code, error_message=outcome.error_message)
-            return self._end(failed, JobState.FAILED)
+            # What may go another time, as where no cluster answers, goes on from its last checkpoint.
+            return self._end(failed, JobState.FAILED, keep_work=outcome.error_code == ErrorCode.NOT_READY)
         if exit_code == EXIT_NO_SPACE:
             message = f"the training stopped at its last checkpoint: {self._full()}"
             log.error("job.no_space", job_id=job.job_id)
@@ -321,7 +322,8 @@ class JobRunner:
             ended.cancel()
             lived_s, cpu_s = time.monotonic() - started, children_cpu_s() - cpu_before_s
             job = self._jobs[job.job_id]
-            gpu_s = lived_s if job.progress is not None and job.progress.device == "cuda" else 0.0
+            on_gpus = job.progress.workers if job.progress and job.progress.device == "cuda" else 0
+            gpu_s = lived_s * on_gpus
             metrics.CPU_SECONDS.inc(cpu_s)
             metrics.GPU_SECONDS.inc(gpu_s)
             cpu_s, gpu_s = job.cpu_s + cpu_s, job.gpu_s + gpu_s
@@ -335,12 +337,12 @@ class JobRunner:
             *(sys.executable, "-m", "services.trainer.lora", str(job_dir)),
             *("--parent", str(os.getpid())),
             *("--artifacts", settings.artifacts_uri),
-            *("--threads", str(settings.threads)),
-            *("--device", settings.device),
+            *("--compute", settings.compute.to_text()),
             *("--log-level", settings.log_level),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
             stderr=output,
+            env=settings.child_environment,
             # A group of its own: a cancel kills whatever the child has started, and a Ctrl-C at
             # the terminal reaches the service alone.
             start_new_session=True,

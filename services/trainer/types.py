@@ -108,7 +108,8 @@ class JobState(StrEnum):
 class Progress:
     """One point of a job's curve; ``loss`` is in nats a token, ``tokens_per_s`` without padding.
 
-    ``tokens`` counts from the job's begin; ``device`` is where it runs, "cpu" or "cuda".
+    ``tokens`` counts from the job's begin; ``device`` is where it runs, "cpu" or "cuda"; ``workers`` share
+    each batch.
     """
 
     step: int
@@ -120,6 +121,7 @@ class Progress:
     time_left_s: float
     tokens: int = 0
     device: str = ""
+    workers: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES = ROOT / "services"
 MODULES = sorted(path for path in SERVICES.rglob("*.py") if "pb" not in path.relative_to(SERVICES).parts)
-HEAVY = {"torch", "vllm", "transformers", "peft", "sentence_transformers"}
+HEAVY = {"torch", "vllm", "transformers", "peft", "sentence_transformers", "ray", "bitsandbytes"}
 # The one place of each service where model libraries are imported. The generator has two: vLLM's engine, and
-# vLLM's own HTTP server around it.
+# vLLM's own HTTP server around it. The trainer's are the modules that only a job's processes import.
 HEAVY_HOMES = {
     "services/generator/engine.py",
     "services/generator/openai_app.py",
@@ -21,6 +21,11 @@ HEAVY_HOMES = {
     "services/trainer/lora/model.py",
     "services/trainer/lora/canaries.py",
     "services/trainer/lora/checkpoint.py",
+    "services/trainer/lora/dropout.py",
+    "services/trainer/lora/world.py",
+    "services/trainer/lora/quantise.py",
+    "services/trainer/lora/launch_torchrun.py",
+    "services/trainer/lora/launch_ray.py",
 }
 
 

@@ -1,6 +1,7 @@
 """The child process of one job: ``python -m services.trainer.lora <job folder> …``.
 
-It dies with its parent, is alone on its job, and says its last word in ``outcome.json``.
+It dies with its parent, is alone on its job, and says its last word in ``outcome.json``. It trains itself, or
+starts the workers that do and that die with it.
 """
 
 import argparse
@@ -17,6 +18,9 @@ from services.common.artifacts import ArtifactStore
 from services.common.errors import ErrorCode, ValignError
 from services.common.logs import configure_logging
 from services.common.process import die_with_parent
+from services.trainer.compute import Compute
+from services.trainer.lora.launch import run_workers
+from services.trainer.lora.worker import Order
 from services.trainer.store import EXIT_NO_SPACE, JobFolder, Outcome, no_space
 from services.trainer.telemetry import from_origin
 from services.trainer.types import Progress
@@ -39,8 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("job_dir", type=Path)
     parser.add_argument("--parent", type=int, required=True, help="pid of the service")
     parser.add_argument("--artifacts", required=True, help="root of the artifact store")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 for one a core")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--compute", type=Compute.from_text, required=True, help="JSON of Compute")
     parser.add_argument("--log-level", default="info")
     args = parser.parse_args(argv)
     die_with_parent(args.parent)
@@ -72,6 +75,8 @@ def _run(folder: JobFolder, args: argparse.Namespace) -> Outcome:
             curve.flush()
 
         try:
+            if args.compute.backend != "local":
+                return run_workers(Order(str(folder.path), args.artifacts, "", args.log_level, args.compute))
             # Imports torch and transformers: seconds that only a job should pay.
             from services.trainer.lora.train import run_job
 
@@ -81,8 +86,8 @@ def _run(folder: JobFolder, args: argparse.Namespace) -> Outcome:
                 checkpoints=folder.checkpoints,
                 store=ArtifactStore(args.artifacts),
                 report=report,
-                threads=args.threads,
-                device=args.device,
+                device=args.compute.device,
+                compute=args.compute,
             )
         except ValignError as error:
             log.warning("training.failed", code=error.code, message=error.message)

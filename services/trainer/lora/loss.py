@@ -29,7 +29,16 @@ def weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
     A batch whose weights are all 0 has loss 0 (and gradients of 0), not 0/0. Examples of
     weight 0 add exactly nothing.
     """
-    total = weights.sum()
-    if total == 0:
+    return part_of_weighted_mean(losses, weights, weights.sum())
+
+
+def part_of_weighted_mean(losses: Tensor, weights: Tensor, total_weight: Tensor) -> Tensor:
+    """What some examples of a global batch add to its weighted mean, a scalar.
+
+    ``total_weight`` is the sum over the whole global batch, so that the parts of all workers add up to
+    ``weighted_mean`` of that batch, however it is divided. A mean over each worker's own weights would not:
+    a worker with light topics would count as much as one with heavy ones.
+    """
+    if total_weight == 0:
         return (losses * 0.0).sum()
-    return (losses * weights).sum() / total
+    return (losses * weights).sum() / total_weight

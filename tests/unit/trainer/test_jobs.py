@@ -334,3 +334,18 @@ async def test_start_with_restart_ended_trains_again_what_is_gone_from_the_store
         job, attached = runner.start("job", make_spec(), restart_ended=True)
         assert (job.state, attached) == (JobState.QUEUED, False)
         assert (await ended(runner)).state is JobState.SUCCEEDED
+
+
+async def test_job_whose_cluster_did_not_answer_keeps_its_checkpoints_for_the_next_start(
+    tmp_path: Path,
+) -> None:
+    outcome = json.dumps(asdict(Outcome(error_code="NOT_READY", error_message="no Ray cluster")))
+    script = f"mkdir -p checkpoints; echo '{outcome}' > outcome.json"
+    async with running(tmp_path, script, SUCCEED) as runner:
+        runner.start("job", make_spec())
+        assert (await ended(runner)).error_code == "NOT_READY"
+        kept = tmp_path / "state" / "jobs" / "job" / "checkpoints"
+        assert kept.is_dir()
+        runner.start("job", make_spec(), restart_ended=True)
+        assert (await ended(runner)).state is JobState.SUCCEEDED
+        assert not kept.exists()

@@ -1,0 +1,55 @@
+"""Several workers on this machine, by torchrun's own agent, which runs in this process.
+
+If one is lost, the agent ends the others and starts all of them again, at the last checkpoint.
+"""
+
+import os
+
+import torch
+import torch.distributed as dist
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+from services.common.process import die_with_parent
+from services.trainer.lora.worker import Order, run_worker, with_threads
+from services.trainer.lora.world import World
+
+_SHUTDOWN_S = 5
+
+
+def launch(order: Order) -> None:
+    """Run the workers to their end.
+
+    Raises:
+        ChildFailedError: they were lost ``max_restarts`` times and once more.
+    """
+    compute = order.compute
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=compute.workers,
+        run_id=order.attempt,
+        rdzv_backend="c10d",
+        rdzv_endpoint="127.0.0.1:0",
+        local_addr="127.0.0.1",
+        max_restarts=compute.max_restarts,
+        shutdown_timeout=_SHUTDOWN_S,
+    )
+    text = with_threads(order, os.cpu_count() or 1).to_text()
+    elastic_launch(config, _work)(text, os.getpid())
+
+
+def _work(text: str, parent: int) -> None:
+    """A worker's whole life; torchrun's agent has said in its environment who it is."""
+    die_with_parent(parent)
+    order = Order.from_text(text)
+    compute = order.compute
+    cuda = compute.device == "cuda" or (compute.device == "auto" and torch.cuda.is_available())
+    device = "cpu"
+    if cuda:
+        device = f"cuda:{dist.get_node_local_rank()}"
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if cuda else "gloo")
+    try:
+        run_worker(order, World(dist.get_rank(), dist.get_world_size(), device, compute.sharding))
+    finally:
+        dist.destroy_process_group()
