@@ -60,7 +60,7 @@ async def both(model: Path, folder: Path) -> AsyncIterator[tuple[Any, dict[str, 
     )
     generator = Generator(engine, adapters, max_in_flight=settings.max_in_flight, max_calls=8)
     app = OpenAIApp(engine, base_name(str(model)))
-    ours = build_server(settings, generator, app, Traffic())
+    ours = build_server(settings, generator, app, Traffic(), app.check)
     try:
         await engine.start()
         await app.attach()

@@ -61,7 +61,7 @@ async def serve(settings: GeneratorSettings) -> None:
         app: OpenAIApp | None = None
         if settings.http_port:
             app = OpenAIApp(engine, base_name(settings.model, settings.base_model_name))
-            http = build_server(settings, generator, app, traffic)
+            http = build_server(settings, generator, app, traffic, app.check)
 
         def forget() -> None:
             adapters.forget_all()

@@ -76,9 +76,13 @@ class OpenAIApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
+        self.check()
+        await self._app(scope, receive, send)
+
+    def check(self) -> None:
+        """NotReadyError while no engine is attached: one that runs is, a moment later."""
         if not self._attached:
             raise NotReadyError("the engine is not running; it is loading or starting again")
-        await self._app(scope, receive, send)
 
     def _build(self) -> Any:
         from vllm.entrypoints.launchers.app import build_app

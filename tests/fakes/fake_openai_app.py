@@ -6,6 +6,7 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
+from services.common.errors import NotReadyError
 from services.generator.serving.exchange import CURRENT, Part
 
 
@@ -16,6 +17,7 @@ class FakeOpenAIApp:
         gate: while cleared, a stream stops after its first word, and nothing else ends.
         seen: every request's headers, its body, and the adapter that it held.
         fail: status of the next answer instead, or None; ``raises``: an exception instead of an answer.
+        attached: False while there is an engine that it does not have yet.
         breaks: an exception after the first word of a stream, told in the stream as vLLM's server does.
     """
 
@@ -28,6 +30,12 @@ class FakeOpenAIApp:
         self.fail: int | None = None
         self.raises: Exception | None = None
         self.breaks: Exception | None = None
+        self.attached = True
+
+    def check(self) -> None:
+        """As the real one, of ``attached``."""
+        if not self.attached:
+            raise NotReadyError("no engine is attached")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         message = await receive()

@@ -124,7 +124,7 @@ async def serve(settings: GeneratorSettings, args: argparse.Namespace) -> None:
         supervisor = Supervisor(engine, adapters.forget_all, backoff_s=1.0, backoff_max_s=5.0)
         traffic = Traffic()
         app = FakeOpenAIApp(args.latency_s)
-        http = build_server(settings, generator, app, traffic) if settings.http_port else None
+        http = build_server(settings, generator, app, traffic, app.check) if settings.http_port else None
 
         async def start(health: Health) -> None:
             if http is not None:

@@ -1,5 +1,7 @@
 """The HTTP face as the settings say."""
 
+from collections.abc import Callable
+
 from starlette.types import ASGIApp
 
 from services.generator.service import Generator
@@ -12,9 +14,15 @@ from services.generator.settings import GeneratorSettings
 
 
 def build_server(
-    settings: GeneratorSettings, generator: Generator, app: ASGIApp, traffic: Traffic
+    settings: GeneratorSettings,
+    generator: Generator,
+    app: ASGIApp,
+    traffic: Traffic,
+    check: Callable[[], None],
 ) -> HttpServer:
     """The face in front of ``app``, on its port; it does not listen yet.
+
+    ``check`` raises NotReadyError while ``app`` answers nothing.
 
     Raises:
         PreconditionError: the authority of the orchestrator's certificate cannot be read.
@@ -27,5 +35,6 @@ def build_server(
         traffic,
         callers=Callers(authority, grace_s=settings.auth_grace_s) if authority else None,
         loopback=not settings.beyond_loopback,
+        check=check,
     )
     return HttpServer(face, settings, on_stop=authority.aclose if authority else None)

@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +59,10 @@ class FaceLimits:
     max_sequences: int
 
 
+def _nothing() -> None:
+    """The default check."""
+
+
 class Face:
     """One ASGI application. ``draining`` True: nothing new is taken.
 
@@ -68,6 +73,7 @@ class Face:
         traffic: who watches.
         callers: who may call; None for everybody.
         loopback: whether only this machine reaches it; web pages are then kept out if ``callers`` is None.
+        check: raises NotReadyError while ``server`` answers nothing, though there may be an engine.
     """
 
     def __init__(
@@ -79,6 +85,7 @@ class Face:
         *,
         callers: Callers | None = None,
         loopback: bool = True,
+        check: Callable[[], None] = _nothing,
     ) -> None:
         self._names = names
         self._server = server
@@ -86,6 +93,7 @@ class Face:
         self._traffic = traffic
         self._callers = callers
         self._loopback = loopback
+        self._check = check
         self.draining = False
         self.open = 0
 
@@ -175,6 +183,7 @@ class Face:
         if self.draining:
             raise NotReadyError("this server is stopping")
         self._names.listed()  # NotReadyError while there is no engine
+        self._check()
         await send_json(answer, 200, {"status": "serving"})
 
     async def _models(self, path: str, answer: Answer) -> None:

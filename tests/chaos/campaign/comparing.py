@@ -11,8 +11,11 @@ from tests.chaos.campaign.system import System
 from tests.chaos.campaign.watching import Watcher
 
 _ADAPTER = re.compile(r"RUN((?:-[a-z0-9]+)*?-i\d+)-[0-9a-f]{8}")
-# When, how long, where, and the digests over those.
-_OF_THE_RUN = re.compile(r"(.*_s|.*_at|.*_time|.*uri|.*sha256|.*_bytes|id|already_loaded|tokens_per_s)")
+# When, how long, where, and the digests over those; what it cost, over all attempts and against a plan that
+# knows the runs before it.
+_OF_THE_RUN = re.compile(
+    r"(.*_s|.*_at|.*_time|.*uri|.*sha256|.*_bytes|id|already_loaded|tokens_per_s|timings|cost)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +80,7 @@ def _clean(value: Any, run_id: str) -> Any:
     match value:
         case dict():
             kept = {key: item for key, item in value.items() if not _OF_THE_RUN.fullmatch(key)}
-            return {
-                _plain(key, run_id): _clean(item, run_id) for key, item in kept.items() if key != "timings"
-            }
+            return {_plain(key, run_id): _clean(item, run_id) for key, item in kept.items()}
         case list():
             return [_clean(item, run_id) for item in value]
         case str():

@@ -64,7 +64,7 @@ async def served_with(folder: Path, **settings: Any) -> AsyncIterator[Served]:
     app, traffic = FakeOpenAIApp(), Traffic()
     port = free_port()
     configured = GeneratorSettings(model="fake-model", port=0, http_port=port, **settings)
-    server = build_server(configured, generator, app, traffic)
+    server = build_server(configured, generator, app, traffic, app.check)
     await engine.start()
     await server.start()
     try:
@@ -88,6 +88,13 @@ def error_of(answer: httpx.Response) -> tuple[int, str, str]:
     error = answer.json()["error"]
     assert error["code"] == answer.status_code
     return answer.status_code, error["type"], error["message"]
+
+
+async def test_health_waits_until_the_server_has_the_engine(served: Served) -> None:
+    served.app.attached = False
+    assert (await served.http.get("/health")).status_code == 503
+    served.app.attached = True
+    assert (await served.http.get("/health")).status_code == 200
 
 
 async def test_models_are_the_routes_the_base_and_the_adapters_and_no_other(served: Served) -> None:

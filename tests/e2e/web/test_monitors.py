@@ -69,7 +69,7 @@ def test_monitor_shows_its_history_and_its_alarm_is_acknowledged(
     assert all(f"{topic['id']}: from " in name for topic in monitor["document"]["topics"]), name
     measurements = page.get_by_role("table", name="Measurements, newest first")
     expect(measurements.get_by_role("row")).to_have_count(5)
-    expect(measurements).to_contain_text("the base model")
+    expect(measurements).to_contain_text("no drift")
     faults = ann.faults()
     page.get_by_role("button", name="Acknowledge…").click()
     page.get_by_label("Comment").fill("Seen.")

@@ -360,7 +360,8 @@ async def test_killed_engine_answers_503_and_serves_again_by_itself(
         body["max_tokens"] = 8
         # Never the base model's text in an adapter's place.
         assert (await http.post("/v1/chat/completions", json=body)).status_code == 503
-        assert (await http.post("/v1/chat/completions", json={**body, "model": BASE})).status_code == 200
+        answer = await http.post("/v1/chat/completions", json={**body, "model": BASE})
+        assert answer.status_code == 200, answer.text
         await stub.LoadAdapter(pb.LoadAdapterRequest(**adapters["second"]), timeout=120)
         await set_route(stub, version, adapter="second")
         answer = await http.post("/v1/chat/completions", json=body)
