@@ -303,4 +303,3 @@ def test_rule_finds_what_breaks_it(rule: Rule, change: Callable[[list[Object]], 
 
 def test_every_rule_is_shown_to_find_something() -> None:
     assert {rule for rule, _, _ in BREAKS} == {*RULES, *OF_OVERLAYS}
-
