@@ -229,10 +229,10 @@ class OrchestratorSettings(ServiceSettings):
         """A JSON list as well as a comma-separated one."""
         if isinstance(value, str):
             text = value.strip()
-            value = json.loads(text) if text.startswith("[") else text.split(",")
+            value = json.loads(text) if text.startswith("[") else text.split(",") if text else ()
         if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
             raise ValueError("is no list of addresses; write host:port,host:port or a JSON list of them")
-        return _targets(",".join(value))
+        return _targets(",".join(value)) if value else ()
 
     @field_validator("generator_target", "embedder_target", "second_embedder_target")
     @classmethod

@@ -38,9 +38,7 @@ def parse_targets(text: str) -> tuple[str, ...]:
     Raises:
         InvalidInputError: one of them has no host or no port; it names it and says how to write it.
     """
-    targets = tuple(dict.fromkeys(one.strip() for one in text.split(",") if one.strip()))
-    if not targets:
-        raise InvalidInputError("there is no address; write host:port")
+    targets = tuple(dict.fromkeys(one.strip() for one in text.split(",")))
     for target in targets:
         host, _, port = target.removeprefix(DNS).rpartition(":")
         if not host or "/" in host or not port.isdecimal() or not 0 < int(port) < 65_536:

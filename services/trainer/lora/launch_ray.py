@@ -5,6 +5,7 @@ If one is lost, Ray Train ends the others and starts as many as there is room fo
 are the same for one process and for many.
 """
 
+import socket
 from typing import Any
 
 import ray
@@ -17,6 +18,7 @@ from services.trainer.compute import Compute
 from services.trainer.lora.worker import Order, run_worker
 from services.trainer.lora.world import World
 
+_REACH_S = 20.0
 _OBJECT_STORE_BYTES = 100 * 1024 * 1024
 
 
@@ -56,6 +58,7 @@ def launch(order: Order) -> None:
 def _connect(compute: Compute) -> None:
     try:
         if compute.ray_address:
+            _reach(compute.ray_address)
             ray.init(address=compute.ray_address, configure_logging=False)
         else:
             # Nothing goes through the object store but the order.
@@ -66,11 +69,18 @@ def _connect(compute: Compute) -> None:
                 object_store_memory=_OBJECT_STORE_BYTES,
                 configure_logging=False,
             )
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         where = f"at {compute.ray_address}" if compute.ray_address else "on this machine could be started"
         raise NotReadyError(
             f"no Ray cluster {where}: {str(error)[:300]}; see VALIGN_TRAINER_RAY_ADDRESS"
         ) from error
+
+
+def _reach(address: str) -> None:
+    """Raises OSError if nobody listens there: Ray's own client goes on asking for many minutes."""
+    if address != "auto":
+        host, _, port = address.rpartition(":")
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH_S).close()
 
 
 def _work(config: dict[str, str]) -> None:

@@ -128,7 +128,7 @@ def test_generator_targets_list_name_or_json(
     assert load_settings(OrchestratorSettings).replica_targets == found
 
 
-@pytest.mark.parametrize("wrong", ["", "host", "http://host:1", "a:1,b"])
+@pytest.mark.parametrize("wrong", ["a:1,", "host", "http://host:1", "a:1,b"])
 def test_generator_target_that_is_no_address_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], wrong: str
 ) -> None:

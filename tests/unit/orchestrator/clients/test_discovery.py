@@ -65,7 +65,7 @@ async def test_resolve_host_knows_this_machine() -> None:
 
 
 def test_one_address_is_not_many_and_a_name_may_be() -> None:
-    assert not is_many(parse_targets("a:1, a:1,"))
+    assert not is_many(parse_targets("a:1, a:1"))
     assert is_many(("a:1", "b:2"))
     assert is_many(("dns:///name:1",))
     assert Discovery("a:1").fixed
