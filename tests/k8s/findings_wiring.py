@@ -14,6 +14,7 @@ GIVEN_SECRETS = {
     "valign-database": {"url"},
     "valign-webhooks": {"key"},
     "valign-s3": {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"},
+    "valign-ray": {"token"},
 }
 _SECRET_NAME = re.compile(r"(KEY|KEYS|TOKEN|PASSWORD|SECRET|DATABASE_URL)$")
 
