@@ -2,7 +2,8 @@
 SHELL := /bin/bash
 VENV := $(or $(VALIGN_VENV),.venv)
 BIN := $(VENV)/bin
-# Tests that need no real model: their files are shared among processes. The others fill the machine by themselves.
+# Tests that need no real model: their files are shared among processes, those that kill processes between two. The
+# others fill the machine by themselves.
 FAST := not gpu and not slow and not chaos
 PROTOS := $(wildcard proto/valign/*/v1/*.proto)
 export PYTHON VALIGN_VENV VALIGN_BUILD
@@ -30,7 +31,8 @@ demo: models ## Measure, realign, swap and measure again: the whole loop on real
 test: tools models check ## Every check and every test that runs without a GPU
 	@status=0; \
 	$(BIN)/python -m pytest -q -n auto --maxprocesses=4 --dist loadfile -m "$(FAST)" --durations=15 || status=1; \
-	$(BIN)/python -m pytest -m "(slow or chaos) and not gpu" --durations=15 || status=1; \
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "chaos and not slow and not gpu" --durations=5 || status=1; \
+	$(BIN)/python -m pytest -m "slow and not gpu" --durations=15 || status=1; \
 	exit $$status
 
 test-fast: setup ## Only the tests that need no real model

@@ -149,6 +149,8 @@ async def test_measurement_that_was_cut_asks_only_for_what_is_missing(tmp_path: 
         task = world.monitoring._in_flight[monitor.monitor_id]
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+        # A write that was on its way in its thread ends after the task has.
+        await asyncio.sleep(1)
         cut = await world.monitors.measurement(monitor.monitor_id, 2)
         assert cut.state is MeasurementState.RUNNING
         stored = len(world.store.platform.measuring.draws(monitor.monitor_id, 2))
