@@ -11,7 +11,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from services.common.process import die_with_parent
 from services.trainer.lora.worker import Order, run_worker, with_threads
-from services.trainer.lora.world import World
+from services.trainer.lora.world import World, leave_group
 
 _SHUTDOWN_S = 5
 
@@ -52,4 +52,4 @@ def _work(text: str, parent: int) -> None:
     try:
         run_worker(order, World(dist.get_rank(), dist.get_world_size(), device, compute.sharding))
     finally:
-        dist.destroy_process_group()
+        leave_group()

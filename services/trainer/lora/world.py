@@ -5,6 +5,7 @@ takes its share, and divides by the weights of all. DDP and FSDP2 average gradie
 is multiplied by their number, which makes a sum of that average.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from peft import PeftModel
 
 Item = TypeVar("Item")
+
+_SETTLE_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,17 @@ class World:
             fully_shard(model)
             return model
         return DistributedDataParallel(model)
+
+
+def leave_group() -> None:
+    """End this process's part in the group of workers.
+
+    gloo's thread wants the GIL to drop the tensors of the last exchange, and meanwhile holds a lock for which
+    the group's destructor waits with the GIL (torch 2.13): who destroys the group at once after an exchange
+    may hang for ever. The pause lets that thread come to its end.
+    """
+    time.sleep(_SETTLE_S)
+    dist.destroy_process_group()
 
 
 def _blocks(model: "PeftModel") -> list[nn.Module]:

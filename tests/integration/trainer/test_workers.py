@@ -85,13 +85,12 @@ def _ray_head() -> Iterator[str]:
         try:
             yield address
         finally:
-            head.send_signal(signal.SIGTERM)
-            try:
-                head.wait(timeout=20)
-            finally:
-                for pid in pids_with(str(home)):
+            os.killpg(head.pid, signal.SIGKILL)
+            head.wait(timeout=20)
+            for pid in pids_with(str(home)):
+                with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-                shutil.rmtree(home, ignore_errors=True)
+            shutil.rmtree(home, ignore_errors=True)
 
 
 def test_ray_with_two_workers_gives_the_adapter_of_one_process(

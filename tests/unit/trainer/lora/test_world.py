@@ -1,13 +1,17 @@
 """One loss for any number of workers: numbers by hand, then two processes."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 
 from services.trainer.lora.loss import part_of_weighted_mean, weighted_mean
-from services.trainer.lora.world import World
+from services.trainer.lora.world import World, leave_group
+from tests.fakes.servers import free_port
+
+ROOT = Path(__file__).resolve().parents[4]
 
 # Five examples of unbalanced topics: one heavy topic, two light ones.
 LOSSES = (3.0, 6.0, 1.0, 2.0, 8.0)
@@ -56,13 +60,13 @@ def test_shares_of_a_batch_are_all_of_it_once(size: int) -> None:
     assert sorted(places) == [0, 1, 2, 3, 4]
 
 
-def _weight_after_one_backward(rank: int, size: int, store: str) -> None:
+def _weight_after_one_backward(rank: int, size: int, port: int) -> None:
     """A model of one number, whose example i has the loss LOSSES[i] * x; DDP averages the gradients."""
     import torch.distributed as dist
     from torch.nn.parallel import DistributedDataParallel
 
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=size)
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size)
     try:
         world = World(rank, size)
         model = torch.nn.Linear(1, 1, bias=False)
@@ -79,9 +83,25 @@ def _weight_after_one_backward(rank: int, size: int, store: str) -> None:
         assert model.weight.grad.item() == pytest.approx(BY_HAND)
         assert world.told_by_leader(10 + rank) == 10
     finally:
-        dist.destroy_process_group()
+        leave_group()
 
 
 @pytest.mark.slow
-def test_two_processes_have_the_hand_made_loss_and_gradient(tmp_path: Path) -> None:
-    mp.spawn(_weight_after_one_backward, args=(2, str(tmp_path / "store")), nprocs=2)
+def test_two_processes_have_the_hand_made_loss_and_gradient() -> None:
+    program = (
+        f"import faulthandler, sys; faulthandler.dump_traceback_later(90, exit=True); from {__name__} import "
+    )
+    program += "_weight_after_one_backward as work; work(int(sys.argv[1]), 2, int(sys.argv[2]))"
+    port = str(free_port())
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(rank), port],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in (0, 1)
+    ]
+    said = [process.communicate()[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], "\n".join(said)
