@@ -13,9 +13,9 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait
 from services.common.errors import NotReadyError, ValignError
 from services.common.rpc.observed import ObservedChannel
 from services.common.rpc.server import MAX_MESSAGE_BYTES
-from services.common.rpc.status import as_valign_error
+from services.common.rpc.status import as_stream_error, as_valign_error
 
-__all__ = ["as_valign_error", "call", "open_channel", "retry", "wait_until_serving"]
+__all__ = ["as_stream_error", "as_valign_error", "call", "open_channel", "retry", "wait_until_serving"]
 
 log = structlog.get_logger(__name__)
 

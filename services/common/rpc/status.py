@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import grpc
 
-from services.common.errors import ErrorCode, ValignError, error_for
+from services.common.errors import ErrorCode, NotReadyError, ValignError, error_for
 from services.common.redact import redact_keys
 
 CODE_TRAILER = "valign-error-code"
@@ -63,6 +63,19 @@ def as_valign_error(error: grpc.aio.AioRpcError) -> ValignError:
         code = _FROM_STATUS.get(error.code().name, ErrorCode.INTERNAL).value
     details = json.loads(trailers.get(DETAILS_TRAILER, b"{}"))
     return error_for(code, error.details() or error.code().name, details)
+
+
+def as_stream_error(error: grpc.aio.AioRpcError) -> ValignError:
+    """The exception that a stream's end stands for.
+
+    An INTERNAL that no service of ours sent is the connection's: gRPC says so of a write to a process that
+    has just been killed. It becomes NotReadyError.
+    """
+    found = as_valign_error(error)
+    ours = any(key == CODE_TRAILER for key, _ in _pairs(error.trailing_metadata()))
+    if found.code is ErrorCode.INTERNAL and not ours:
+        return NotReadyError(f"the stream broke: {found.message}")
+    return found
 
 
 def _pairs(metadata: Iterable[tuple[str, str | bytes]] | None) -> Iterable[tuple[str, str | bytes]]:

@@ -9,7 +9,7 @@ import grpc
 from services.common.errors import ErrorCode, NotReadyError, ValignError
 from services.common.pb.generator.v1 import generator_pb2 as pb
 from services.common.pb.generator.v1 import generator_pb2_grpc as pb_grpc
-from services.common.rpc.client import as_valign_error
+from services.common.rpc.client import as_stream_error
 from services.common.rpc.fence import epoch_metadata
 from services.orchestrator.clients import generator_wire as wire
 from services.orchestrator.clients.patience import OnWaiting, Patience, Waiter, no_one_told, patiently
@@ -117,7 +117,7 @@ class GrpcGenerator:
                     waiter.progress()
                     yield reply
             except grpc.aio.AioRpcError as error:
-                await waiter.pause(as_valign_error(error))
+                await waiter.pause(as_stream_error(error))
                 continue
             finally:
                 call.cancel()

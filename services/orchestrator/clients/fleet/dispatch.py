@@ -17,9 +17,8 @@ import grpc
 import structlog
 
 from services.common.errors import ErrorCode, InternalError, NotReadyError, ValignError, error_for
-from services.common.rpc.client import as_valign_error
+from services.common.rpc.client import as_stream_error
 from services.common.rpc.fence import epoch_metadata
-from services.common.rpc.status import CODE_TRAILER
 from services.orchestrator.clients.fleet.fleet import Fleet
 from services.orchestrator.clients.fleet.member import Member, State
 from services.orchestrator.clients.patience import Waiter
@@ -111,7 +110,7 @@ class Lane(Generic[Item]):
         except ValignError as error:
             ended = error
         except grpc.aio.AioRpcError as error:
-            ended = _broken(error)
+            ended = as_stream_error(error)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():
@@ -358,13 +357,3 @@ class Dispatch(Generic[Item]):
             pausing.cancel()
             hearing.cancel()
             await asyncio.gather(pausing, hearing, return_exceptions=True)
-
-
-def _broken(error: grpc.aio.AioRpcError) -> ValignError:
-    """What ended a stream. An INTERNAL that no service of ours sent is the connection's: gRPC says so of a
-    write to a process that has just been killed."""
-    found = as_valign_error(error)
-    ours = any(key == CODE_TRAILER for key, _ in error.trailing_metadata() or ())
-    if found.code is ErrorCode.INTERNAL and not ours:
-        return NotReadyError(f"the stream broke: {found.message}")
-    return found
