@@ -8,6 +8,7 @@ from services.orchestrator.loop.tally import COUNTS, SECONDS, USED
 from services.orchestrator.planning.rows import Work
 from services.orchestrator.ports import RunStatus
 from tests.fakes.studies import study_json
+from tests.unit.orchestrator.loop.test_runner import ended, launched, until
 
 CONTROLS = {"arms": {"training_seeds": 2, "controls": ["shuffled"]}}
 # Two topics of ten: 6 train, 2 validation, 2 test each; 15 steps a training at the default batch and epochs.
@@ -76,6 +77,27 @@ async def test_run_budget_is_larger_on_retry_goes_on_from_the_decision(world) ->
     assert total(world)["training_steps"] == 2 * STEPS
     assert sum(world.fakes.generator.asked.values()) > asked
     assert world.drawn_twice() == []
+
+
+async def test_retry_of_a_stored_run_with_a_larger_budget_forks_there_and_pays_for_nothing_twice(
+    world,
+) -> None:
+    world.fakes.trainer.steps = STEPS
+    study = study_json(iterations=2, budget={"max_training_steps": STEPS})
+    world.store.create_run("r-1", study["name"], study)
+    async with launched(world):
+        await until(ended(world, "r-1"))
+        assert world.report().stop_reason == "budget"
+        asked, starts = sum(world.fakes.generator.asked.values()), world.fakes.trainer.starts
+        study["budget"]["max_training_steps"] = 2 * STEPS
+        world.store.retry_run("r-1", world.store.get_value("r-1", STOPPED)["step"], study=study)
+        await until(ended(world, "r-1"))
+    run = world.store.get_run("r-1")
+    assert (run.status, run.attempt) == (RunStatus.SUCCEEDED, 2)
+    assert (world.report().stop_reason, world.report().best_iteration) == ("max_iterations", 2)
+    assert world.fakes.trainer.starts == starts + 1
+    assert sum(world.fakes.generator.asked.values()) > asked
+    assert not world.drawn_twice()
 
 
 async def test_run_tokens_suffice_for_one_iteration_stay_within_the_budget(world) -> None:
