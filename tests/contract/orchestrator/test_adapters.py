@@ -15,6 +15,7 @@ from services.common.pb.orchestrator.v1.orchestrator_pb2_grpc import Orchestrato
 from services.orchestrator.identity import Principal, Scope, acting_as
 from services.orchestrator.registry.reconcile import Reconciler
 from services.orchestrator.registry.records import AdapterState
+from tests.contract.orchestrator.times import with_times
 from tests.fakes.orchestrator import World, world
 from tests.fakes.registry import Fleet, add, fleet
 
@@ -39,7 +40,7 @@ def _plain(message: Any) -> dict[str, Any]:
     plain: dict[str, Any] = MessageToDict(
         message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
-    rest: dict[str, Any] = _as_rest(plain)
+    rest: dict[str, Any] = with_times(_as_rest(plain))
     return rest
 
 
@@ -58,7 +59,7 @@ def _without_nulls(value: Any) -> Any:
     """JSON null stands where a message has no such field."""
     if isinstance(value, dict):
         return {name: _without_nulls(item) for name, item in value.items() if item is not None}
-    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else with_times(value)
 
 
 async def _refusal(call: Any) -> tuple[str, str]:

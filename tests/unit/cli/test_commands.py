@@ -2,6 +2,7 @@ import contextlib
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 import time
@@ -117,7 +118,14 @@ def test_watch_interrupted_leaves_the_run_and_exits_130(api: FakeApi, tmp_path: 
     api.runs["r-1"] = make_run("r-1")
     api.events, api.hold_open = EVENTS[:2], True
     command = [sys.executable, "-m", "services.cli", "watch", "r-1", "--url", api.url]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # As from a terminal: what is started in the background ignores the signal, and so would its child.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     assert process.stdout is not None
     while "uncover: started" not in process.stdout.readline():
         time.sleep(0.01)
