@@ -1,17 +1,22 @@
 """Several workers on this machine, by torchrun's own agent, which runs in this process.
 
-If one is lost, the agent ends the others and starts all of them again, at the last checkpoint.
+If one is lost, the agent ends the others, and another agent starts all of them again, at the last checkpoint:
+an agent that starts them again by itself may let them meet at the old addresses (gloo, torch 2.13).
 """
 
 import os
 
+import structlog
 import torch
 import torch.distributed as dist
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from services.common.process import die_with_parent
-from services.trainer.lora.worker import Order, run_worker, with_threads
+from services.trainer.lora.worker import Order, read_answer, run_worker, with_threads
 from services.trainer.lora.world import World, leave_group
+
+log = structlog.get_logger(__name__)
 
 _SHUTDOWN_S = 5
 
@@ -23,19 +28,31 @@ def launch(order: Order) -> None:
         ChildFailedError: they were lost ``max_restarts`` times and once more.
     """
     compute = order.compute
-    config = LaunchConfig(
+    text = with_threads(order, os.cpu_count() or 1).to_text()
+    for restarts in range(compute.max_restarts + 1):
+        try:
+            elastic_launch(_config(order, restarts), _work)(text, os.getpid())
+        except ChildFailedError:
+            # An answer is the job's own error: it would only come again.
+            if read_answer(order) is not None or restarts == compute.max_restarts:
+                raise
+            log.warning("training.workers_lost", job=order.job_dir, restarts=restarts, exc_info=True)
+        else:
+            return
+
+
+def _config(order: Order, restarts: int) -> LaunchConfig:
+    return LaunchConfig(
         min_nodes=1,
         max_nodes=1,
-        nproc_per_node=compute.workers,
-        run_id=order.attempt,
+        nproc_per_node=order.compute.workers,
+        run_id=f"{order.attempt}-{restarts}",
         rdzv_backend="c10d",
         rdzv_endpoint="127.0.0.1:0",
         local_addr="127.0.0.1",
-        max_restarts=compute.max_restarts,
+        max_restarts=0,
         shutdown_timeout=_SHUTDOWN_S,
     )
-    text = with_threads(order, os.cpu_count() or 1).to_text()
-    elastic_launch(config, _work)(text, os.getpid())
 
 
 def _work(text: str, parent: int) -> None:
