@@ -1,7 +1,7 @@
 """A whole study on whatever causal language model lies in a folder.
 
-Families with a chat template are here, one without in ``test_many_generators``. They are tiny and were taught to
-state principles, so a study is a matter of seconds; all services are real.
+Families with a chat template are here, one without in ``test_many_generators``. They are tiny and were taught
+to state principles, so a study is a matter of seconds; all services are real.
 """
 
 import json
