@@ -89,7 +89,7 @@ async def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     }
     store = SqlRunStore(f"sqlite:///{folder / 'bench.db'}")
     store.migrate()
-    service = subprocess.Popen([sys.executable, "-m", "services.embedder"], cwd=ROOT, env=env)  # noqa: ASYNC220
+    service = subprocess.Popen([sys.executable, "-m", "services.embedder"], cwd=ROOT, env=env)  # noqa: ASYNC220 - nothing else runs yet
     try:
         await wait_until_serving(f"127.0.0.1:{port}", 180)
         async with open_channel(f"127.0.0.1:{port}") as channel:

@@ -197,7 +197,7 @@ def resolve_cuda(images: Sequence[Image], lock: Mapping[str, str]) -> Find:
         lines = [*(f"{name}=={version}" for name, version in constraints.items()), f"torch==={torch}"]
         file.write_text("\n".join(lines) + "\n", encoding="utf-8")
         roots = dict.fromkeys(root for image in images for root in roots_of(image))
-        subprocess.run(  # noqa: S603
+        subprocess.run(  # noqa: S603 - no shell; the names come from the lock
             [
                 *(sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed"),
                 *("--only-binary", ":all:", "--report", str(report), "--constraint", str(file), *roots),

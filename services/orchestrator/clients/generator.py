@@ -55,15 +55,7 @@ class GrpcGenerator:
             self._on_waiting,
             lambda: self._stub.Describe(pb.DescribeRequest(), timeout=self._patience.call_s),
         )
-        return GeneratorInfo(
-            model=reply.model,
-            revision=reply.revision,
-            fingerprint=reply.fingerprint,
-            max_model_len=reply.max_model_len,
-            max_lora_rank=reply.max_lora_rank,
-            engine_version=reply.engine_version,
-            device=reply.device,
-        )
+        return wire.generator_info(reply)
 
     async def generate(
         self, items: Sequence[GenerationItem], adapter: str = ""

@@ -7,11 +7,24 @@ from typing import Any
 from services.common.pb.generator.v1 import generator_pb2 as pb
 from services.orchestrator.clients.parts import in_parts
 from services.orchestrator.domain.prompts import Prompt
-from services.orchestrator.ports import Completion, GenerationItem, Score, ScoreItem
+from services.orchestrator.ports import Completion, GenerationItem, GeneratorInfo, Score, ScoreItem
 
 GENERATE: Callable[[Any], Callable[..., Any]] = attrgetter("Generate")
 SCORE: Callable[[Any], Callable[..., Any]] = attrgetter("Score")
 """The streams of a stub."""
+
+
+def generator_info(reply: pb.DescribeResponse) -> GeneratorInfo:
+    """Identity of the served model, and its limits."""
+    return GeneratorInfo(
+        model=reply.model,
+        revision=reply.revision,
+        fingerprint=reply.fingerprint,
+        max_model_len=reply.max_model_len,
+        max_lora_rank=reply.max_lora_rank,
+        engine_version=reply.engine_version,
+        device=reply.device,
+    )
 
 
 def generate_writer(adapter: str) -> Callable[[Sequence[GenerationItem]], Iterator[pb.GenerateRequest]]:

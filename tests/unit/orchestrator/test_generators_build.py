@@ -1,9 +1,11 @@
 """One replica or a fleet, as the settings name them."""
 
+from services.common.rpc.client import open_channel
 from services.orchestrator.clients.fleet.fleet import FleetReplicas
 from services.orchestrator.clients.fleet.generator import FleetGenerator
 from services.orchestrator.clients.generator import GrpcGenerator
 from services.orchestrator.clients.patience import Patience
+from services.orchestrator.clients.probe import GrpcProbe, describe_generator
 from services.orchestrator.generators_build import Generators
 from services.orchestrator.settings import OrchestratorSettings
 from tests.fakes.fake_services import fake_services
@@ -31,4 +33,6 @@ async def test_two_addresses_are_a_fleet_for_runs_registry_and_people() -> None:
         facts = await made.probe.look()
         assert facts.serving
         assert facts.model == "fake/model"
+        alone = await GrpcProbe("generator", one.target, open_channel(one.target), describe_generator).look()
+        assert facts == alone
         await made.aclose()

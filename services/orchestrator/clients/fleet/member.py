@@ -11,6 +11,7 @@ from services.common.pb.generator.v1 import generator_pb2_grpc as pb_grpc
 from services.common.rpc.client import call
 from services.common.rpc.fence import epoch_metadata
 from services.common.rpc.status import CODE_TRAILER
+from services.orchestrator.clients import generator_wire as wire
 from services.orchestrator.clients.discovery import Address
 from services.orchestrator.clients.fleet import metrics
 from services.orchestrator.clients.replica import GrpcReplica
@@ -107,15 +108,7 @@ class Member:
     async def _learn(self) -> None:
         described = await call(self.stub.Describe, pb.DescribeRequest(), timeout_s=self._look_s)
         listed = await call(self.stub.ListAdapters, pb.ListAdaptersRequest(), timeout_s=self._look_s)
-        info = GeneratorInfo(
-            model=described.model,
-            revision=described.revision,
-            fingerprint=described.fingerprint,
-            max_model_len=described.max_model_len,
-            max_lora_rank=described.max_lora_rank,
-            engine_version=described.engine_version,
-            device=described.device,
-        )
+        info = wire.generator_info(described)
         if self.info is not None and self.info.fingerprint != info.fingerprint:
             self.incarnation += 1
         self.info = info

@@ -25,4 +25,6 @@ class FleetProbe:
             fingerprint=info.fingerprint,
             version=info.engine_version,
             device=info.device,
+            max_model_len=info.max_model_len,
+            max_lora_rank=info.max_lora_rank,
         )
