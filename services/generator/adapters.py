@@ -171,7 +171,7 @@ class Adapters:
 
     async def loaded(self) -> list[AdapterStatus]:
         """What the engine says it holds, as far as it is proven, by name."""
-        held = await self._engine.list_loras()
+        held = frozenset.intersection(*await self._engine.list_loras())
         present = [entry for entry in self._entries() if entry.lora.lora_id in held]
         return sorted((entry.status() for entry in present), key=lambda status: status.name)
 
@@ -278,7 +278,7 @@ class Adapters:
     async def _add(self, lora: LoraHandle) -> None:
         """Load it, unless the engine itself holds as many as it may: the slot behind them stays empty."""
         async with self._adding:
-            held = await self._engine.list_loras()
+            held = max(await self._engine.list_loras(), key=len)
             limit = self._engine.info.max_cpu_loras
             if len(held) >= limit:
                 raise OverloadedError(
@@ -288,14 +288,15 @@ class Adapters:
             await self._engine.add_lora(lora)
 
     async def _prove(self, lora: LoraHandle, meta: AdapterMeta) -> CanaryProof:
+        """Every copy of the model is proven; the proof nearest to its limit stands for all."""
+        canaries, copies = meta.canaries, self._engine.info.copies
+        asked = [
+            (canary, handle, copy) for copy in range(copies) for handle in (lora, None) for canary in canaries
+        ]
         # All of them end before any error is raised: a request that is still in the engine when the adapter
         # is removed would make vLLM load it again, from a folder that is gone.
         answers = await asyncio.gather(
-            *(
-                self._engine.score(canary.prompt, canary.continuation, handle)
-                for handle in (lora, None)
-                for canary in meta.canaries
-            ),
+            *(self._engine.score(c.prompt, c.continuation, handle, copy) for c, handle, copy in asked),
             return_exceptions=True,
         )
         scores: list[Score] = []
@@ -303,8 +304,13 @@ class Adapters:
             if isinstance(answer, BaseException):
                 raise answer
             scores.append(answer)
-        count = len(meta.canaries)
-        return prove(lora.name, meta.canaries, scores[:count], scores[count:], self._tolerance)
+        proofs = []
+        for copy in range(copies):
+            start = 2 * copy * len(canaries)
+            middle, end = start + len(canaries), start + 2 * len(canaries)
+            name = lora.name if copies == 1 else f"{lora.name} (in copy {copy} of the model)"
+            proofs.append(prove(name, canaries, scores[start:middle], scores[middle:end], self._tolerance))
+        return max(proofs, key=lambda proof: proof.max_relative_error / proof.tolerance)
 
     async def _roll_back(self, lora: LoraHandle) -> None:
         try:

@@ -141,7 +141,9 @@ class VllmEngine:
             raise NotReadyError(f"the engine ended a request with {answer.finish_reason!r}; try again")
         return Completion(answer.text, answer.finish_reason, len(ids), len(answer.token_ids))
 
-    async def score(self, prompt: Prompt, continuation: str, lora: LoraHandle | None) -> Score:
+    async def score(
+        self, prompt: Prompt, continuation: str, lora: LoraHandle | None, copy: int | None = None
+    ) -> Score:
         """See ``Engine``."""
         engine = self._running()
         from vllm import SamplingParams
@@ -160,7 +162,7 @@ class VllmEngine:
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
-        output = await self._one(engine, start + scored, params, lora)
+        output = await self._one(engine, start + scored, params, lora, copy)
         rows = output.prompt_logprobs[len(start) :]
         logprob = sum(row[token].logprob for row, token in zip(rows, scored, strict=True))
         return Score(float(logprob), len(scored))
@@ -170,13 +172,17 @@ class VllmEngine:
         llm = self._running().llm
         with self._translated(llm):
             try:
-                added = await llm.add_lora(lora_request(lora))
+                # vLLM's own call answers with what the first copy says.
+                added = await llm.engine_core.call_utility_all_async("add_lora", lora_request(lora))
             except Exception as error:
                 if llm.errored:
                     raise
                 raise PreconditionError(f"the engine refuses adapter {lora.name}: {error}") from error
-        if not added:
-            raise PreconditionError(f"the engine did not take adapter {lora.name} and gave no reason")
+        if not all(added):
+            raise PreconditionError(
+                f"the engine did not take adapter {lora.name} and gave no reason (of {len(added)} copies of"
+                f" the model {added.count(True)} took it)"
+            )
 
     async def remove_lora(self, lora: LoraHandle) -> None:
         """See ``Engine``."""
@@ -184,18 +190,20 @@ class VllmEngine:
         with self._translated(llm):
             await llm.remove_lora(lora.lora_id)
 
-    async def list_loras(self) -> frozenset[int]:
+    async def list_loras(self) -> tuple[frozenset[int], ...]:
         """See ``Engine``."""
         llm = self._running().llm
         with self._translated(llm):
-            return frozenset(await llm.list_loras())
+            return tuple(map(frozenset, await llm.engine_core.call_utility_all_async("list_loras")))
 
     def _running(self) -> _Running:
         if self._engine is None or self._engine.llm.errored:
             raise NotReadyError("the engine is not running; it is loading or starting again")
         return self._engine
 
-    async def _one(self, engine: _Running, ids: list[int], params: Any, lora: LoraHandle | None) -> Any:
+    async def _one(
+        self, engine: _Running, ids: list[int], params: Any, lora: LoraHandle | None, copy: int | None = None
+    ) -> Any:
         """Run one request to its end; cancelling it aborts it in the engine."""
         from vllm.inputs import tokens_input
 
@@ -206,6 +214,7 @@ class VllmEngine:
                 params,
                 request_id=uuid.uuid4().hex,
                 lora_request=None if lora is None else lora_request(lora),
+                data_parallel_rank=copy,
             )
             async for output in outputs:
                 final = output
@@ -267,6 +276,7 @@ class VllmEngine:
                 gpu_memory_utilization=settings.gpu_memory_utilization,
                 tensor_parallel_size=settings.tensor_parallel_size,
                 pipeline_parallel_size=settings.pipeline_parallel_size,
+                data_parallel_size=settings.data_parallel_size,
                 disable_log_stats=not settings.engine_metrics,
                 **_device_arguments(device, max_model_len, settings.enforce_eager),
             )
@@ -286,6 +296,7 @@ class VllmEngine:
             max_lora_rank=settings.max_lora_rank,
             max_loras=min(max_loras, settings.max_cpu_loras),
             max_cpu_loras=settings.max_cpu_loras,
+            copies=settings.data_parallel_size,
             lora_target_modules=settings.lora_target_modules,
             has_chat_template=bool(tokenizer.chat_template),
             engine_version=_engine_version(),
@@ -326,12 +337,12 @@ def _device_arguments(device: str, max_model_len: int, enforce_eager: bool | Non
 
 
 def check_workers(workers: int, units: int, what: str) -> None:
-    """PreconditionError unless each part of the model has one of the machine's ``units`` for itself."""
+    """PreconditionError unless each worker has one of the machine's ``units`` for itself."""
     if workers > units:
         raise PreconditionError(
-            f"the model is to be shared by {workers} workers (VALIGN_GENERATOR_TENSOR_PARALLEL_SIZE times"
-            f" VALIGN_GENERATOR_PIPELINE_PARALLEL_SIZE), but this machine shows {units} {what}; lower them or"
-            " give the generator more. One generator lives on one machine"
+            f"the model needs {workers} workers (VALIGN_GENERATOR_TENSOR_PARALLEL_SIZE times"
+            f" _PIPELINE_PARALLEL_SIZE times _DATA_PARALLEL_SIZE), but this machine shows {units} {what};"
+            " lower them or give the generator more. One generator lives on one machine"
         )
 
 

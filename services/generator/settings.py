@@ -54,9 +54,9 @@ class GeneratorSettings(ServiceSettings):
     pipeline_parallel_size: int = Field(1, description="GPUs that share the stack of layers.", ge=1, le=64)
     data_parallel_size: int = Field(
         1,
-        description="Copies of the model in one engine. Only 1: copies are replicas, each with a generator of"
-        " its own.",
+        description="Copies of the model that share the work, each on GPUs of its own.",
         ge=1,
+        le=64,
     )
     enforce_eager: bool | None = Field(
         None, description="No graph compilation. Unset: true on a CPU, false on a GPU."
@@ -167,21 +167,8 @@ class GeneratorSettings(ServiceSettings):
 
     @property
     def workers(self) -> int:
-        """Processes that hold a part of the model: GPUs, or groups of a CPU's cores."""
-        return self.tensor_parallel_size * self.pipeline_parallel_size
-
-    @field_validator("data_parallel_size")
-    @classmethod
-    def _is_one(cls, value: int) -> int:
-        # vLLM 0.32 sends a load to every copy, but answers with what the first one says, lists the first
-        # one's adapters, and chooses itself which copy a canary goes to: the others would not be proven.
-        if value != 1:
-            raise ValueError(
-                "an adapter could be proven on one of the copies alone: vLLM answers a load with the first"
-                f" copy's word. Start {value} generators, each on GPUs of its own, and name them all in"
-                " VALIGN_ORCHESTRATOR_GENERATOR_TARGET"
-            )
-        return value
+        """Processes that hold a part of a copy of the model: GPUs, or groups of a CPU's cores."""
+        return self.tensor_parallel_size * self.pipeline_parallel_size * self.data_parallel_size
 
     @model_validator(mode="after")
     def _adapters_fit(self) -> "GeneratorSettings":

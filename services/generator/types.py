@@ -87,6 +87,7 @@ class LoraHandle:
 class EngineInfo:
     """Identity and limits of a running engine.
 
+    ``copies`` of the model share the work, each with the whole model and all adapters (data parallelism).
     ``weight_shapes`` are the base model's weights by name, shape (out, in), as far as its
     safetensors headers tell; empty if the weights have another format.
     """
@@ -98,6 +99,7 @@ class EngineInfo:
     max_lora_rank: int
     max_loras: int
     max_cpu_loras: int
+    copies: int
     lora_target_modules: tuple[str, ...]
     has_chat_template: bool
     engine_version: str
@@ -186,14 +188,19 @@ class Engine(Protocol):
     async def generate(self, prompt: Prompt, sampling: Sampling, lora: LoraHandle | None) -> Completion:
         """Complete one prompt. InvalidInputError: it cannot be served (too long, for example)."""
 
-    async def score(self, prompt: Prompt, continuation: str, lora: LoraHandle | None) -> Score:
-        """Log-probability of one continuation. InvalidInputError as in ``generate``."""
+    async def score(
+        self, prompt: Prompt, continuation: str, lora: LoraHandle | None, copy: int | None = None
+    ) -> Score:
+        """Log-probability of one continuation. InvalidInputError as in ``generate``.
+
+        ``copy``: which copy of the model answers, 0 to ``info.copies`` - 1; None for the least loaded.
+        """
 
     async def add_lora(self, lora: LoraHandle) -> None:
-        """Load an adapter from its folder. PreconditionError: the engine refuses it."""
+        """Load an adapter from its folder into every copy. PreconditionError: one of them refuses it."""
 
     async def remove_lora(self, lora: LoraHandle) -> None:
-        """Remove an adapter; one that is not there is no error."""
+        """Remove an adapter from every copy; one that is not there is no error."""
 
-    async def list_loras(self) -> frozenset[int]:
-        """The ids that the engine holds."""
+    async def list_loras(self) -> tuple[frozenset[int], ...]:
+        """The ids that each copy holds."""

@@ -18,6 +18,7 @@ INFO = EngineInfo(
     max_lora_rank=16,
     max_loras=2,
     max_cpu_loras=2,
+    copies=1,
     lora_target_modules=("q_proj", "v_proj"),
     has_chat_template=True,
     engine_version="0.0-fake",
@@ -38,6 +39,8 @@ class FakeEngine:
         refuse_lora: message with which ``add_lora`` fails, or None.
         start_failures, stop_failures: how many of the next starts and stops fail.
         too_long: continuations that ``score`` refuses at once.
+        blind_copies: copies of the model in which an adapter has no effect.
+        forgetful_copies: copies that hold no adapter.
         running, most_running: requests now and at most.
         aborted: requests that were cancelled.
     """
@@ -53,6 +56,8 @@ class FakeEngine:
         self.start_failures = 0
         self.stop_failures = 0
         self.too_long: set[str] = set()
+        self.blind_copies: set[int] = set()
+        self.forgetful_copies: set[int] = set()
         self.loras: dict[int, LoraHandle] = {}
         self.ids_ever: list[int] = []
         self.running = 0
@@ -102,12 +107,15 @@ class FakeEngine:
         text = hashlib.sha256(key.encode()).hexdigest()[:16]
         return Completion(text, "stop", words, 1)
 
-    async def score(self, prompt: Prompt, continuation: str, lora: LoraHandle | None) -> Score:
+    async def score(
+        self, prompt: Prompt, continuation: str, lora: LoraHandle | None, copy: int | None = None
+    ) -> Score:
         if continuation in self.too_long:
             raise InvalidInputError("the continuation is too long")
         await self._work()
+        moved = lora is not None and copy not in self.blind_copies
         return Score(
-            base_logprob(continuation) + (self.shift_nats if lora else 0.0), len(continuation.split())
+            base_logprob(continuation) + (self.shift_nats if moved else 0.0), len(continuation.split())
         )
 
     async def add_lora(self, lora: LoraHandle) -> None:
@@ -123,9 +131,12 @@ class FakeEngine:
         self._check()
         self.loras.pop(lora.lora_id, None)
 
-    async def list_loras(self) -> frozenset[int]:
+    async def list_loras(self) -> tuple[frozenset[int], ...]:
         self._check()
-        return frozenset(self.loras)
+        held = frozenset(self.loras)
+        return tuple(
+            frozenset() if copy in self.forgetful_copies else held for copy in range(self._info.copies)
+        )
 
     def _check(self) -> None:
         if self._dead is None or self._dead.is_set():

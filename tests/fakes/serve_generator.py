@@ -56,7 +56,9 @@ class PayingEngine(FakeEngine):
         await asyncio.sleep(self._latency_s)
         return Completion(text, "stop", 10, 12)
 
-    async def score(self, prompt: Prompt, continuation: str, lora: LoraHandle | None) -> Score:
+    async def score(
+        self, prompt: Prompt, continuation: str, lora: LoraHandle | None, copy: int | None = None
+    ) -> Score:
         self._check()
         asked = prompt.messages[-1]["content"]
         known = self._canaries.get((lora.lora_id if lora else 0, asked, continuation))

@@ -1,5 +1,6 @@
 """What is wrong with the pods of rendered objects: one function a rule, each giving sentences."""
 
+import math
 import re
 from collections.abc import Iterator
 
@@ -158,8 +159,9 @@ def gpus(objects: list[Object]) -> Iterator[str]:
             told = environment(one, objects)
             held = int(one.get("resources", {}).get("limits", {}).get(GPU, 0))
             where = f"{pod.owner}/{one['name']}"
-            parts = int(told.get("VALIGN_GENERATOR_TENSOR_PARALLEL_SIZE", 1)) * int(
-                told.get("VALIGN_GENERATOR_PIPELINE_PARALLEL_SIZE", 1)
+            parts = math.prod(
+                int(told.get(f"VALIGN_GENERATOR_{kind}_PARALLEL_SIZE", 1))
+                for kind in ("TENSOR", "PIPELINE", "DATA")
             )
             if held and one["name"] == "generator" and held != parts:
                 yield f"{where} has {held} GPUs, and its model is spread over {parts}"

@@ -186,6 +186,7 @@ BREAKS: list[tuple[Rule, Callable[[list[Object]], None], str]] = [
     (of_pods.shared_memory, _set("generator", "volumeMounts", to=[]), "no shared memory"),
     (of_pods.shared_memory, _set("generator", "resources", "limits", "memory", to="20Gi"), "more than half"),
     (of_pods.gpus, _data("generator", VALIGN_GENERATOR_TENSOR_PARALLEL_SIZE="4"), "spread over 4"),
+    (of_pods.gpus, _data("generator", VALIGN_GENERATOR_DATA_PARALLEL_SIZE="3"), "spread over 6"),
     (
         of_pods.gpus,
         _in("StatefulSet", "generator", "spec", "template", "spec", "tolerations", to=[]),

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from services.common.artifacts import ArtifactStore
 from services.common.pb.generator.v1 import generator_pb2 as pb
 from services.common.pb.generator.v1 import generator_pb2_grpc as rpc
@@ -54,16 +56,13 @@ class GeneratorProcess:
         result: dict[str, str] = json.loads(made.stdout.splitlines()[-1])
         return result
 
-    def engine_core_pid(self) -> int:
-        """The process that holds the model."""
-        for entry in Path("/proc").iterdir():
-            if not entry.name.isdigit():
-                continue
-            with contextlib.suppress(OSError):
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                if parent == self.process.pid and b"EngineCore" in (entry / "cmdline").read_bytes():
-                    return int(entry.name)
-        raise AssertionError("no engine process found")
+    def engine_core_pid(self, title: str = "EngineCore") -> int:
+        """The process that holds the model, or the one of the engine's that bears this title."""
+        for child in psutil.Process(self.process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                if title in " ".join(child.cmdline()):
+                    return child.pid
+        raise AssertionError(f"no process of the engine is called {title}")
 
 
 @contextlib.contextmanager

@@ -21,9 +21,9 @@ from tests.fakes.fake_engine import FakeEngine
 
 
 class Rig:
-    def __init__(self, tmp_path: Path) -> None:
+    def __init__(self, tmp_path: Path, **limits: object) -> None:
         self.tmp_path = tmp_path
-        self.engine = FakeEngine()
+        self.engine = FakeEngine(**limits)
         self.store = ArtifactStore(str(tmp_path / "store"))
         self.adapters = Adapters(self.engine, self.store, tmp_path / "cache", max_bytes=10**6, tolerance=0.01)
         self._count = 0
@@ -123,6 +123,21 @@ async def test_load_proof_fails_leaves_nothing_behind(rig: Rig, shift_nats: floa
     assert rig.cached() == []
     with pytest.raises(NotFoundError), rig.adapters.lease("a"):
         pass
+
+
+async def test_load_is_proven_in_every_copy_of_the_model(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, copies=3)
+    await rig.engine.start()
+    artifact = rig.write()
+    rig.engine.blind_copies = {2}
+    with pytest.raises(PreconditionError, match=r"a \(in copy 2 of the model\) does not answer as it did"):
+        await rig.adapters.load("a", artifact.uri, artifact.sha256)
+    assert rig.engine.loras == {}
+    rig.engine.blind_copies = set()
+    assert (await rig.adapters.load("a", artifact.uri, artifact.sha256)).proof.canaries == 1
+    assert await rig.names() == ["a"]
+    rig.engine.forgetful_copies = {1}
+    assert await rig.names() == [], "listed, though one copy does not hold it"
 
 
 async def test_load_engine_refuses_leaves_nothing_behind(rig: Rig) -> None:

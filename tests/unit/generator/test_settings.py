@@ -3,7 +3,6 @@
 import os
 
 import pytest
-from pydantic import ValidationError
 
 from services.common.errors import PreconditionError
 from services.common.settings import load_settings
@@ -123,13 +122,11 @@ def test_apply_engine_environment_binds_all_cores_and_keeps_the_operators(
     assert os.environ["VLLM_WORKER_MULTIPROC_METHOD"] == "spawn"
 
 
-def test_data_parallel_copies_are_refused_with_the_remedy() -> None:
-    with pytest.raises(ValidationError, match=r"Start 2 generators.*VALIGN_ORCHESTRATOR_GENERATOR_TARGET"):
-        GeneratorSettings(model="m", data_parallel_size=2)
-
-
-def test_workers_are_tensor_times_pipeline() -> None:
-    assert GeneratorSettings(model="m", tensor_parallel_size=4, pipeline_parallel_size=2).workers == 8
+def test_workers_are_tensor_times_pipeline_times_copies() -> None:
+    settings = GeneratorSettings(
+        model="m", tensor_parallel_size=4, pipeline_parallel_size=2, data_parallel_size=3
+    )
+    assert settings.workers == 24
 
 
 def test_more_workers_than_gpus_are_refused_with_both_numbers() -> None:
