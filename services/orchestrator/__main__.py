@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -118,7 +118,7 @@ async def serve(settings: OrchestratorSettings) -> None:
     endpoints = EndpointHosts(settings.allowed_endpoint_hosts)
     patience = Patience(wait_s=settings.wait_for_services_s, call_s=settings.call_timeout_s)
 
-    def connect(study: Study, on_waiting: Callable[[str, str], None]) -> Services:
+    def connect(study: Study, on_waiting: Callable[[str, str], None], served: Mapping[str, str]) -> Services:
         endpoint = None
         if study.endpoint is not None:
             # Again: the run may be older than the list.
@@ -126,7 +126,7 @@ async def serve(settings: OrchestratorSettings) -> None:
             key = key_for(study.endpoint.url, settings.endpoint_keys)
             endpoint = OpenAIGenerator(study.endpoint, key, on_waiting)
         return Services(
-            generator=endpoint or generators.client(patience, on_waiting),
+            generator=endpoint or generators.client(patience, on_waiting, served.get("generator", "")),
             embedder=embedders.first(patience, on_waiting),
             trainer=GrpcTrainer(channels["trainer"], artifacts, patience, on_waiting),
             second_embedder=embedders.second(patience, on_waiting),

@@ -55,11 +55,12 @@ class Generators:
             self.probe = GrpcProbe("generator", target, self._channel, describe_generator)
 
     def client(
-        self, patience: Patience, on_waiting: OnWaiting = no_one_told
+        self, patience: Patience, on_waiting: OnWaiting = no_one_told, fingerprint: str = ""
     ) -> GrpcGenerator | FleetGenerator:
-        """The generator port, for one run or one measurement."""
+        """The generator port, for one run or one measurement; ``fingerprint`` is of the base model that it
+        began with, empty if it has yet to begin."""
         if self._fleet is not None:
-            return FleetGenerator(self._fleet, patience, on_waiting, self._window)
+            return FleetGenerator(self._fleet, patience, on_waiting, self._window, fingerprint)
         if self._channel is None:
             raise InternalError("the generators have neither a fleet nor a channel")
         return GrpcGenerator(self._channel, patience, on_waiting)

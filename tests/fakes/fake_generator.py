@@ -133,6 +133,8 @@ class FakeGenerator(pb_grpc.GeneratorServiceServicer):
     seeds: defaultdict[tuple[str, str], set[int]] = field(default_factory=lambda: defaultdict(set))
     """Seeds that each (item, stage) was asked with, by whatever arm."""
     loads: list[str] = field(default_factory=list)
+    load_calls: int = 0
+    """How often an adapter was to be loaded, refused or not."""
     fingerprint: str = ""
     """Of the base model; empty for FINGERPRINT."""
     refuse_loads: dict[str, ValignError] = field(default_factory=dict)
@@ -225,6 +227,7 @@ class FakeGenerator(pb_grpc.GeneratorServiceServicer):
 
     async def LoadAdapter(self, request: pb.LoadAdapterRequest, context: Any) -> pb.LoadAdapterResponse:
         self._require_serving()
+        self.load_calls += 1
         refused = self.refuse_loads.get(request.name) or self.refuse_loads.get("")
         if refused is not None:
             raise refused

@@ -26,11 +26,11 @@ class Generators:
     def __getitem__(self, number: int) -> FakeGenerator:
         return self.servers[number].generator
 
-    def client(self, wait_s: float = 5.0, window: int = 8) -> FleetGenerator:
+    def client(self, wait_s: float = 5.0, window: int = 8, fingerprint: str = "") -> FleetGenerator:
         """A run's generator."""
         assert self.fleet is not None
         patience = Patience(wait_s=wait_s, call_s=5.0)
-        return FleetGenerator(self.fleet, patience, lambda *what: self.told.append(what), window)
+        return FleetGenerator(self.fleet, patience, lambda *what: self.told.append(what), window, fingerprint)
 
     async def kill(self, number: int) -> None:
         """Cut every call of one server, and let nobody in."""

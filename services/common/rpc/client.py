@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import grpc
@@ -15,7 +16,15 @@ from services.common.rpc.observed import ObservedChannel
 from services.common.rpc.server import MAX_MESSAGE_BYTES
 from services.common.rpc.status import as_stream_error, as_valign_error
 
-__all__ = ["as_stream_error", "as_valign_error", "call", "open_channel", "retry", "wait_until_serving"]
+__all__ = [
+    "as_stream_error",
+    "as_valign_error",
+    "call",
+    "open_channel",
+    "retry",
+    "translated",
+    "wait_until_serving",
+]
 
 log = structlog.get_logger(__name__)
 
@@ -53,12 +62,33 @@ def open_channel(
     return ObservedChannel(grpc.aio.insecure_channel(target, options=options))
 
 
+@contextmanager
+def translated(
+    target: str = "the service", convert: Callable[[grpc.aio.AioRpcError], ValignError] = as_valign_error
+) -> Iterator[None]:
+    """Failures of gRPC calls as ValignError.
+
+    A channel that somebody else closes cancels its calls, which looks like a cancellation of whoever waits
+    for them, and refuses new ones with a UsageError. Both are NotReadyError here; only a cancellation of the
+    running task itself stays one.
+    """
+    try:
+        yield
+    except grpc.aio.AioRpcError as error:
+        raise convert(error) from error
+    except grpc.aio.UsageError as error:
+        raise NotReadyError(f"the connection to {target} is closed") from error
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise NotReadyError(f"the connection to {target} was closed") from error
+
+
 async def call(rpc: Callable[..., Awaitable[T]], request: Any, *, timeout_s: float) -> T:
     """One unary call with a deadline; failures are raised as ValignError."""
-    try:
+    with translated():
         return await rpc(request, timeout=timeout_s)
-    except grpc.aio.AioRpcError as error:
-        raise as_valign_error(error) from error
 
 
 def _can_succeed_later(error: BaseException) -> bool:

@@ -16,6 +16,8 @@ DNS = "dns:///"
 EVERY_S = 5.0
 """Seconds between two look-ups of a name, at least."""
 
+_LONGEST_LABEL = 63
+
 Resolve = Callable[[str, int], Awaitable[tuple[str, ...]]]
 """The IP addresses of a host name. OSError if it cannot be asked."""
 
@@ -41,7 +43,14 @@ def parse_targets(text: str) -> tuple[str, ...]:
     targets = tuple(dict.fromkeys(one.strip() for one in text.split(",")))
     for target in targets:
         host, _, port = target.removeprefix(DNS).rpartition(":")
-        if not host or "/" in host or not port.isdecimal() or not 0 < int(port) < 65_536:
+        labels = host.removesuffix(".").split(".")
+        if (
+            not host
+            or "/" in host
+            or not all(0 < len(label) <= _LONGEST_LABEL for label in labels)
+            or not port.isdecimal()
+            or not 0 < int(port) < 65_536
+        ):
             raise InvalidInputError(
                 f"{target!r} is no address; write host:port, several of them with commas between, or"
                 f" {DNS}name:port for every address that a headless name has"
@@ -97,7 +106,7 @@ class Discovery:
         host, _, port = name.rpartition(":")
         try:
             hosts = await self._resolve(host.strip("[]"), int(port))
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             log.warning(
                 "discovery.failed", host=host, reason=str(error), known=len(self._known.get(name, ()))
             )

@@ -13,7 +13,7 @@ import numpy as np
 
 from services.common.errors import InternalError, NotReadyError, ValignError
 from services.common.pb.embedder.v1 import embedder_pb2 as pb
-from services.common.rpc.client import as_valign_error
+from services.common.rpc.client import translated
 from services.orchestrator.clients.embedder_pool import EmbedderPool, Replica
 from services.orchestrator.clients.embedder_work import Job, Seen, Work, require_same
 from services.orchestrator.clients.parts import in_parts
@@ -131,20 +131,22 @@ class GrpcEmbedder:
 
     async def _call(self, work: Work, job: Job, replica: Replica, waiter: Waiter) -> ValignError | None:
         """One call of one replica. Returns the error that another replica, or waiting, can cure."""
-        call = replica.stub.Embed(_requests(work.texts[job.start : job.stop]), timeout=_MAX_STREAM_S)
+        call = None
         try:
-            async for reply in call:
-                fingerprint = reply.fingerprint or (await self._describe(replica)).fingerprint
-                work.put(job, reply, Seen(replica.target, fingerprint))
-                replica.answered()
-                waiter.progress()
-        except grpc.aio.AioRpcError as raised:
-            error = as_valign_error(raised)
+            with translated(replica.target):
+                call = replica.stub.Embed(_requests(work.texts[job.start : job.stop]), timeout=_MAX_STREAM_S)
+                async for reply in call:
+                    fingerprint = reply.fingerprint or (await self._describe(replica)).fingerprint
+                    work.put(job, reply, Seen(replica.target, fingerprint))
+                    replica.answered()
+                    waiter.progress()
+        except ValignError as error:
             if can_pass(error):
                 return error
-            raise error from raised
+            raise
         finally:
-            call.cancel()
+            if call is not None:
+                call.cancel()
         if job.done < len(job):
             raise InternalError(f"the {self._service} returned {job.done} rows for {len(job)} texts")
         return None
@@ -173,13 +175,10 @@ class GrpcEmbedder:
                 replica.answered()
                 found.append((replica, task.result()))
                 continue
-            if not isinstance(raised, grpc.aio.AioRpcError):
+            if not isinstance(raised, ValignError) or not can_pass(raised):
                 raise raised
-            error = as_valign_error(raised)
-            if not can_pass(error):
-                raise error from raised
             replica.failed()
-            failures.append(error)
+            failures.append(raised)
         if not found:
             raise failures[0]
         first, info = found[0]
@@ -190,7 +189,8 @@ class GrpcEmbedder:
         return info
 
     async def _describe(self, replica: Replica) -> EncoderInfo:
-        reply = await replica.stub.Describe(pb.DescribeRequest(), timeout=self._patience.call_s)
+        with translated(replica.target):
+            reply = await replica.stub.Describe(pb.DescribeRequest(), timeout=self._patience.call_s)
         return EncoderInfo(
             model=reply.model,
             dimension=reply.dimension,

@@ -5,10 +5,10 @@ from collections.abc import Awaitable, Callable
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from services.common.errors import ErrorCode, ValignError
+from services.common.errors import NotReadyError
 from services.common.pb.embedder.v1 import embedder_pb2, embedder_pb2_grpc
 from services.common.pb.generator.v1 import generator_pb2, generator_pb2_grpc
-from services.common.rpc.client import as_valign_error
+from services.common.rpc.client import call, translated
 from services.orchestrator.looks import ServiceFacts
 
 _CALL_S = 2.0
@@ -29,20 +29,15 @@ class GrpcProbe:
     async def look(self) -> ServiceFacts:
         """Ask once. ValignError if the service cannot be reached."""
         health = health_pb2_grpc.HealthStub(self._channel)
-        try:
-            answer = await health.Check(health_pb2.HealthCheckRequest(), timeout=_CALL_S)
-        except grpc.aio.AioRpcError as error:
-            raise as_valign_error(error) from error
+        answer = await call(health.Check, health_pb2.HealthCheckRequest(), timeout_s=_CALL_S)
         serving = answer.status == health_pb2.HealthCheckResponse.SERVING
         if not serving or self._describe is None:
             return ServiceFacts(serving=serving)
         try:
-            return await self._describe(self._channel)
-        except grpc.aio.AioRpcError as raised:
-            error_found: ValignError = as_valign_error(raised)
-            if error_found.code is ErrorCode.NOT_READY:
-                return ServiceFacts(serving=False)
-            raise error_found from raised
+            with translated(self.target):
+                return await self._describe(self._channel)
+        except NotReadyError:
+            return ServiceFacts(serving=False)
 
 
 async def describe_generator(channel: grpc.aio.Channel) -> ServiceFacts:

@@ -8,7 +8,7 @@ import grpc
 from services.common.errors import NotReadyError
 from services.common.pb.generator.v1 import generator_pb2 as pb
 from services.common.pb.generator.v1 import generator_pb2_grpc as pb_grpc
-from services.common.rpc.client import as_valign_error
+from services.common.rpc.client import translated
 from services.orchestrator.monitor.live.records import Exchange
 
 MAX_STREAM_S = 3600.0
@@ -29,12 +29,17 @@ class GrpcTraffic:
 
     async def exchanges(self, route: str, rate: float) -> AsyncGenerator[Exchange, None]:
         """Each as it ends. PreconditionError if the generator's settings do not allow it."""
-        call = self._stub.SampleTraffic(pb.SampleTrafficRequest(route=route, rate=rate), timeout=MAX_STREAM_S)
+        request = pb.SampleTrafficRequest(route=route, rate=rate)
+        with translated(self.target):
+            call = self._stub.SampleTraffic(request, timeout=MAX_STREAM_S)
+        replies = aiter(call)
         try:
-            async for reply in call:
+            while True:
+                with translated(self.target):
+                    reply = await anext(replies, None)
+                if reply is None:
+                    break
                 yield _exchange(reply)
-        except grpc.aio.AioRpcError as error:
-            raise as_valign_error(error) from error
         finally:
             call.cancel()
         raise NotReadyError(f"the generator at {self.target} ended the stream")

@@ -33,7 +33,11 @@ class Services:
     endpoint: Endpoint | None = None  # the generator itself, where the study names an endpoint
 
 
-Connect = Callable[[Study, Callable[[str, str], None]], Services]
+SERVED = "served"
+"""Name of a run's value: fingerprints of the models that it began with, by service."""
+Connect = Callable[[Study, Callable[[str, str], None], Mapping[str, str]], Services]
+"""Makes a run's services: its study, who is told of waiting, and the fingerprints of the models that it began
+with, by service (empty if it has yet to begin)."""
 """Makes the services for one run of a study; the function is told (service, reason) when a call has to
 wait. A study that names an endpoint gets that as its generator."""
 
@@ -80,7 +84,7 @@ class RunContext:
 
         A run outlives restarts: numbers from two models or two encoders must not be mixed unseen.
         """
-        began = (await self.get_value("served") or {}).get(service)
+        began = (await self.get_value(SERVED) or {}).get(service)
         if began not in (None, fingerprint):
             raise PreconditionError(
                 f"the {service} serves another model (fingerprint {fingerprint[:12]}…) than when the run"

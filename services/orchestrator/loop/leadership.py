@@ -215,7 +215,11 @@ class Leadership:
             if reason := beat.lost():
                 return reason
             for other in others:
-                if other.done() and not other.cancelled() and (error := other.exception()) is not None:
+                if not other.done():
+                    continue
+                # Nobody but ``_end`` cancels them.
+                error = asyncio.CancelledError() if other.cancelled() else other.exception()
+                if error is not None:
                     log.error("leadership.task_failed", exc_info=error)
                     return "a task of the leader failed"
             with suppress(TimeoutError):

@@ -5,7 +5,7 @@ from typing import Any
 
 from services.common.errors import PreconditionError
 from services.orchestrator.governance import review_warnings
-from services.orchestrator.loop.context import RunContext
+from services.orchestrator.loop.context import SERVED, RunContext
 from services.orchestrator.loop.endpoint import check_endpoint
 from services.orchestrator.loop.planned import keep_plan
 from services.orchestrator.loop.rulers import check_ruler
@@ -59,7 +59,7 @@ async def prepare(ctx: RunContext) -> dict[str, Any]:
     served = {"generator": model.fingerprint, "embedder": encoder.fingerprint}
     if second is not None:
         served["second_embedder"] = second.fingerprint
-    await ctx.put_value("served", served)
+    await ctx.put_value(SERVED, served)
     await keep_plan(ctx, model.fingerprint)
     return {
         "identity": identity,

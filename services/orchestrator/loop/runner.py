@@ -29,7 +29,7 @@ from services.common.errors import (
 from services.common.rpc.fence import Epoch, leading
 from services.orchestrator.loop import ending, looking, metrics
 from services.orchestrator.loop.answering import require_answer
-from services.orchestrator.loop.context import Connect, RunContext
+from services.orchestrator.loop.context import SERVED, Connect, RunContext
 from services.orchestrator.loop.full_disk import wait_for_room
 from services.orchestrator.loop.journal import Journal
 from services.orchestrator.loop.looking import QUEUE as QUEUE
@@ -233,6 +233,7 @@ class LoopRunner(Looking):
             resolved = await asyncio.to_thread(lambda: resolve(Study.model_validate(dict(record.study))))
             ruler = await asyncio.to_thread(load_ruler, self._artifacts, resolved.study.ruler)
             used = await asyncio.to_thread(self._store.get_value, record.run_id, USED)
+            served = await asyncio.to_thread(self._store.get_value, record.run_id, SERVED)
         except NotFoundError as error:
             await asyncio.to_thread(ending.fail_run, self._store, record.run_id, error)
             return None
@@ -247,7 +248,7 @@ class LoopRunner(Looking):
                 journal.emit("service.waiting", service=service, reason=reason)
 
         try:
-            services = self._connect(resolved.study, on_waiting)
+            services = self._connect(resolved.study, on_waiting, served or {})
         except ValignError as error:
             # For example an endpoint that may not be called any more.
             await asyncio.to_thread(ending.fail_run, self._store, record.run_id, error)

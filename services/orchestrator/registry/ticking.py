@@ -40,6 +40,12 @@ class Ticker:
             except LeadershipLost as lost:
                 # Either this task is about to be cancelled, or the database was away for a moment.
                 log.warning("leader.step_cut", task=self._name, reason=str(lost))
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                # Something that the step waited for was cancelled, not this task.
+                log.exception("leader.step_cut", task=self._name)
             except Exception:
                 log.exception("leader.step_failed", task=self._name)
             with suppress(TimeoutError):

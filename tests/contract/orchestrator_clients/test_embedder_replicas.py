@@ -10,7 +10,7 @@ from services.common.errors import InternalError, NotReadyError, PreconditionErr
 from services.common.rpc.client import open_channel
 from services.orchestrator.clients.discovery import Discovery
 from services.orchestrator.clients.embedder import GrpcEmbedder
-from services.orchestrator.clients.embedder_pool import EmbedderPool
+from services.orchestrator.clients.embedder_pool import EmbedderPool, Replica
 from services.orchestrator.clients.patience import Patience
 from tests.fakes.embedder_replicas import FakeReplica, fake_replicas, pool_of
 from tests.fakes.fake_embedder import FINGERPRINT, embed
@@ -225,3 +225,19 @@ async def test_replica_that_leaves_the_name_ends_its_call_first() -> None:
         assert len((await embedding).rows) == 200
         assert len(replica.embedder.asked) == 1
         await pool.aclose()
+
+
+async def test_embed_connection_closed_by_another_caller_work_goes_to_the_others(
+    three: list[FakeReplica],
+) -> None:
+    replicas = [Replica(one.target, open_channel(one.target)) for one in three]
+    embedder = GrpcEmbedder(EmbedderPool("embedder", replicas=replicas), QUICK)
+    three[0].embedder.delay_s = 5.0
+    texts = _texts(300)
+    embedding = asyncio.create_task(embedder.embed(texts))
+    await asyncio.sleep(0.2)
+    await replicas[0].channel.close()
+    np.testing.assert_array_equal((await embedding).rows, _expected(texts))
+    assert (await embedder.describe()).fingerprint == FINGERPRINT
+    for replica in replicas[1:]:
+        await replica.channel.close()

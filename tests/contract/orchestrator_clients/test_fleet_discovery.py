@@ -7,17 +7,19 @@ from collections.abc import AsyncIterator
 import pytest
 from prometheus_client import REGISTRY
 
-from services.common.errors import NotReadyError
+from services.common.errors import NotReadyError, PreconditionError
 from services.common.rpc.client import open_channel
 from services.orchestrator.clients.discovery import Address, Discovery
 from services.orchestrator.clients.fleet import metrics
 from services.orchestrator.clients.fleet.fleet import Fleet, FleetReplicas
 from services.orchestrator.clients.fleet.generator import FleetGenerator
+from services.orchestrator.clients.fleet.probe import FleetProbe
 from services.orchestrator.clients.patience import Patience
 from services.orchestrator.domain.prompts import Message, Prompt
-from services.orchestrator.ports import GenerationItem, Sampling
+from services.orchestrator.ports import AdapterRef, GenerationItem, Sampling
 from tests.fakes.fake_services import FakeServices
 
+ADAPTER = AdapterRef("r-1-i1-00000000", "1" * 64, "file:///adapters/one")
 NAME = "dns:///generators.test:50051"
 
 
@@ -143,3 +145,51 @@ def test_metrics_more_replicas_than_labels_count_as_other() -> None:
     finally:
         for label in labels:
             metrics.leave(label)
+
+
+async def test_replica_leaves_while_it_loads_the_load_ends_and_then_the_connection(
+    servers: dict[str, FakeServices],
+) -> None:
+    first, second, _ = servers.values()
+    second.generator.load_s = 0.5
+    names = Names("10.0.0.1", "10.0.0.2")
+    async with following(names, {target: one.target for target, one in servers.items()}) as fleet:
+        client = FleetGenerator(fleet, Patience(5, 5))
+        loading = asyncio.create_task(client.load_adapter(ADAPTER))
+        await asyncio.sleep(0.1)
+        names.hosts = ["10.0.0.1"]
+        await until(lambda: len(fleet.members) == 1)
+        await loading
+        assert first.generator.loads == second.generator.loads == [ADAPTER.name]
+        await until(lambda: len(fleet._members) == 1)
+
+
+async def test_replica_is_closed_under_its_calls_they_fail_and_cancel_nobody(
+    servers: dict[str, FakeServices],
+) -> None:
+    for one in servers.values():
+        one.generator.load_s = 30
+    async with following(Names("10.0.0.1"), {t: one.target for t, one in servers.items()}) as fleet:
+        [member] = fleet.members
+        loading = asyncio.create_task(member.load(ADAPTER))
+        watching = asyncio.create_task(anext(member.traffic.exchanges("valign", 1.0)))
+        await asyncio.sleep(0.1)
+        await member.close()
+        for task in (loading, watching):
+            with pytest.raises(NotReadyError, match="was closed"):
+                await task
+        for again in (member.load(ADAPTER), anext(member.traffic.exchanges("valign", 1.0))):
+            with pytest.raises(NotReadyError, match="is closed"):
+                await again
+
+
+async def test_probe_tells_one_model_and_refuses_two(servers: dict[str, FakeServices]) -> None:
+    servers["10.0.0.2:50051"].generator.fingerprint = "e" * 64
+    names = Names("10.0.0.1")
+    async with following(names, {target: one.target for target, one in servers.items()}) as fleet:
+        probe = FleetProbe("generator", NAME, fleet)
+        assert (await probe.look()).serving
+        names.hosts = ["10.0.0.1", "10.0.0.2"]
+        await until(lambda: len(fleet.serving) == 2)
+        with pytest.raises(PreconditionError, match=r"10\.0\.0\.2:50051: eeee"):
+            await probe.look()

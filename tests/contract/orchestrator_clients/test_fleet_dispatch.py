@@ -112,6 +112,19 @@ async def test_generate_item_refused_by_a_full_engine_goes_elsewhere(three: Gene
     assert not [one for one in found if one.error_code]
 
 
+async def test_generate_refused_items_never_give_a_replica_more_than_its_window() -> None:
+    async with generators(1) as one:
+        slow(one, 0.01)
+        asked = items(60)
+        one[0].refuse_items = {item.key for item in asked[4::9]}
+        [member] = one.fleet.members if one.fleet is not None else []
+        most = 0
+        async for _ in one.client(window=WINDOW).generate(asked):
+            most = max(most, member.in_flight)
+        assert 0 < most <= WINDOW
+        assert one.asked().keys() == {f"base|P3|{item.key}" for item in asked}
+
+
 async def test_generate_replica_drains_gets_no_more_and_finishes_what_it_has(three: Generators) -> None:
     slow(three, 0.01)
     client, seen, at_drain = three.client(), 0, 0
@@ -290,6 +303,43 @@ async def test_replica_loses_its_adapters_silently_is_filled_again(three: Genera
     assert max(three.asked().values()) == 1
 
 
+async def test_replica_without_a_free_slot_is_asked_seldom_and_told_of(three: Generators) -> None:
+    slow(three)
+    client = three.client(wait_s=1.0)
+    await client.load_adapter(ADAPTER)
+    await three.kill(0)
+    await three.revive(0)
+    three[0].slots = 0
+    await three.until(3)
+    await collect(client, 200, ADAPTER.name)
+    # The first load asks too: a replica that has just come up is listed as one that holds nothing.
+    assert 1 <= three[0].load_calls <= 3
+    for number in (1, 2):
+        await three.kill(number)
+        await three.revive(number)
+        three[number].slots = 0
+    await three.until(3)
+    with pytest.raises(NotReadyError, match=r"can be loaded nowhere now.*slot"):
+        await collect(client, 3, ADAPTER.name)
+
+
+async def test_replica_gets_a_free_slot_is_filled_later(three: Generators) -> None:
+    slow(three, 0.02)
+    client = three.client()
+    await client.load_adapter(ADAPTER)
+    await three.kill(0)
+    await three.revive(0)
+    three[0].slots = 0
+    await three.until(3)
+    seen = 0
+    async for _ in client.generate(items(200), ADAPTER.name):
+        seen += 1
+        if seen == 5:
+            three[0].slots = 8
+    assert three[0].adapters == {ADAPTER.name: ADAPTER.sha256}
+    assert three[0].asked
+
+
 async def test_new_process_asks_for_an_adapter_that_one_replica_lacks_is_told_to_load_it(
     three: Generators,
 ) -> None:
@@ -327,6 +377,18 @@ async def test_replica_comes_back_with_another_model_gets_no_work_of_the_run(thr
     assert (await client.describe()).fingerprint == fingerprint
 
 
+async def test_new_process_of_a_run_keeps_to_the_model_that_it_began_with(three: Generators) -> None:
+    fingerprint = (await three.client().describe()).fingerprint
+    await three.kill(1)
+    three[1].fingerprint = "e" * 64
+    await three.revive(1)
+    await three.until(3)
+    client = three.client(fingerprint=fingerprint)
+    assert (await client.describe()).fingerprint == fingerprint
+    await collect(client, 100)
+    assert not three[1].asked
+
+
 async def test_every_replica_comes_back_with_another_model_describe_tells_it(three: Generators) -> None:
     client = three.client()
     before = (await client.describe()).fingerprint
@@ -349,3 +411,10 @@ async def test_routed_replica_without_the_route_gets_none_of_it(three: Generator
     found = [one async for one in client.generate_routed(items(60), "valign")]
     assert {one.adapter for one in found} == {ADAPTER.name}
     assert not three[2].asked
+
+
+async def test_routed_name_that_is_set_nowhere_says_so(three: Generators) -> None:
+    client = three.client(wait_s=0.5)
+    with pytest.raises(NotReadyError, match="route valign is not set"):
+        _ = [one async for one in client.generate_routed(items(3), "valign")]
+    await three.until(3)

@@ -11,13 +11,13 @@ import heapq
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-import grpc
 import structlog
 
 from services.common.errors import ErrorCode, InternalError, NotReadyError, ValignError, error_for
-from services.common.rpc.client import as_stream_error
+from services.common.rpc.client import as_stream_error, translated
 from services.common.rpc.fence import epoch_metadata
 from services.orchestrator.clients.fleet.fleet import Fleet
 from services.orchestrator.clients.fleet.member import Member, State
@@ -104,19 +104,12 @@ class Lane(Generic[Item]):
         call, ended = None, None
         try:
             await self._check(self.member)
-            call = self._rpc(self._requests(), timeout=MAX_STREAM_S, metadata=epoch_metadata())
-            async for reply in call:
-                self._say(self, reply)
+            with translated(self.member.target, as_stream_error):
+                call = self._rpc(self._requests(), timeout=MAX_STREAM_S, metadata=epoch_metadata())
+                async for reply in call:
+                    self._say(self, reply)
         except ValignError as error:
             ended = error
-        except grpc.aio.AioRpcError as error:
-            ended = as_stream_error(error)
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            # Not this task was cancelled but the call: its connection was closed.
-            ended = NotReadyError(f"the connection to {self.member.target} was closed")
         except Exception as error:
             # Whoever waits for the items must hear of it, whatever it is.
             ended = InternalError(f"the stream to {self.member.target} failed: {error!r}")
@@ -131,6 +124,15 @@ class Lane(Generic[Item]):
         while (items := await self._feed.get()) is not None:
             for request in self._write(items):
                 yield request
+
+
+@dataclass(frozen=True, slots=True)
+class _Bench:
+    """A replica that is left alone: how often it has failed in a row, until when, and its last word."""
+
+    failures: int
+    until: float
+    error: ValignError
 
 
 class Dispatch(Generic[Item]):
@@ -169,7 +171,7 @@ class Dispatch(Generic[Item]):
         self._finishing: set[Lane[Item]] = set()
         self._cut: set[Lane[Item]] = set()
         self._said: asyncio.Queue[tuple[Lane[Item] | None, Any]] = asyncio.Queue()
-        self._benched: dict[Member, tuple[int, float]] = {}
+        self._benched: dict[Member, _Bench] = {}
 
     async def replies(self) -> AsyncGenerator[Any, None]:
         """One reply for each item, in the order in which they come.
@@ -216,7 +218,8 @@ class Dispatch(Generic[Item]):
             return None
         if said.HasField("error") and (code := ErrorCode.__members__.get(said.error.code)) in _TRY_ELSEWHERE:
             # The stream goes on for the others, and takes this item not a second time.
-            self._bench(lane.member, error_for(code.value, said.error.message))
+            # It says so of one item; whether the replica is well is seen by looking at it.
+            self._bench(lane.member, error_for(code.value, said.error.message), suspect=False)
             self._pending.appendleft((said.id, lane.held.pop(said.id)))
             lane.member.gave(taken_back=1)
             self._retire(lane)
@@ -252,16 +255,16 @@ class Dispatch(Generic[Item]):
             self._pending.extendleft(reversed(lane.held.items()))
             lane.held = {}
 
-    def _bench(self, member: Member, error: ValignError) -> None:
+    def _bench(self, member: Member, error: ValignError, *, suspect: bool = True) -> None:
         """Leave a replica alone for a while, longer each time that it fails without an answer in between."""
         if error.code is ErrorCode.NOT_FOUND:
             self._fitness.lost(member)
-        failures = self._benched.get(member, (0, 0.0))[0] + 1
+        failures = self._benched[member].failures + 1 if member in self._benched else 1
         pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** (failures - 1))
-        self._benched[member] = failures, time.monotonic() + pause_s
+        self._benched[member] = _Bench(failures, time.monotonic() + pause_s, error)
         # A little later than that, so that it may work again when it is asked about.
         asyncio.get_running_loop().call_later(pause_s + 0.01, self._said.put_nowait, (None, None))
-        if error.code in (ErrorCode.NOT_READY, ErrorCode.TIMEOUT):
+        if suspect and error.code in (ErrorCode.NOT_READY, ErrorCode.TIMEOUT):
             self._fleet.suspect(member, error)
 
     def _leave_those_away(self) -> None:
@@ -291,10 +294,10 @@ class Dispatch(Generic[Item]):
         free: list[tuple[int, int, Member]] = []
         room: dict[Member, int] = {}
         for place, member in enumerate(self._fleet.serving):
-            if self._benched.get(member, (0, 0.0))[1] > now or not self._fitness.fits(member):
+            benched = self._benched.get(member)
+            if (benched and benched.until > now) or not self._fitness.fits(member):
                 continue
-            lane = self._lanes.get(member)
-            if left := self._window - (len(lane.held) if lane else 0):
+            if (left := self._room(member)) > 0:
                 room[member] = left
                 free.append((member.in_flight, place, member))
         heapq.heapify(free)
@@ -317,8 +320,14 @@ class Dispatch(Generic[Item]):
             self._retire(lane)
             return
         fair = -(-len(self._pending) // max(1, len(self._lanes)))
-        count = min(self._window - len(lane.held), max(fair, 1), len(self._pending))
-        lane.give(dict(self._pending.popleft() for _ in range(count)))
+        count = min(self._room(lane.member), max(fair, 1), len(self._pending))
+        if count > 0:
+            lane.give(dict(self._pending.popleft() for _ in range(count)))
+
+    def _room(self, member: Member) -> int:
+        """What its window leaves: a lane that finishes still fills it."""
+        lanes = [self._lanes.get(member), *(one for one in self._finishing if one.member is member)]
+        return self._window - sum(len(lane.held) for lane in lanes if lane is not None)
 
     def _lane(self, member: Member) -> Lane[Item]:
         lane = self._lanes.get(member)
@@ -343,9 +352,19 @@ class Dispatch(Generic[Item]):
         if not self._fitness.fits(member):
             raise NotReadyError(f"{member.target} is not what it was")
 
+    def _reason(self) -> ValignError:
+        """Why nobody works: what the replicas said of this call, if they said anything."""
+        reason = self._fitness.reason()
+        said = [
+            f"{member.target}: {self._benched[member].error.message}"
+            for member in self._fleet.members
+            if member in self._benched
+        ]
+        return NotReadyError(f"{reason.message}. Last said: {'; '.join(said[:3])}") if said else reason
+
     async def _wait(self) -> None:
         """Until something changes, a pause is over, or the wait has been too long."""
-        pausing = asyncio.ensure_future(self._waiter.pause(self._fitness.reason()))
+        pausing = asyncio.ensure_future(self._waiter.pause(self._reason()))
         hearing = asyncio.ensure_future(self._said.get())
         try:
             await asyncio.wait({pausing, hearing}, return_when=asyncio.FIRST_COMPLETED)

@@ -143,7 +143,7 @@ class Fleet:
             if await member.look():
                 log.info("replica.state", target=member.target, state=member.state.value, reason=member.error)
                 self.tell()
-            if member.leaving and (not member.in_flight or member.state is State.AWAY):
+            if member.leaving and (not member.busy or member.state is State.AWAY):
                 del self._members[address], self._watching[address], self._wake[address]
                 await member.close()
                 return

@@ -6,8 +6,10 @@ work for it, and gets none of that adapter's work until it has proven it.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import structlog
@@ -17,13 +19,12 @@ from services.common.errors import (
     NotFoundError,
     NotReadyError,
     OverloadedError,
-    PreconditionError,
     ValignError,
 )
 from services.orchestrator.clients import generator_wire as wire
 from services.orchestrator.clients.fleet.dispatch import Dispatch, Fitness
 from services.orchestrator.clients.fleet.fleet import Fleet
-from services.orchestrator.clients.fleet.member import Member
+from services.orchestrator.clients.fleet.member import Member, check_one_model
 from services.orchestrator.clients.patience import OnWaiting, Patience, Waiter, no_one_told
 from services.orchestrator.ports import (
     AdapterRef,
@@ -43,6 +44,18 @@ Result = TypeVar("Result")
 SERVICE = "generator"
 DEFAULT_WINDOW = 256
 _AWAY = frozenset({ErrorCode.NOT_READY, ErrorCode.TIMEOUT})
+_FIRST_PAUSE_S = 1.0
+_LONGEST_PAUSE_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Unfilled:
+    """A replica that could not take an adapter for now: how often in a row, until when it is left alone, and
+    why."""
+
+    failures: int
+    until: float
+    error: ValignError
 
 
 class FleetGenerator:
@@ -53,6 +66,7 @@ class FleetGenerator:
         patience: how long a call waits without progress.
         on_waiting: told before each pause.
         window: most items of one call in flight on one replica; what a dead one may have to be asked again.
+        fingerprint: of the base model that the run began with; empty if it has yet to begin.
     """
 
     def __init__(
@@ -61,16 +75,18 @@ class FleetGenerator:
         patience: Patience | None = None,
         on_waiting: OnWaiting = no_one_told,
         window: int = DEFAULT_WINDOW,
+        fingerprint: str = "",
     ) -> None:
         self._fleet = fleet
         self._patience = patience or Patience()
         self._on_waiting = on_waiting
         self._window = window
-        self._fingerprint = ""
+        self._fingerprint = fingerprint
         self._wanted: dict[str, AdapterRef] = {}
         self._unloaded: set[str] = set()
         self._refused: dict[tuple[Member, int, str], ValignError] = {}
         self._filling: dict[tuple[Member, str], asyncio.Task[None]] = {}
+        self._unfilled: dict[tuple[Member, str], _Unfilled] = {}
 
     async def describe(self) -> GeneratorInfo:
         """Identity of the model. PreconditionError: the replicas serve different ones, and this is the first
@@ -85,16 +101,10 @@ class FleetGenerator:
             if mine:
                 break
             await waiter.pause(NotReadyError(self._fleet.why_none()))
-        by_model = {member.info.fingerprint: member for member in mine if member.info is not None}
-        if len(by_model) > 1:
-            told = ", ".join(f"{one.target}: {of[:12]}…" for of, one in sorted(by_model.items()))
-            raise PreconditionError(
-                f"the replicas of the generator serve different base models ({told}); give all of them the"
-                " same model and revision"
-            )
-        [(fingerprint, member)] = by_model.items()
-        self._fingerprint = self._fingerprint or fingerprint
-        return member.info_now()
+        check_one_model(mine)
+        info = mine[0].info_now()
+        self._fingerprint = self._fingerprint or info.fingerprint
+        return info
 
     async def generate(
         self, items: Sequence[GenerationItem], adapter: str = ""
@@ -155,6 +165,7 @@ class FleetGenerator:
         """Remove an adapter everywhere; one that is not there, or a replica that is away, is no error."""
         self._wanted.pop(name, None)
         self._unloaded.add(name)
+        self._unfilled = {key: one for key, one in self._unfilled.items() if key[1] != name}
         for (_, filled), task in list(self._filling.items()):
             if filled == name:
                 task.cancel()
@@ -203,9 +214,19 @@ class FleetGenerator:
             self._fill(member, wanted)
         return False
 
+    def _why_unfilled(self, name: str) -> str:
+        """What the replicas said last that could not take the adapter."""
+        said = [
+            f"{member.target}: {one.error.message}"
+            for (member, filled), one in self._unfilled.items()
+            if filled == name and member in self._fleet.serving
+        ]
+        return "; ".join(said[:3])
+
     def _fill(self, member: Member, adapter: AdapterRef) -> None:
         key = (member, adapter.name)
-        if key in self._filling:
+        before = self._unfilled.get(key)
+        if key in self._filling or (before is not None and before.until > time.monotonic()):
             return
 
         async def fill() -> None:
@@ -213,8 +234,20 @@ class FleetGenerator:
                 said = await self._load(member, adapter)
             finally:
                 del self._filling[key]
-            log.info("replica.filled", target=member.target, adapter=adapter.name, failed=str(said)[:200])
-            self._fleet.tell()
+            if isinstance(said, SwapProof):
+                self._unfilled.pop(key, None)
+                log.info("replica.filled", target=member.target, adapter=adapter.name)
+                self._fleet.tell()
+                return
+            failures = before.failures + 1 if before is not None else 1
+            pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** (failures - 1))
+            self._unfilled[key] = _Unfilled(failures, time.monotonic() + pause_s, said)
+            log.info(
+                "replica.not_filled", target=member.target, adapter=adapter.name, reason=said.message,
+                again_in_s=pause_s,
+            )  # fmt: skip
+            # A little later than that, so that it may be tried again when it is asked about.
+            asyncio.get_running_loop().call_later(pause_s + 0.01, self._fleet.tell)
 
         self._filling[key] = asyncio.create_task(fill())
 
@@ -321,9 +354,14 @@ class _Holding(_Plain):
         ]
         if refused and len(refused) == len(mine) == len(of._fleet.members):
             raise refused[0]
-        return NotReadyError(
-            f"adapter {name} is being proven" if mine and not refused else of._fleet.why_none()
-        )
+        if mine and not refused:
+            said = of._why_unfilled(name)
+            return NotReadyError(
+                f"adapter {name} can be loaded nowhere now ({said})"
+                if said
+                else f"adapter {name} is being proven"
+            )
+        return NotReadyError(of._fleet.why_none())
 
 
 def _worst(proofs: Sequence[SwapProof]) -> SwapProof:

@@ -1,11 +1,13 @@
 """One replica as the fleet knows it: whether it is well, its model, the adapters that it has proven."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from services.common.errors import ErrorCode, NotReadyError, ValignError
+from services.common.errors import ErrorCode, NotReadyError, PreconditionError, ValignError
 from services.common.pb.generator.v1 import generator_pb2 as pb
 from services.common.pb.generator.v1 import generator_pb2_grpc as pb_grpc
 from services.common.rpc.client import call
@@ -58,12 +60,18 @@ class Member:
         self._look_s = look_s
         self._missed = 0
         self._in_flight = 0
+        self._orders = 0
         self._label = metrics.join(address.target)
 
     @property
     def in_flight(self) -> int:
         """Items of every call that have not come back."""
         return self._in_flight
+
+    @property
+    def busy(self) -> bool:
+        """Whether something that was asked of it has not come back: items, loads or removals."""
+        return bool(self._in_flight or self._orders)
 
     def info_now(self) -> GeneratorInfo:
         """Who it is; NotReadyError if that is not known."""
@@ -137,7 +145,8 @@ class Member:
     async def load(self, adapter: AdapterRef) -> SwapProof:
         """Load and prove; PreconditionError: it refuses the adapter. Only then it counts as held."""
         incarnation = self.incarnation
-        proof = await self.replica.load(adapter)
+        with self._ordered():
+            proof = await self.replica.load(adapter)
         if incarnation != self.incarnation:
             raise NotReadyError(f"{self.target} went away while it loaded adapter {adapter.name}")
         self.held[adapter.name] = adapter.sha256
@@ -146,7 +155,16 @@ class Member:
     async def unload(self, name: str) -> None:
         """Remove an adapter; one that is not there is no error."""
         self.held.pop(name, None)
-        await self.replica.unload(name)
+        with self._ordered():
+            await self.replica.unload(name)
+
+    @contextmanager
+    def _ordered(self) -> Iterator[None]:
+        self._orders += 1
+        try:
+            yield
+        finally:
+            self._orders -= 1
 
     def leave(self) -> None:
         """It is not among the replicas any more."""
@@ -158,6 +176,17 @@ class Member:
         self._become(State.AWAY, "the connection to it is closed")
         metrics.leave(self._label)
         await self.replica.aclose()
+
+
+def check_one_model(members: Sequence[Member]) -> None:
+    """PreconditionError if these replicas serve different base models; it names one of each."""
+    by_model = {member.info.fingerprint: member for member in members if member.info is not None}
+    if len(by_model) > 1:
+        told = ", ".join(f"{one.target}: {of[:12]}…" for of, one in sorted(by_model.items()))
+        raise PreconditionError(
+            f"the replicas of the generator serve different base models ({told}); give all of them the"
+            " same model and revision"
+        )
 
 
 def _answered(error: ValignError) -> bool:

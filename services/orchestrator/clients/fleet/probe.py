@@ -1,7 +1,8 @@
-"""A look at the whole fleet, for people who ask what is there."""
+"""A look at the whole fleet, for people who ask what is there: ``GET /v1/system`` and ``valign doctor``."""
 
 from services.common.errors import NotReadyError
 from services.orchestrator.clients.fleet.fleet import Fleet
+from services.orchestrator.clients.fleet.member import check_one_model
 from services.orchestrator.looks import ServiceFacts
 
 
@@ -14,10 +15,16 @@ class FleetProbe:
         self._fleet = fleet
 
     async def look(self) -> ServiceFacts:
-        """What the fleet saw last. NotReadyError if no replica serves."""
+        """What the fleet saw last.
+
+        Raises:
+            PreconditionError: replicas serve different base models; it names them.
+            NotReadyError: no replica serves.
+        """
         serving = self._fleet.serving
         if not serving:
             raise NotReadyError(self._fleet.why_none())
+        check_one_model(serving)
         info = serving[0].info_now()
         return ServiceFacts(
             serving=True,

@@ -13,7 +13,20 @@ def test_parse_targets_list_is_split_and_each_kept_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "host", "a:1,", ":1", "a:x", "a:0", "a:70000", "dns://host:1", "http://a:1"]
+    "text",
+    [
+        "",
+        "host",
+        "a:1,",
+        ":1",
+        "a:x",
+        "a:0",
+        "a:70000",
+        "dns://host:1",
+        "http://a:1",
+        "dns:///a..b:1",
+        f"{'a' * 64}.b:1",
+    ],
 )
 def test_parse_targets_what_is_no_address_is_refused_by_name(text: str) -> None:
     with pytest.raises(InvalidInputError, match="write host:port"):
@@ -70,3 +83,10 @@ def test_one_address_is_not_many_and_a_name_may_be() -> None:
     assert is_many(("dns:///name:1",))
     assert Discovery("a:1").fixed
     assert not Discovery("a:1,dns:///name:1").fixed
+
+
+async def test_addresses_name_that_the_resolver_cannot_write_is_no_address_and_no_crash() -> None:
+    async def resolve(host: str, port: int) -> tuple[str, ...]:
+        raise UnicodeError("label empty or too long")
+
+    assert await Discovery("dns:///name:1", resolve).addresses() == ()

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,9 @@ class World:
     loads_before: dict[str, list[str]] = field(default_factory=dict)
     """Adapters that were loaded, in order, before each step."""
 
-    def connect(self, study: Study, on_waiting: Callable[[str, str], None]) -> Services:
+    def connect(
+        self, study: Study, on_waiting: Callable[[str, str], None], served: Mapping[str, str]
+    ) -> Services:
         patience = Patience(wait_s=5.0, call_s=5.0)
         return Services(
             GrpcGenerator(self.channel, patience, on_waiting),
@@ -81,7 +83,7 @@ class World:
         return RunContext(
             run_id=run_id,
             resolved=resolved,
-            services=self.connect(resolved.study, on_waiting),
+            services=self.connect(resolved.study, on_waiting, {}),
             store=self.store,
             artifacts=self.artifacts,
             journal=journal,

@@ -147,12 +147,15 @@ async def test_tasks_of_the_leader_are_told_the_epoch_and_end_with_it(store: Sql
     assert told == [(1, "1"), "cancelled"]
 
 
-async def test_task_of_the_leader_that_fails_begins_a_new_epoch(store: SqlRunStore) -> None:
+@pytest.mark.parametrize("error", [OSError("broken"), asyncio.CancelledError()], ids=["fails", "cancelled"])
+async def test_task_of_the_leader_that_fails_begins_a_new_epoch(
+    store: SqlRunStore, error: BaseException
+) -> None:
     epochs: list[int] = []
 
     async def task(epoch: int) -> None:
         epochs.append(epoch)
-        raise OSError("broken")
+        raise error
 
     leading = asyncio.create_task(Leadership(store.leases, IdleLoop(), timeout_s=1, tasks=[task]).run())
     await until(lambda: len(epochs) == 2)

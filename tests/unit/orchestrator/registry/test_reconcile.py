@@ -291,6 +291,24 @@ async def test_lead_nudged_acts_at_once_and_an_error_does_not_end_it() -> None:
         await leading
 
 
+async def test_lead_goes_on_when_what_a_step_waits_for_is_cancelled_and_ends_when_it_is_itself() -> None:
+    steps = 0
+
+    async def step() -> None:
+        nonlocal steps
+        steps += 1
+        other = asyncio.create_task(asyncio.sleep(60))
+        other.cancel()
+        await other
+
+    ticker = Ticker("test", step, 0.01)
+    leading = asyncio.create_task(ticker.lead(1))
+    await until(lambda: steps >= 3)
+    leading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leading
+
+
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
         while not condition():
