@@ -131,8 +131,8 @@ class OrchestratorSettings(ServiceSettings):
     )
     trusted_proxies: tuple[str, ...] = Field(
         (),
-        description='Addresses of proxies whose X-Forwarded-For is believed, as JSON: ["10.0.0.7"].'
-        " Empty: nobody's.",
+        description="Addresses or networks of proxies whose X-Forwarded-For is believed, as JSON:"
+        ' ["10.0.0.7", "10.244.0.0/16"]. Empty: nobody\'s.',
     )
     auth_failure_limit: str = Field(
         "30/minute", description="Credentials of one address that may be wrong before it has to wait."

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 
 from tests.k8s.pods import Pod, environment, pods, quantity
-from tests.k8s.rendering import Object, get, of_kind
+from tests.k8s.rendering import Object, of_kind
 
 TAGGED = re.compile(r"^[a-z0-9./:-]+/[a-z]+:\d+\.\d+\.\d+(-cpu|-cuda)?$")
 GPU = "nvidia.com/gpu"
@@ -197,24 +197,6 @@ def spread(objects: list[Object]) -> Iterator[str]:
             for one in pod.spec.get("topologySpreadConstraints", ())
         ):
             yield f"{pod.owner} is not spread over nodes"
-
-
-def quota(objects: list[Object]) -> Iterator[str]:
-    """A quota that the overlay's own pods do not fit into, at their largest number."""
-    hard = get(objects, "ResourceQuota", "valign")["spec"]["hard"]
-    for name in (f"{kind}.{what}" for kind in ("requests", "limits") for what in ("cpu", "memory", GPU)):
-        if name not in hard:
-            continue
-        kind, _, what = name.partition(".")
-        asked = sum(
-            pod.most * quantity(one["resources"].get(kind, {}).get(what, 0))
-            for pod in pods(objects)
-            for one in pod.containers
-        )
-        if asked > quantity(hard[name]):
-            yield f"the quota of {name} is {hard[name]}, and {asked:g} are asked for"
-    if sum(pod.most for pod in pods(objects)) > int(hard["pods"]):
-        yield f"the quota is {hard['pods']} pods, and there can be {sum(pod.most for pod in pods(objects))}"
 
 
 def _volumes(pod: Pod) -> list[Object]:

@@ -15,7 +15,9 @@ GIVEN_SECRETS = {
     "valign-webhooks": {"key"},
     "valign-s3": {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"},
     "valign-ray": {"token"},
+    "valign-hub": {"HF_TOKEN"},
 }
+NODE_CACHE = "169.254.20.10/32"
 _SECRET_NAME = re.compile(r"(KEY|KEYS|TOKEN|PASSWORD|SECRET|DATABASE_URL)$")
 
 
@@ -75,8 +77,9 @@ def selectors(objects: list[Object]) -> Iterator[str]:
     for one in of_kind(objects, "ServiceMonitor"):
         wanted = one["spec"]["selector"]
         found = [s for s in services if selects(wanted, s["metadata"].get("labels", {}))]
+        # Several: the two embedders are one job.
         ports = {port["name"] for s in found for port in s["spec"]["ports"]}
-        if len(found) != 1 or not {end["port"] for end in one["spec"]["endpoints"]} <= ports:
+        if not found or not {end["port"] for end in one["spec"]["endpoints"]} <= ports:
             yield f"{name_of(one)} finds nothing to read"
 
 
@@ -175,10 +178,7 @@ def targets(objects: list[Object]) -> Iterator[str]:
     """A service that the orchestrator is told of and that is not there, or has another name."""
     told = _orchestrator(objects)
     services = {one["metadata"]["name"]: one["spec"] for one in of_kind(objects, "Service")}
-    certified: dict[str, set[str]] = {
-        one["metadata"]["name"]: set(one["spec"].get("dnsNames", ()))
-        for one in of_kind(objects, "Certificate")
-    }
+    certified = bool(of_kind(objects, "Certificate"))
     asked = {
         name: value
         for name, value in told.items()
@@ -194,11 +194,68 @@ def targets(objects: list[Object]) -> Iterator[str]:
             yield f"{name}={value}: no such Service"
         elif value.startswith("dns:///") != (found.get("clusterIP") == "None"):
             yield f"{name}={value}: a name with every replica is that of a headless Service"
-        if certified and host not in certified.get(host, set()):
+        if certified and host not in _certified(objects, found.get("selector", {})):
             yield f"{name}={value}: the certificate of {host} has another name"
     callers = json.loads(_told_of(objects, "trainer").get("VALIGN_TRAINER_TLS_CLIENT_NAMES", "[]"))
-    if certified and not set(callers) & certified["orchestrator"]:
+    if certified and not set(callers) & _certified(objects, {"app.kubernetes.io/name": "orchestrator"}):
         yield f"the trainer takes calls of {callers} alone, and the orchestrator is none of them"
+
+
+def _certified(objects: list[Object], selector: dict[str, str]) -> set[str]:
+    """The names in the certificates that all of these pods have."""
+    shown = [
+        {
+            name
+            for volume in pod.spec.get("volumes", ())
+            for one in of_kind(objects, "Certificate")
+            if volume.get("secret", {}).get("secretName") == one["spec"]["secretName"]
+            for name in one["spec"].get("dnsNames", ())
+        }
+        for pod in pods(objects)
+        if selects({"matchLabels": selector}, pod.labels)
+    ]
+    return set.intersection(*shown) if shown else set()
+
+
+def second_encoder(objects: list[Object]) -> Iterator[str]:
+    """An installation whose verdicts are holds at most, or whose second encoder is the first."""
+    if "VALIGN_ORCHESTRATOR_SECOND_EMBEDDER_TARGET" not in _orchestrator(objects):
+        yield "there is no second embedder, so that every verdict is a hold at most"
+    models = [environment(one, objects).get("VALIGN_EMBEDDER_MODEL") for one in _all(objects, "embedder")]
+    if len(set(models)) != len(models):
+        yield f"the embedders have one encoder: {models}"
+
+
+def hub(objects: list[Object]) -> Iterator[str]:
+    """A container that fetches models and is not given the token of the model hub."""
+    for name in ("generator", "embedder", "trainer", "ray-worker"):
+        for one in _all(objects, name):
+            if environment(one, objects).get("HF_TOKEN") != SECRET:
+                yield f"{name} cannot fetch a gated model: it has no HF_TOKEN of a Secret"
+
+
+def jobs(objects: list[Object]) -> Iterator[str]:
+    """A Job that reads a ConfigMap: another setting is another name of that, and a Job cannot be changed."""
+    for pod in pods(objects):
+        if pod.kind == "Job":
+            yield from (
+                f"{pod.owner} cannot be applied again once {name} has changed"
+                for kind, name, _ in _referred(pod)
+                if kind == "ConfigMap"
+            )
+
+
+def names(objects: list[Object]) -> Iterator[str]:
+    """A policy that lets pods ask the cluster's DNS and not a cache of it on the node."""
+    for one in of_kind(objects, "NetworkPolicy"):
+        for rule in one["spec"].get("egress", ()):
+            asks = any(port["port"] == 53 for port in rule.get("ports", ()))
+            if asks and {"ipBlock": {"cidr": NODE_CACHE}} not in rule["to"]:
+                yield f"{name_of(one)} keeps pods from the DNS cache of their node"
+
+
+def _all(objects: list[Object], container: str) -> list[dict[str, Any]]:
+    return [one for pod in pods(objects) for one in pod.containers if one["name"] == container]
 
 
 def _orchestrator(objects: list[Object]) -> dict[str, str]:

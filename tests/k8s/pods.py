@@ -28,7 +28,7 @@ class Pod:
     @property
     def serves(self) -> bool:
         """Whether it runs for ever."""
-        return self.kind != "Job"
+        return self.kind not in ("Job", "CronJob")
 
 
 def pods(objects: list[Object]) -> list[Pod]:
@@ -51,6 +51,9 @@ def _pods(objects: list[Object]) -> Iterator[Pod]:
         template = one["spec"]["template"]
         labels = template["metadata"]["labels"]
         yield Pod(name_of(one), one["kind"], labels, template["spec"], most + surge, scaled is not None)
+    for one in of_kind(objects, "CronJob"):
+        template = one["spec"]["jobTemplate"]["spec"]["template"]
+        yield Pod(name_of(one), one["kind"], template["metadata"]["labels"], template["spec"], 1)
     for one in of_kind(objects, "RayCluster"):
         head = one["spec"]["headGroupSpec"]["template"]
         yield Pod(f"{name_of(one)}/head", one["kind"], head["metadata"]["labels"], head["spec"], 1)

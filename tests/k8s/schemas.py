@@ -74,7 +74,21 @@ OUR_READING = {
         }
     ),
     ("kueue.x-k8s.io/v1beta2", "LocalQueue"): _closed({"clusterQueue": _NAME}),
-    ("kueue.x-k8s.io/v1beta2", "ResourceFlavor"): _closed({"nodeLabels": _TEXTS}),
+    ("kueue.x-k8s.io/v1beta2", "ResourceFlavor"): _closed(
+        {
+            "nodeLabels": _TEXTS,
+            "tolerations": {
+                "type": "array",
+                "items": _closed(
+                    {
+                        "key": {"type": "string"},
+                        "operator": {"enum": ["Exists", "Equal"]},
+                        "effect": {"enum": ["NoSchedule", "PreferNoSchedule", "NoExecute"]},
+                    }
+                ),
+            },
+        }
+    ),
     ("kueue.x-k8s.io/v1beta2", "ClusterQueue"): _closed(
         {
             "namespaceSelector": _closed({"matchLabels": _TEXTS}),

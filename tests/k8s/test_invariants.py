@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.k8s import findings_cluster as of_cluster
 from tests.k8s import findings_pods as of_pods
 from tests.k8s import findings_settings as of_settings
 from tests.k8s import findings_wiring as of_wiring
@@ -29,10 +30,20 @@ RULES: tuple[Rule, ...] = (
     of_wiring.secrets,
     of_wiring.targets,
     of_wiring.queries,
+    of_wiring.hub,
+    of_wiring.jobs,
+    of_wiring.names,
     of_settings.settings,
 )
 # With the component that they are about.
-OF_OVERLAYS: tuple[Rule, ...] = (of_pods.gpus, of_pods.quota, of_wiring.policies)
+OF_OVERLAYS: tuple[Rule, ...] = (
+    of_pods.gpus,
+    of_cluster.quota,
+    of_cluster.queue,
+    of_cluster.one_node,
+    of_wiring.policies,
+    of_wiring.second_encoder,
+)
 
 
 @pytest.mark.parametrize("what", RENDERED)
@@ -128,6 +139,25 @@ def _replicas_too(objects: list[Object]) -> None:
     get(objects, "StatefulSet", "generator")["spec"]["replicas"] = 2
 
 
+def _flavor_without_tolerations(objects: list[Object]) -> None:
+    flavor = get(render("cluster/kueue"), "ResourceFlavor", "valign-gpu")
+    del flavor["spec"]["tolerations"]
+    objects.append(flavor)
+
+
+def _let_the_job_read_settings(objects: list[Object]) -> None:
+    name = get(objects, "ConfigMap", "orchestrator")["metadata"]["name"]
+    _container(objects, "migrations")["envFrom"] = [{"configMapRef": {"name": name}}]
+
+
+def _without_node_cache(policy: str) -> Callable[[list[Object]], None]:
+    def change(objects: list[Object]) -> None:
+        for rule in get(objects, "NetworkPolicy", policy)["spec"]["egress"]:
+            rule["to"] = [one for one in rule["to"] if "ipBlock" not in one]
+
+    return change
+
+
 BREAKS: list[tuple[Rule, Callable[[list[Object]], None], str]] = [
     (of_pods.images, _set("trainer", "image", to="valign/trainer:latest"), "has no version"),
     (of_pods.images, _set("trainer-ray", "image", to="valign/trainer"), "has no version"),
@@ -205,11 +235,28 @@ BREAKS: list[tuple[Rule, Callable[[list[Object]], None], str]] = [
         "not spread",
     ),
     (
-        of_pods.quota,
+        of_cluster.quota,
         _in("ResourceQuota", "valign", "spec", "hard", "requests.nvidia.com/gpu", to="23"),
         "the quota of requests.nvidia.com/gpu is 23, and 24",
     ),
-    (of_pods.quota, _in("ResourceQuota", "valign", "spec", "hard", "pods", to="9"), "9 pods"),
+    (of_cluster.quota, _in("ResourceQuota", "valign", "spec", "hard", "pods", to="9"), "9 pods"),
+    (
+        of_cluster.queue,
+        _set("trainer-ray", "resources", "requests", "memory", to="128Gi"),
+        "Kueue has 896Gi of memory",
+    ),
+    (of_cluster.queue, _without("LocalQueue", "training"), "no LocalQueue training"),
+    (of_cluster.queue, _flavor_without_tolerations, "whose taint keeps them off"),
+    (
+        of_cluster.one_node,
+        _in("StatefulSet", "trainer", "spec", "template", "spec", "affinity", to={}),
+        "StatefulSet/trainer may be on another node than others with its PersistentVolumeClaim/artifacts",
+    ),
+    (
+        of_cluster.one_node,
+        _in("Job", "migrations", "spec", "template", "spec", "affinity", to={}),
+        "Job/migrations may be on another node",
+    ),
     (of_wiring.policies, _open_port, "no policy lets anybody to its port 5678"),
     (of_wiring.policies, _let_all_in, "lets in everybody"),
     (of_wiring.policies, _let_probes_out, "is let out of the node"),
@@ -273,12 +320,26 @@ BREAKS: list[tuple[Rule, Callable[[list[Object]], None], str]] = [
     ),
     (of_wiring.targets, _in("Service", "generator", "spec", "clusterIP", to=""), "headless"),
     (of_wiring.targets, _in("Certificate", "trainer", "spec", "dnsNames", to=["a"]), "another name"),
+    (of_wiring.targets, _in("Certificate", "embedder", "spec", "dnsNames", to=["embedder"]), "another name"),
     (of_wiring.targets, _data("trainer", VALIGN_TRAINER_TLS_CLIENT_NAMES='["a"]'), "is none of them"),
     (
         of_wiring.queries,
         _in("ScaledObject", "generator", "spec", "triggers", to=[{"metadata": {"query": "valign_no"}}]),
         "no such series",
     ),
+    (
+        of_wiring.second_encoder,
+        lambda objects: get(objects, "ConfigMap", "orchestrator")["data"].pop(
+            "VALIGN_ORCHESTRATOR_SECOND_EMBEDDER_TARGET"
+        ),
+        "no second embedder",
+    ),
+    (of_wiring.second_encoder, _without("ConfigMap", "second-embedder"), "have one encoder"),
+    (of_wiring.hub, _set("generator", "env", to=[]), "generator cannot fetch a gated model"),
+    (of_wiring.hub, _set("trainer-ray", "env", to=[]), "ray-worker cannot fetch a gated model"),
+    (of_wiring.jobs, _let_the_job_read_settings, "cannot be applied again once orchestrator-"),
+    (of_wiring.names, _without_node_cache("names"), "NetworkPolicy/names keeps pods from the DNS cache"),
+    (of_wiring.names, _without_node_cache("trainer-ray"), "NetworkPolicy/trainer-ray keeps pods"),
     (
         of_settings.settings,
         _data("trainer", VALIGN_TRAINER_TREADS="1"),
@@ -297,7 +358,7 @@ BREAKS: list[tuple[Rule, Callable[[list[Object]], None], str]] = [
     ("rule", "change", "said"), BREAKS, ids=[f"{rule.__name__}-{said}" for rule, _, said in BREAKS]
 )
 def test_rule_finds_what_breaks_it(rule: Rule, change: Callable[[list[Object]], None], said: str) -> None:
-    objects = render("gpu-multinode")
+    objects = render("cpu-demo" if rule is of_cluster.one_node else "gpu-multinode")
     change(objects)
     assert said in " | ".join(rule(objects))
 

@@ -7,6 +7,7 @@ import yaml
 
 from scripts.write_prometheus_rules import document
 from tests.k8s import schemas
+from tests.k8s.pods import environment, pods
 from tests.k8s.rendering import (
     CLUSTER,
     COMPONENTS,
@@ -14,9 +15,11 @@ from tests.k8s.rendering import (
     OVERLAYS,
     RENDERED,
     ROOT,
+    Object,
     get,
     name_of,
     of_kind,
+    own_overlay,
     read,
     render,
 )
@@ -139,13 +142,46 @@ def test_namespace_is_one_word_to_change() -> None:
 
 
 @pytest.mark.parametrize("what", OVERLAYS)
-def test_label_of_an_upgrade_takes_the_job_and_its_settings(what: str) -> None:
-    objects = read(what)
-    first = [one for one in objects if one["metadata"].get("labels", {}).get("valign/migrates") == "true"]
-    assert [name_of(one).rpartition("-")[0] or name_of(one) for one in first] == [
-        "ConfigMap/orchestrator",
-        "Job/migrations",
-    ]
-    settings, job = (one["metadata"]["name"] for one in first)
-    container = get(first, "Job", job)["spec"]["template"]["spec"]["containers"][0]
-    assert container["envFrom"] == [{"configMapRef": {"name": settings}}]
+def test_label_of_an_upgrade_takes_the_job_alone(what: str) -> None:
+    first = [one for one in read(what) if one["metadata"].get("labels", {}).get("valign/migrates") == "true"]
+    assert [name_of(one) for one in first] == ["Job/migrations"]
+
+
+@pytest.mark.parametrize("what", OVERLAYS)
+def test_changed_setting_leaves_the_job_as_it_is(what: str) -> None:
+    literals = ["VALIGN_ORCHESTRATOR_CONCURRENT_RUNS=2"]
+    changed = own_overlay(
+        what, configMapGenerator=[{"name": "orchestrator", "behavior": "merge", "literals": literals}]
+    )
+    assert get(changed, "ConfigMap", "orchestrator") != get(read(what), "ConfigMap", "orchestrator")
+    assert get(changed, "Job", "migrations") == get(read(what), "Job", "migrations")
+
+
+def test_job_and_backup_find_what_the_orchestrator_keeps() -> None:
+    objects = read("base+backup")
+    told = get(objects, "ConfigMap", "orchestrator")["data"]
+    for pod in pods(objects):
+        if pod.owner in ("Job/migrations", "CronJob/backup"):
+            (one,) = pod.containers
+            own = {k: v for k, v in environment(one, objects).items() if k.startswith("VALIGN_")}
+            assert own
+            assert own.items() <= told.items()
+
+
+def test_second_embedder_is_the_first_with_another_model() -> None:
+    def spec(name: str) -> Object:
+        one = get(render("gpu"), "StatefulSet", name)["spec"]
+        container = one["template"]["spec"]["containers"][0]
+        for word in ("envFrom", "resources"):
+            del container[word]
+        del one["replicas"]
+        text = yaml.safe_dump(one).replace("second-embedder", "embedder")
+        return dict(yaml.safe_load(text))
+
+    assert spec("second-embedder") == spec("embedder")
+
+
+def test_new_generator_has_time_for_its_adapters_before_the_next_is_replaced() -> None:
+    for what in OVERLAYS:
+        spec = get(read(what), "StatefulSet", "generator")["spec"]
+        assert spec["minReadySeconds"] >= 60

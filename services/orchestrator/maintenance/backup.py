@@ -18,8 +18,10 @@ from services.orchestrator.settings import OrchestratorSettings
 
 FACTS = "backup.json"
 _WORKFLOWS, _DATABASE, _ARTIFACTS = "workflows.db", "orchestrator.db", "artifacts"
+# A volume's own folder (ext4), which is root's and no part of the store.
+_OF_THE_VOLUME = "lost+found"
 # What is being written has no name yet that anything speaks of.
-_UNFINISHED = shutil.ignore_patterns("*.part-*")
+_NO_ARTIFACTS = shutil.ignore_patterns("*.part-*", _OF_THE_VOLUME)
 
 
 def back_up(settings: OrchestratorSettings, folder: Path) -> dict[str, Any]:
@@ -43,7 +45,7 @@ def back_up(settings: OrchestratorSettings, folder: Path) -> dict[str, Any]:
             _copy_database(workflows, part / _WORKFLOWS)
         _copy_database(database, part / _DATABASE)
         if artifacts.is_dir():
-            shutil.copytree(artifacts, part / _ARTIFACTS, symlinks=True, ignore=_UNFINISHED)
+            shutil.copytree(artifacts, part / _ARTIFACTS, symlinks=True, ignore=_NO_ARTIFACTS)
         facts = {
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
             "files": {path.name: sha256_file(path) for path in sorted(part.glob("*.db"))},
@@ -72,15 +74,25 @@ def restore(settings: OrchestratorSettings, folder: Path) -> dict[str, Any]:
         if not (folder / name).is_file() or sha256_file(folder / name) != sha256:
             raise PreconditionError(f"{folder / name} is missing or damaged: the backup cannot be used")
     for target in (database, workflows, artifacts):
-        if target.exists() and (target.is_file() or any(target.iterdir())):
+        if target.is_file() or (target.is_dir() and any(p.name != _OF_THE_VOLUME for p in target.iterdir())):
             raise ConflictError(f"{target} exists; move it away first: a restore overwrites nothing")
     for name, target in ((_WORKFLOWS, workflows), (_DATABASE, database)):
         if (folder / name).is_file():
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(folder / name, target)
     if (folder / _ARTIFACTS).is_dir():
-        shutil.copytree(folder / _ARTIFACTS, artifacts, symlinks=True, dirs_exist_ok=True)
+        _copy_into(folder / _ARTIFACTS, artifacts)
     return facts
+
+
+def _copy_into(source: Path, target: Path) -> None:
+    """The target's own times and mode stay: it may be a volume's root, and those are root's."""
+    target.mkdir(parents=True, exist_ok=True)
+    for one in source.iterdir():
+        if one.is_dir() and not one.is_symlink():
+            shutil.copytree(one, target / one.name, symlinks=True)
+        else:
+            shutil.copy2(one, target / one.name, follow_symlinks=False)
 
 
 def _copy_database(source: Path, target: Path) -> None:

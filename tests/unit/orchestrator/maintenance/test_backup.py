@@ -75,6 +75,19 @@ def test_restore_over_a_database_is_refused_and_changes_nothing(tmp_path: Path) 
     assert (tmp_path / "home" / "orchestrator.db").read_bytes() == before
 
 
+def test_artifacts_that_are_a_volume_keep_its_own_folder_and_its_mode(tmp_path: Path) -> None:
+    settings, _ = _installation(tmp_path / "home")
+    (tmp_path / "home" / "artifacts" / "lost+found").mkdir()
+    back_up(settings, tmp_path / "backup")
+    assert [path.name for path in (tmp_path / "backup" / "artifacts").iterdir()] == ["runs"]
+    volume = tmp_path / "other" / "artifacts"
+    (volume / "lost+found").mkdir(parents=True)
+    volume.chmod(0o2770)
+    restore(_settings(tmp_path / "other"), tmp_path / "backup")
+    assert (volume / "runs" / "r-1" / "rows.npz").read_bytes() == b"rows"
+    assert volume.stat().st_mode & 0o7777 == 0o2770
+
+
 def test_restore_of_a_damaged_backup_is_refused(tmp_path: Path) -> None:
     settings, _ = _installation(tmp_path / "home")
     back_up(settings, tmp_path / "backup")
