@@ -11,6 +11,7 @@ from services.orchestrator.loop.budgeting import ENDING, Purse, forecast
 from services.orchestrator.loop.planned import PLANNED, Known, known_of, works_of
 from services.orchestrator.loop.steps import Steps
 from services.orchestrator.loop.tally import COUNTS, SECONDS, USED, Tally
+from services.orchestrator.loop.workflow import realign_model
 from services.orchestrator.planning.rows import Work
 from services.orchestrator.planning.speed import Speeds
 from services.orchestrator.ports import RunStatus
@@ -201,6 +202,31 @@ async def test_run_with_the_budget_that_it_takes_is_refused_nothing_and_has_ever
     assert report.cost.budget is None
     assert "shuffled" in {arm.arm for arm in report.analysis.arms}
     assert not {"tuned-s1", "shuffled"} & report.analysis.not_run.keys()
+
+
+@pytest.mark.parametrize("cut", ["uncover_aligned", "draw_base_reference", "budget_shuffled"])
+async def test_run_that_is_cut_and_resumed_decides_as_one_that_is_not(world, cut: str) -> None:
+    world.fakes.trainer.steps = STEPS
+    plain = {"guards": {"polarity": False, "general_prompts": None}, **CONTROLS}
+    whole = tokens_of(*(await free(world, iterations=1, **plain)).values())
+    study = study_json(iterations=1, budget={"max_tokens": round(0.95 * whole)}, **plain)
+    await world.run(world.context(study))
+    undisturbed = world.report()
+    world.recorded.clear()
+
+    async def dies(name: str, body: Any) -> Any:
+        if name == cut:
+            await body()
+            raise asyncio.CancelledError
+        return await world.record(name, body)
+
+    with pytest.raises(asyncio.CancelledError):
+        await realign_model(world.context(study, "r-2"), dies)
+    again = world.context(study, "r-2")
+    again.tally = Tally(world.store.get_value("r-2", USED))
+    await world.run(again)
+    assert undisturbed.cost.budget.left_out == "the arm shuffled"
+    assert world.report("r-2").cost.budget == undisturbed.cost.budget
 
 
 async def test_end_of_the_run_that_is_done_is_not_held_against_a_control_arm(world) -> None:
