@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from services.cli.costs import reached_sentence
 from services.cli.output import one_line, table
 from services.cli.progress import RunState, StageState
 
@@ -186,6 +187,8 @@ def describe(kind: str, data: Mapping[str, Any]) -> str:
         case "iteration.ended":
             number, mean, improvement = iteration_cells(data)
             return f"iteration {number}: validation difference {mean} {improvement}".rstrip()
+        case "budget.reached":
+            return f"budget reached: {reached_sentence(data)}"
         case "verdict.reached":
             return verdict_line(data)
         case "probe.failed":

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from services.cli.costs import print_cost
 from services.cli.display import duration, iteration_cells
 from services.cli.output import table
 from services.cli.verdict import print_verdict
@@ -58,7 +59,7 @@ def meaning(report: Report) -> str:
 
 
 def print_report(report: Report, screen: "Console") -> None:
-    """Print the verdict where there is one, the paper's table, the iterations and how the run ended."""
+    """Print the verdict where there is one, the paper's table, iterations, cost and how it ended."""
     analysis = report.get("analysis")
     if analysis:
         print_verdict(report, screen)
@@ -76,6 +77,7 @@ def print_report(report: Report, screen: "Console") -> None:
             [*iteration_cells(row), "best" if row.get("iteration") == best else ""] for row in iterations
         ]
         screen.print(table("", ["iteration", "validation difference", "improvement", ""], listed, right=4))
+    print_cost(report, screen)
     said = [f"Stopped: {str(report.get('stop_reason')).replace('_', ' ')}."]
     adapter = report.get("adapter")
     if adapter:

@@ -179,11 +179,18 @@ class EncoderInfo:
 
 @dataclass(frozen=True, slots=True)
 class Embeddings:
-    """Rows in the order of the texts, (n, dimension), float32; indices of truncated texts; whose rows."""
+    """Rows in the order of the texts, (n, dimension), float32.
+
+    Attributes:
+        truncated: indices of texts that were cut.
+        fingerprint: of the encoder whose rows these are.
+        cached: texts whose rows were known; the others were computed.
+    """
 
     rows: NDArray[np.float32]
     truncated: tuple[int, ...] = ()
     fingerprint: str = ""
+    cached: int = 0
 
 
 class Embedder(Protocol):

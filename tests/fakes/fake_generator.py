@@ -77,6 +77,15 @@ def stage_of(prompt: str) -> str:
     return "PR" if "\n\nP3 " in prompt else ""
 
 
+def _tokens(text: str) -> int:
+    """Of fewer characters than plans take them to have."""
+    return round(len(text) / 3.5)
+
+
+def _prompt_tokens(prompt: pb.Prompt) -> int:
+    return sum(_tokens(turn.content) + 9 for turn in prompt.messages) + _tokens(prompt.assistant_prefill)
+
+
 def text_of(prompt: str, seed: int | None, adapter: str = "") -> str:
     """What is said to a prompt of the test studies: it follows from the arguments alone."""
     stage = stage_of(prompt)
@@ -114,6 +123,8 @@ class FakeGenerator(pb_grpc.GeneratorServiceServicer):
     """Routes and rates that it was asked for."""
     samples_traffic: bool = True
     """The base model has no answer to the third prompt."""
+    counts_tokens: bool = False
+    """By the texts' lengths; else every prompt has ten, and every completion twelve."""
     break_after: int = 0
     """A stream breaks with NOT_READY after this many completions or scores; once."""
     lose_adapters_after: int = 0
@@ -192,12 +203,13 @@ class FakeGenerator(pb_grpc.GeneratorServiceServicer):
                         id=item.id, error=pb.ItemError(code="NOT_READY", message="full")
                     )
                     continue
+                text = self._text(item, adapter or "")
                 yield pb.GenerateResponse(
                     id=item.id,
-                    text=self._text(item, adapter or ""),
+                    text=text,
                     finish_reason="stop",
-                    prompt_tokens=10,
-                    completion_tokens=12,
+                    prompt_tokens=_prompt_tokens(item.prompt) if self.counts_tokens else 10,
+                    completion_tokens=_tokens(text) if self.counts_tokens else 12,
                     adapter=adapter or "",
                     adapter_sha256=self.adapters.get(adapter or "", ""),
                 )

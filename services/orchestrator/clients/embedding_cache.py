@@ -48,22 +48,30 @@ class CachedEmbedder:
         keys = [text_key(text) for text in texts]
         by_key = dict(zip(keys, texts, strict=True))
         known: dict[str, KeptRow] = {}
+        computed: set[str] = set()
         wanted = list(by_key)
         for start in range(0, len(wanted), TEXTS_A_TURN):
-            known |= await self._turn(fingerprint, wanted[start : start + TEXTS_A_TURN], by_key)
+            found, new = await self._turn(fingerprint, wanted[start : start + TEXTS_A_TURN], by_key)
+            known |= found | new
+            computed |= new.keys()
         return Embeddings(
             rows=np.stack([known[key].row for key in keys]),
             truncated=tuple(index for index, key in enumerate(keys) if known[key].truncated),
             fingerprint=fingerprint,
+            # Of a text that came twice one row was computed, and the other known by then.
+            cached=len(texts) - len(computed),
         )
 
-    async def _turn(self, fingerprint: str, keys: list[str], texts: dict[str, str]) -> dict[str, KeptRow]:
+    async def _turn(
+        self, fingerprint: str, keys: list[str], texts: dict[str, str]
+    ) -> tuple[dict[str, KeptRow], dict[str, KeptRow]]:
+        """Rows that were kept, and those that were computed now."""
         found = await self._get(fingerprint, keys)
         missing = [key for key in keys if key not in found]
         HITS.inc(len(found))
         MISSES.inc(len(missing))
         if not missing:
-            return found
+            return found, {}
         computed = await self._embedder.embed([texts[key] for key in missing])
         if computed.fingerprint and computed.fingerprint != fingerprint:
             raise PreconditionError(
@@ -76,7 +84,7 @@ class CachedEmbedder:
         # Rows that do not say whose they are could be kept under a name that is not theirs.
         if computed.fingerprint:
             await self._put(fingerprint, new)
-        return found | new
+        return found, new
 
     async def _get(self, fingerprint: str, keys: Sequence[str]) -> dict[str, KeptRow]:
         try:

@@ -115,6 +115,6 @@ async def _by_second(ctx: RunContext, second: Embedder, texts: list[str]) -> Vec
         info = await second.describe()
         await ctx.require_unchanged("second_embedder", info.fingerprint)
         with ctx.tally.timed("embedding_s"):
-            rows = (await second.embed(texts)).rows
-        ctx.tally.add(embeddings=len(texts))
-    return Vectors(texts, rows, shown_model(info.model), info.fingerprint)
+            found = await second.embed(texts)
+        ctx.tally.add(embeddings=len(texts) - found.cached, embeddings_cached=found.cached)
+    return Vectors(texts, found.rows, shown_model(info.model), info.fingerprint)

@@ -22,7 +22,7 @@ class Clock:
     """Laps follow each other without gaps, so that their sum is the run's wall time in this process."""
 
     def __init__(self) -> None:
-        self._lap_began = time.monotonic()
+        self._lap_began = self._told = time.monotonic()
         self._external_s = dict.fromkeys(EXTERNAL, 0.0)
 
     @contextmanager
@@ -37,6 +37,12 @@ class Clock:
     def elapsed_s(self) -> float:
         """Seconds since this lap began."""
         return time.monotonic() - self._lap_began
+
+    def new_s(self) -> float:
+        """Seconds since this was asked last, or since the clock was made: each second is told once."""
+        now = time.monotonic()
+        spent, self._told = now - self._told, now
+        return spent
 
     def external_s(self) -> dict[str, float]:
         """Seconds of this lap in other services, by kind."""

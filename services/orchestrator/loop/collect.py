@@ -69,6 +69,8 @@ def _failures(facts: Facts) -> dict[str, str]:
     if "failed" in other:
         failed[ALIGNED_OTHER] = other["failed"]
         failed.setdefault("other", other["failed"])
+    if "unproven" in facts:
+        failed |= dict.fromkeys((BASE_P3, BASE_REFERENCE), facts["unproven"])
     return failed
 
 

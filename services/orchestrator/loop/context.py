@@ -76,7 +76,8 @@ class RunContext:
         return await self.stored(self.store.get_value, self.run_id, key)
 
     async def keep_tally(self) -> None:
-        """Store what the run has used so far."""
+        """Store what the run has used so far, the wall seconds since the last time with it."""
+        self.tally.add(wall_s=self.clock.new_s())
         await self.put_value(USED, self.tally.as_json())
 
     async def require_unchanged(self, service: str, fingerprint: str) -> None:
@@ -98,13 +99,14 @@ class RunContext:
         with self.clock.external("embedding"):
             await self.require_unchanged("embedder", (await self.services.embedder.describe()).fingerprint)
             with self.tally.timed("embedding_s"):
-                rows = (await self.services.embedder.embed(unique)).rows
-            self.tally.add(embeddings=len(unique))
+                found = await self.services.embedder.embed(unique)
+            rows = found.rows
+            self.tally.add(embeddings=len(unique) - found.cached, embeddings_cached=found.cached)
         if not known:
             place = {text: number for number, text in enumerate(unique)}
             return rows[[place[text] for text in texts]]
-        found = {**known, **dict(zip(unique, rows, strict=True))}
-        return np.stack([found[text] for text in texts]) if texts else rows
+        by_text = {**known, **dict(zip(unique, rows, strict=True))}
+        return np.stack([by_text[text] for text in texts]) if texts else rows
 
     async def put_arrays(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, str]:
         """Store arrays in the artifact store under their sha256; returns ``{"uri", "sha256"}``."""

@@ -29,6 +29,8 @@ class StepSeen:
         parts = service.split(".")
         name = parts[1] if len(parts) > 2 else service
         self._spent.setdefault(name, Usage()).add(spent.cpu_s, spent.gpu_s)
+        # At once, so that it is counted also if this process dies before the step's end.
+        self._ctx.tally.add(cpu_s=spent.cpu_s, gpu_s=spent.gpu_s)
 
     def spent(self) -> Spent:
         """What its calls have cost."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from services.orchestrator.analysis.evidence import ArmKind
+from services.orchestrator.budget import Reached
 from services.orchestrator.domain.reference import ReferenceSet
 from services.orchestrator.loop import controls, registering
 from services.orchestrator.loop.appraise import appraise, read_analysis
@@ -27,7 +28,7 @@ from services.orchestrator.ports import AdapterRef
 
 VALUES = "values"
 # What a run that only measures draws beside its pairs.
-_MEASURED_WITH = ("draw_base",)
+_MEASURED_WITH = ("draw_base", "draw_references", "draw_base_reference")
 
 
 def _always(value: Any) -> bool:
@@ -61,10 +62,12 @@ async def run_controls(
 
     drawn: dict[str, Any] = {}
     facts["drawn"], facts["trained"] = drawn, {}
-    if facts["stop_reason"] == "budget_before_training":
-        short = await purse.allows("measure", "controls", _MEASURED_WITH, only_measured=True)
+    if not trained:
+        short = await purse.allows(
+            "measure", "controls", _MEASURED_WITH, "what is drawn beside the pairs", only_measured=True
+        )
         if short is not None:
-            facts["unproven"] = f"the budget does not allow it: {short.sentence()}"
+            facts["unproven"] = _unpaid(short)
             return
     drawn[ArmKind.ALIGNED.value] = await steps.run("draw_references", "controls", references, opens=True)
     if not trained:
@@ -73,10 +76,14 @@ async def run_controls(
     arms = controls_of(ctx) if trained else ()
     reference = ctx.resolved.other_reference_set
     if arms and reference is not None:
-        short = await purse.allows("draw_other_set", "controls", ["draw_other_set"])
+        short = await purse.allows(
+            "draw_other_set", "controls", ["draw_other_set"], "the reference texts of the other set"
+        )
         if short is None:
             result = await steps.run("draw_other_set", "controls", lambda: other(reference))
             facts["other_set"] = drawn[ALIGNED_OTHER] = result
+        else:
+            facts["other_set"] = {"failed": _unpaid(short)}
     for arm in arms:
         result = await _control(ctx, steps, facts, tables, arm, told, purse)
         facts["trained"][arm.name] = {"kind": arm.kind.value, **result}
@@ -100,13 +107,14 @@ async def _control(
     purse: Purse,
 ) -> dict[str, Any]:
     """Train as often as the best checkpoint was, then measure. ``failed`` says why an arm is missing."""
-    other = facts.get("other_set")
-    if arm.kind is ArmKind.OTHER and (other is None or "failed" in other):
-        return {"failed": other["failed"] if other else "its reference texts were not drawn"}
+    # There is no arm of the other set without the set.
+    other = facts.get("other_set", {})
+    if arm.kind is ArmKind.OTHER and "failed" in other:
+        return {"failed": other["failed"]}
     needed = [f"train_{arm.name}_{number}" for number in range(1, facts["best_iteration"] + 1)]
-    short = await purse.allows(arm.name, "controls", [*needed, f"measure_{arm.name}"])
+    short = await purse.allows(arm.name, "controls", [*needed, f"measure_{arm.name}"], f"the arm {arm.name}")
     if short is not None:
-        return {"failed": f"the budget does not allow it: {short.sentence()}"}
+        return {"failed": _unpaid(short)}
     previous: AdapterRef | None = None
     result: dict[str, Any] = {}
     for number in range(1, facts["best_iteration"] + 1):
@@ -129,6 +137,10 @@ async def _control(
 
     measured = await steps.run(f"measure_{arm.name}", "controls", measure)
     return {"adapter": result["adapter"], **measured}
+
+
+def _unpaid(short: Reached) -> str:
+    return f"the budget does not allow it: {short.sentence()}"
 
 
 async def run_probes_stage(ctx: RunContext, steps: Steps, facts: dict[str, Any]) -> None:

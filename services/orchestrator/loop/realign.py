@@ -77,6 +77,9 @@ async def train(ctx: RunContext, request: TrainingRequest, iteration: int, arm: 
         job_id = await _start(ctx, request)
         last: TrainingStatus | None = None
         async for last in ctx.services.trainer.watch(job_id):
+            _count(ctx, request, last)
+            if ctx.tally.due():
+                await ctx.keep_tally()
             _tell(ctx, last, iteration, arm)
     if last is None or last.state not in ("succeeded", "failed", "cancelled"):
         raise InternalError(f"the trainer said nothing of how job {job_id[:8]} ended")
@@ -87,8 +90,6 @@ async def train(ctx: RunContext, request: TrainingRequest, iteration: int, arm: 
         raise PreconditionError(f"the training job of {what} was cancelled in the trainer")
     if last.adapter is None:
         raise InternalError(f"training job {job_id[:8]} succeeded without an adapter")
-    seen = len(request.examples) * int(request.training["epochs"])
-    ctx.tally.add_training(job_id, last.step, seen, last.duration_s)
     return {
         "job_id": job_id,
         "adapter": asdict(last.adapter),
@@ -107,6 +108,20 @@ async def _start(ctx: RunContext, request: TrainingRequest) -> str:
     # After the call: a process that dies in between asks again, and joins the job if it runs.
     await ctx.put_value(key, True)
     return job_id
+
+
+def _count(ctx: RunContext, request: TrainingRequest, status: TrainingStatus) -> None:
+    """Count what the job has done until now: it may fail, be cancelled, or outlive this process."""
+    whole = len(request.examples) * int(request.training["epochs"])
+    done = status.step / status.total_steps if status.total_steps else 0.0
+    ctx.tally.follow_training(
+        status.job_id,
+        ctx.attempt,
+        state=status.state,
+        step=status.step,
+        examples=whole if status.state == "succeeded" else round(whole * done),
+        duration_s=status.duration_s,
+    )
 
 
 def _tell(ctx: RunContext, status: TrainingStatus, iteration: int, arm: str) -> None:

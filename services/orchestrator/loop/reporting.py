@@ -128,7 +128,7 @@ async def assemble(ctx: RunContext, facts: Facts, table: PairTable, analysis: An
             seeds={"run": ctx.study.seed},
             versions=plan["versions"],
         ),
-        warnings=_warnings(sets, facts["verdict"]),
+        warnings=_warnings(sets, facts),
         analysis=analysis,
         values=await read_values(ctx, facts["verdict"]),
         ruler=RulerResult(**facts["quantified"]["ruler"]) if facts["quantified"]["ruler"] else None,
@@ -150,9 +150,11 @@ async def assemble(ctx: RunContext, facts: Facts, table: PairTable, analysis: An
     )
 
 
-def _warnings(sets: ResolvedStudy, verdict: Facts) -> tuple[str, ...]:
+def _warnings(sets: ResolvedStudy, facts: Facts) -> tuple[str, ...]:
     """What a reader must know first."""
-    found = [sets.reference_set.overdue_review(datetime.now(UTC).date()), verdict["why_not"]]
+    found = [sets.reference_set.overdue_review(datetime.now(UTC).date()), facts["verdict"]["why_not"]]
+    if "unproven" in facts:
+        found.append(f"Beside the pairs nothing was drawn, and no probe was run: {facts['unproven']}.")
     return tuple(warning for warning in found if warning)
 
 

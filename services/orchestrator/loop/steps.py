@@ -46,6 +46,8 @@ class Steps:
         self._record = record
         self._observing = Observing(ctx)
         self.ledger = Ledger()
+        self.finished: set[str] = set()
+        """Names of the steps that have their result, also those that an earlier process has recorded."""
 
     async def run(
         self,
@@ -70,6 +72,7 @@ class Steps:
         self.ledger.add(stage, envelope["wall_s"], envelope["external_s"], envelope.get("usage"))
         if envelope["error"] is not None:
             raise error_for(**envelope["error"])
+        self.finished.add(name)
         return envelope["value"]
 
     async def _envelope(
@@ -113,7 +116,6 @@ class Steps:
         # A leader whose time is over records nothing: what it was refused is no result of the step.
         await ctx.stored(ctx.store.check_leads)
         wall_s, external_s = ctx.clock.lap()
-        ctx.tally.add_spent(wall_s, seen.spent())
         await ctx.keep_tally()
         code = "" if error is None else str(error["code"])
         seen.ended(code, external_s)

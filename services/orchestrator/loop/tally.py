@@ -1,15 +1,14 @@
 """What a run really used, counted as it comes back: completions, tokens, scores, texts, training steps.
 
 The sums are the run's own, over all its attempts, and stand in the store under ``USED``: what a cut step had
-used stays counted. They are written with the completions that they count, and at the end of each step.
+used stays counted. They are written with the completions that they count, while a job trains, and at the end
+of each step.
 """
 
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
-
-from services.orchestrator.loop.clock import Spent
 
 USED = "used"
 COUNTS = (
@@ -19,6 +18,7 @@ COUNTS = (
     "scores",
     "scored_tokens",
     "embeddings",
+    "embeddings_cached",
     "training_steps",
     "trained_examples",
 )
@@ -36,7 +36,13 @@ class Tally:
         self._stages: dict[str, dict[str, float]] = {
             stage: dict(sums) for stage, sums in known.get("stages", {}).items()
         }
-        self._jobs: set[str] = set(known.get("jobs", ()))
+        # By job id how far it is counted; None: whole, as earlier versions have listed those that succeeded.
+        jobs = known.get("jobs", {})
+        self._jobs: dict[str, dict[str, Any] | None] = (
+            {job_id: None if job is None else dict(job) for job_id, job in jobs.items()}
+            if isinstance(jobs, Mapping)
+            else dict.fromkeys(jobs)
+        )
         self._saved_s = 0.0
 
     def add(self, **more: float) -> None:
@@ -46,19 +52,24 @@ class Tally:
             if value:
                 sums[name] = sums.get(name, 0) + value
 
-    def add_training(self, job_id: str, steps: int, examples: int, duration_s: float) -> None:
-        """Count a job that has ended, once however often the run has joined it."""
-        if job_id not in self._jobs:
-            self._jobs.add(job_id)
-            self.add(training_steps=steps, trained_examples=examples, training_s=duration_s)
+    def follow_training(
+        self, job_id: str, attempt: int, *, state: str, step: int, examples: int, duration_s: float
+    ) -> None:
+        """Count a job as far as it has come, each part of it once however often the run joins it.
 
-    def add_spent(self, wall_s: float, spent: Spent) -> None:
-        """Count a step's wall seconds, and the CPU and GPU seconds that its calls told."""
+        A job that had not succeeded is begun anew by the next attempt of the run, and counts again. One that
+        goes back within an attempt, to its last checkpoint, counts what it does again.
+        """
+        now = {"step": step, "examples": examples, "duration_s": duration_s}
+        before = self._jobs.get(job_id, {"attempt": attempt, "state": state, **dict.fromkeys(now, 0)})
+        if before is None:
+            return
+        anew = attempt > before["attempt"] and before["state"] != "succeeded"
+        more = {name: max(0, value - (0 if anew else before[name])) for name, value in now.items()}
         self.add(
-            wall_s=wall_s,
-            cpu_s=sum(seconds.get("cpu_s", 0.0) for seconds in spent.values()),
-            gpu_s=sum(seconds.get("gpu_s", 0.0) for seconds in spent.values()),
+            training_steps=more["step"], trained_examples=more["examples"], training_s=more["duration_s"]
         )
+        self._jobs[job_id] = {"attempt": attempt, "state": state, **now}
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
@@ -87,11 +98,11 @@ class Tally:
         return {name: sum(sums.get(name, 0) for sums in self._stages.values()) for name in names}
 
     def as_json(self) -> dict[str, Any]:
-        """For the store, and for the report: ``stages``, and the training jobs that are counted."""
+        """For the store, and for the report: ``stages``, and how far each training job is counted."""
         return {
             "stages": {
                 stage: {name: round(value, 6) for name, value in sums.items()}
                 for stage, sums in self._stages.items()
             },
-            "jobs": sorted(self._jobs),
+            "jobs": {job_id: None if job is None else dict(job) for job_id, job in self._jobs.items()},
         }

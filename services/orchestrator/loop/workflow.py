@@ -12,6 +12,7 @@ from typing import Any
 from services.orchestrator.budget import Reached
 from services.orchestrator.domain.convergence import best_iteration
 from services.orchestrator.domain.difference import overall_mean
+from services.orchestrator.domain.split import MIN_PAIRS
 from services.orchestrator.loop import judge, proving, realign, registering, reporting, uncover
 from services.orchestrator.loop.budgeting import Purse
 from services.orchestrator.loop.context import RunContext
@@ -35,14 +36,14 @@ async def realign_model(ctx: RunContext, record: Record) -> dict[str, Any]:
         "uncover_originals", "uncover", lambda: uncover.draw_originals(ctx), opens=True
     )
     purse = Purse(ctx, steps)
-    await purse.require("aligned", "uncover", ["uncover_aligned"])
+    await purse.require("aligned", "uncover", ["uncover_aligned"], "the reference texts")
     facts["aligned"] = await steps.run(
         "uncover_aligned", "uncover", lambda: uncover.draw_aligned(ctx), closes=_always
     )
     facts["quantified"] = await steps.run(
         "quantify", "quantify", lambda: quantify(ctx), opens=True, closes=_always
     )
-    short = None if ctx.study.measure_only else await purse.allows("train_1", "quantify", _iteration_steps(1))
+    short = None if ctx.study.measure_only else await _short_of(purse, "quantify", 1)
     facts["analysed"] = await steps.run(
         "analyse",
         "analyse",
@@ -52,7 +53,7 @@ async def realign_model(ctx: RunContext, record: Record) -> dict[str, Any]:
     )
     tables = Tables(ctx, facts)
     if facts["analysed"]["measured_only"]:
-        facts["stop_reason"] = _why_only_measured(ctx, short)
+        facts["stop_reason"] = _why_only_measured(ctx, facts["analysed"])
     else:
         await _iterate(ctx, steps, facts, tables, purse)
         await _judge(ctx, steps, facts, tables)
@@ -68,14 +69,18 @@ async def realign_model(ctx: RunContext, record: Record) -> dict[str, Any]:
     return result
 
 
-def _iteration_steps(number: int) -> list[str]:
-    return [f"train_{number}", f"validate_{number}"]
+async def _short_of(purse: Purse, stage: str, number: int) -> Reached | None:
+    """None if this iteration may still be begun."""
+    steps = [f"train_{number}", f"validate_{number}"]
+    left_out = "all training" if number == 1 else f"iteration {number} and those after it"
+    return await purse.allows(f"train_{number}", stage, steps, left_out)
 
 
-def _why_only_measured(ctx: RunContext, short: Reached | None) -> str:
+def _why_only_measured(ctx: RunContext, analysed: Mapping[str, Any]) -> str:
     if ctx.study.measure_only:
         return "measure_only"
-    return "too_few_pairs" if short is None else "budget_before_training"
+    few = any(len(members) < MIN_PAIRS for members in analysed["split"]["test"].values())
+    return "too_few_pairs" if few else "budget_before_training"
 
 
 async def _iterate(
@@ -88,7 +93,7 @@ async def _iterate(
     while stop is None:
         weights, stop = await _iteration(ctx, steps, facts, tables, weights)
         number = len(history)
-        if stop is None and await purse.allows(f"train_{number}", "realign", _iteration_steps(number)):
+        if stop is None and await _short_of(purse, "realign", number) is not None:
             stop = "budget"
     facts["stop_reason"] = stop
     facts["best_iteration"] = best_iteration([entry["validation_mean"] for entry in history])

@@ -206,6 +206,7 @@ class BudgetEnd(Part):
     """The limit that has ended the run, or left a part of it out."""
 
     step: str = Field(description="The step that decided so; a retry goes back to it.")
+    left_out: str = Field(default="", description="What the run went without, in words.")
     limit: str = Field(description="Name of the limit in the study's budget.")
     allowed: float = Field(description="What it allows.")
     used: float = Field(description="What was used of it then.")
@@ -215,8 +216,9 @@ class BudgetEnd(Part):
 class Cost(Part):
     """What the run used, over all its attempts, against what was expected before it began.
 
-    Counts: completions, prompt_tokens, completion_tokens, scores, embeddings, training_steps,
-    trained_examples. Seconds: generation_s, scoring_s, embedding_s, training_s, wall_s, cpu_s, gpu_s.
+    Counts: completions, prompt_tokens, completion_tokens, scores, embeddings (texts that the encoder
+    computed), embeddings_cached (those whose rows were known), training_steps, trained_examples.
+    Seconds: generation_s, scoring_s, embedding_s, training_s, wall_s, cpu_s, gpu_s.
     """
 
     used: dict[str, dict[str, float]] = Field(description="By stage.")

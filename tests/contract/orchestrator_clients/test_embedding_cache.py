@@ -68,6 +68,7 @@ async def test_embed_again_is_the_same_bits_and_asks_nobody(served: Served) -> N
     assert again.rows.dtype == np.float32
     assert again.fingerprint == first.fingerprint == FINGERPRINT
     assert (metric("hits") - hits, metric("misses") - misses) == (300, 300)
+    assert (first.cached, again.cached) == (0, 300)
 
 
 async def test_embed_some_known_sends_the_others_once_each_in_order(served: Served) -> None:
@@ -75,6 +76,7 @@ async def test_embed_some_known_sends_the_others_once_each_in_order(served: Serv
     texts = ["a", "b", "c", "a", "d", "c"]
     found = await served.client.embed(texts)
     assert served.replica.embedder.asked[-1] == ["a", "c"]
+    assert found.cached == 4
     np.testing.assert_array_equal(found.rows, np.stack([embed(text) for text in texts]))
 
 

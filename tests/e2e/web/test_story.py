@@ -1,6 +1,7 @@
 """The web page as people use it, in a real browser: from a new run to a roll-back, by two people."""
 
 import json
+import re
 from collections.abc import Callable
 
 import pytest
@@ -167,6 +168,20 @@ def test_second_press_of_begin_gives_the_same_run(person: Opens, site: Website) 
         named = [run for run in client.get("/v1/runs").json()["runs"] if run["name"] == "pressed-twice"]
     assert len(named) == 1
     assert len(set(keys)) == 1
+
+
+def test_run_that_its_budget_ended_says_what_was_used_and_left_out(person: Opens, site: Website) -> None:
+    run_id = site.begin("ann", name="short-of-steps", budget={"max_training_steps": 1})
+    site.finish("ann", run_id)
+    page = person("ann").open(f"/runs/{run_id}")
+    cost = page.get_by_role("region", name="Cost", exact=True)
+    expect(cost).to_contain_text("The budget was reached. budget.max_training_steps allows 1: 0 were used")
+    expect(cost).to_contain_text("Left out: all training.")
+    expect(cost.get_by_role("row", name="Training steps")).to_contain_text("1")
+    expect(cost.get_by_role("row", name="Completions").get_by_role("cell").first).to_have_text(
+        re.compile(r"[1-9]")
+    )
+    expect(page.get_by_role("list", name="Events")).to_contain_text("budget.max_training_steps allows 1")
 
 
 def test_stream_that_breaks_goes_on_after_the_last_event_seen(

@@ -107,3 +107,12 @@ def test_stages_of_a_run_stand_in_their_order() -> None:
 
 def test_duration_uses_the_shortest_form() -> None:
     assert [duration(s) for s in (4.4, 59.6, 187, 3723)] == ["4 s", "1:00", "3:07", "1:02:03"]
+
+
+def test_describe_budget_reached_says_limit_use_and_what_is_left_out() -> None:
+    data = {"before": "shuffled", "limit": "max_tokens", "allowed": 2500, "used": 1848.0, "needed": 700.2}
+    line = describe("budget.reached", {**data, "left_out": "the arm shuffled"})
+    assert line.startswith("budget reached: budget.max_tokens allows 2,500: 1,848 were used")
+    assert line.endswith("Left out: the arm shuffled.")
+    # An event that an earlier version wrote.
+    assert describe("budget.reached", data).endswith("Left out: shuffled.")

@@ -1,7 +1,9 @@
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from services.cli.costs import cost_rows, print_cost
 from services.cli.results import cells, meaning
 
 
@@ -35,3 +37,41 @@ def test_meaning_is_one_sentence() -> None:
 def test_cells_reduction_is_printed_as_a_change() -> None:
     row = {"before": 0.5, "base_p3": None, "after": 0.3, "reduction": 0.4, "constant": 0.25}
     assert cells(row) == ["0.500", "-", "0.300", "-40.0%", "0.250"]
+
+
+COST = {
+    "study": {
+        "budget": {"max_tokens": 2500, "max_training_steps": 31, "max_gpu_s": None, "max_wall_s": None}
+    },
+    "cost": {
+        "total_used": {"completions": 80, "prompt_tokens": 1500, "completion_tokens": 500, "wall_s": 12.4},
+        "total_planned": {"completions": 90, "prompt_tokens": 1600, "completion_tokens": 700, "scores": 40},
+        "budget": {
+            "step": "budget_train_3",
+            "left_out": "iteration 3 and those after it",
+            "limit": "max_training_steps",
+            "allowed": 31,
+            "used": 30,
+            "needed": 15,
+        },
+    },
+}
+
+
+def test_cost_rows_hold_used_against_plan_and_budget() -> None:
+    assert cost_rows(COST) == [
+        ["completions", "80", "90", "-"],
+        ["tokens", "2,000", "2,300", "2,500"],
+        ["log-probabilities", "-", "40", "-"],
+        ["training steps", "-", "-", "31"],
+        ["seconds", "12", "-", "-"],
+    ]
+    assert cost_rows({"cost": None}) == cost_rows({}) == []
+
+
+def test_print_cost_budget_reached_says_limit_use_and_what_was_left_out() -> None:
+    screen = Console(record=True, width=120)
+    print_cost(COST, screen)
+    text = screen.export_text()
+    assert "budget.max_training_steps allows 31: 30 were used" in text
+    assert "about 15 with the end of the run. Left out: iteration 3 and those after it." in text

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from services.orchestrator.audit.checking import check_bundle
 from services.orchestrator.audit.comparing import is_number, leaves
 from services.orchestrator.audit.files import ZipFiles
 from services.orchestrator.audit.recompute import table
+from services.orchestrator.loop.tally import USED
 from tests.bundles import RunWorld, bundle_of
 from tests.fakes.studies import other_set, study_json
 from tests.unit.orchestrator.loop.conftest import World
@@ -97,3 +99,22 @@ async def test_check_bundle_of_a_run_that_its_budget_ended_every_number_is_compu
     world.fakes.trainer.steps = 20
     await _checked(world, tmp_path / "bundle.zip", iterations=3, budget={"max_training_steps": steps})
     assert world.report().stop_reason == ("budget_before_training" if steps == 1 else "budget")
+
+
+@pytest.mark.parametrize(
+    ("why", "changes"), [("measure_only", {"measure_only": True}), ("too_few_pairs", {"principles": 2})]
+)
+async def test_check_bundle_of_a_run_whose_budget_left_out_all_but_the_pairs_is_computed_again(
+    world: World, tmp_path: Path, why: str, changes: dict[str, Any]
+) -> None:
+    world.fakes.generator.counts_tokens = True
+    await world.run(world.context(study_json(measurement=QUICK, **changes), "r-0"))
+    pairs = world.store.get_value("r-0", USED)["stages"]["uncover"]
+    world.recorded.clear()
+    budget = {"max_tokens": round(1.2 * (pairs["prompt_tokens"] + pairs["completion_tokens"]))}
+    await world.run(world.context(study_json(measurement=QUICK, budget=budget, **changes)))
+    _check(world, tmp_path / "bundle.zip", "r-1")
+    report = world.report()
+    assert (report.stop_reason, set(report.counts)) == (why, {"original", "aligned"})
+    assert report.cost is not None
+    assert report.cost.budget is not None

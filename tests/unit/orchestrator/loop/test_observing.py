@@ -7,6 +7,7 @@ from services.common.usage import Usage
 from services.orchestrator.loop.clock import Ledger
 from services.orchestrator.loop.context import RunContext
 from services.orchestrator.loop.observing import Observing
+from services.orchestrator.loop.tally import Tally
 from tests.fakes.spans import recorded
 
 
@@ -20,6 +21,7 @@ class Values:
 
     def __init__(self) -> None:
         self.kept: dict[str, Any] = {}
+        self.tally = Tally()
 
     async def put_value(self, key: str, value: Any) -> None:
         self.kept[key] = value
@@ -29,8 +31,11 @@ class Values:
 
 
 def test_step_adds_up_what_its_calls_cost_by_service() -> None:
-    with Observing(cast(RunContext, Values())).step("draw", "uncover", None) as seen:
+    values = Values()
+    with Observing(cast(RunContext, values)).step("draw", "uncover", None) as seen:
         seen.collect("valign.generator.v1.GeneratorService", Usage(1.0, 4.0))
+        # Counted at once: the process may die before the step's end.
+        assert (values.tally.total()["cpu_s"], values.tally.total()["gpu_s"]) == (1.0, 4.0)
         seen.collect("valign.generator.v1.GeneratorService", Usage(0.5, 1.0))
         seen.collect("valign.embedder.v1.EmbedderService", Usage(2.0))
         seen.ended("", {})

@@ -2,11 +2,15 @@
 
 import asyncio
 import errno
+import time
+from dataclasses import replace
 
 import pytest
 
 from services.common.errors import CancelledRequestError, InternalError, NotReadyError, PreconditionError
+from services.orchestrator.clients.embedding_cache import CachedEmbedder
 from services.orchestrator.loop.steps import Steps
+from services.orchestrator.loop.tally import USED, Tally
 from tests.fakes.studies import study_json
 
 
@@ -74,3 +78,42 @@ async def test_run_no_space_left_is_not_ready_with_the_remedy(world) -> None:
 
     with pytest.raises(NotReadyError, match=r"no space is left .* make room"):
         await Steps(world.context(study_json()), world.record).run("a_step", "verdict", full)
+
+
+async def test_run_process_dies_in_a_step_its_time_until_the_last_save_is_counted_and_once(world) -> None:
+    ctx = world.context(study_json())
+
+    async def long() -> None:
+        await asyncio.sleep(0.2)
+        await ctx.keep_tally()
+        await asyncio.sleep(30)
+
+    step = asyncio.create_task(Steps(ctx, world.record).run("a_step", "realign", long))
+    while not world.store.get_value("r-1", USED):
+        await asyncio.sleep(0.01)
+    step.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await step
+    stored = world.store.get_value("r-1", USED)
+    first_s = stored["stages"]["realign"]["wall_s"]
+    assert 0.2 <= first_s < 5
+
+    async def short() -> None:
+        await again.keep_tally()
+
+    began = time.monotonic()
+    again = world.context(study_json())
+    again.tally = Tally(stored)
+    await Steps(again, world.record).run("a_step", "realign", short)
+    more_s = again.tally.of("realign")["wall_s"] - first_s
+    assert 0 < more_s <= time.monotonic() - began
+
+
+async def test_embed_counts_what_was_computed_apart_from_what_was_known(world) -> None:
+    store, ctx = world.store, world.context(study_json())
+    cached = CachedEmbedder(ctx.services.embedder, store.embedding_rows(1 << 30))
+    ctx.services = replace(ctx.services, embedder=cached)
+    for texts in (["a", "b", "a"], ["b", "c"]):
+        await ctx.embed(texts)
+    used = ctx.tally.total()
+    assert (used["embeddings"], used["embeddings_cached"]) == (3, 1)

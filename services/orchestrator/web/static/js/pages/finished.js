@@ -4,6 +4,7 @@ import { download, get, getText, has, query, seg } from "../api.js";
 import { h } from "../dom.js";
 import * as format from "../format.js";
 import { badge, errorPanel, section, table } from "../components.js";
+import { costPart } from "./cost.js";
 import { adapterLink } from "./links.js";
 import { documentFrame } from "./frames.js";
 
@@ -21,6 +22,7 @@ export async function finished(run, signal) {
       { title: "State", cell: (one) => badge(one.state) },
       { title: "Why", cell: (one) => one.reason || "–" },
     ], adapters, { empty: "It has trained none." })),
+    costPart(report),
     section("Report", documentFrame(`Report of ${run.name}`, html, signal), await downloads(run, address, adapters)),
   ];
 }

@@ -1,5 +1,7 @@
 // What a run's events add up to: stages, training curves, value differences. Pure; each event once, in order.
 
+import { whole } from "../format.js";
+
 const QUIET = new Set(["stage.progress", "training.progress", "service.waiting"]);
 
 /** An empty state. */
@@ -16,7 +18,7 @@ export function take(state, event) {
   const handler = HANDLERS[kind];
   if (handler) handler(state, data, new Date(event.time).getTime());
   if (kind !== "service.waiting" && kind !== "stage.progress") state.waiting = "";
-  return kind.startsWith("run.") || kind.startsWith("stage.") && kind !== "stage.progress" || kind === "verdict.reached" || kind === "iteration.ended";
+  return kind.startsWith("run.") || kind.startsWith("stage.") && kind !== "stage.progress" || ["verdict.reached", "iteration.ended", "budget.reached"].includes(kind);
 }
 
 function stage(state, name) {
@@ -98,6 +100,12 @@ export function byIteration(state) {
   return Object.fromEntries(Object.entries(found).map(([topic, points]) => [topic, [...points].sort((a, b) => a[0] - b[0])]));
 }
 
+/** A limit that was reached in one sentence: what it allows, what was used, what was left out. */
+export function budgetReached(data) {
+  const number = (value) => whole(Math.round(value));
+  return `budget.${data.limit} allows ${number(data.allowed)}: ${number(data.used)} were used, and what came next would have taken about ${number(data.needed)} with the end of the run. Left out: ${data.left_out || data.before || data.step}.`;
+}
+
 /** One line of the log in words. */
 export function said(event) {
   const { data } = event;
@@ -108,6 +116,7 @@ export function said(event) {
     case "topics.ranked": return `Farthest first: ${Object.keys(data.ranks ?? {}).join(", ")}`;
     case "adapter.loaded": return `${data.name} is loaded and proven by ${data.canaries} canaries`;
     case "iteration.ended": return `Iteration ${data.iteration} is over${data.stop_reason ? `: ${data.stop_reason}` : ""}`;
+    case "budget.reached": return budgetReached(data);
     case "verdict.reached": return `${data.decision}: ${data.headline}`;
     case "run.failed": return `${data.code}: ${data.message}`;
     case "probe.failed": return `${data.probe} could not be asked: ${data.message}`;
