@@ -51,7 +51,7 @@ class Planner:
         self, request: PlanRequest, resolved: ResolvedStudy, generator: ServiceFacts, second: ServiceFacts
     ) -> Plan:
         given = read_given(self._artifacts, resolved.study, second_encoder=second.serving)
-        served = Served(generator.max_model_len, generator.max_lora_rank)
+        served = Served(generator.max_model_len, generator.max_lora_rank, generator.device)
         return make_plan(request, resolved, given, past_of(self._store, generator.fingerprint), served)
 
     async def _look(self, name: str) -> ServiceFacts:
