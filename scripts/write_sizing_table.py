@@ -43,7 +43,7 @@ def _fewest(resolved: ResolvedStudy, shape: str, device: str, what: str) -> str:
             device=device,
             gpus=gpus if what == "generation" else 1,
             training_gpus=gpus if what == "training" else 1,
-            sharding="full" if gpus > 1 else "none",
+            sharding="fsdp2" if gpus > 1 else "ddp",
         )
         if SHAPES[shape].heads % request.gpus:
             continue

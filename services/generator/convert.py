@@ -115,6 +115,8 @@ def describe_response(info: EngineInfo) -> pb.DescribeResponse:
         has_chat_template=info.has_chat_template,
         engine_version=info.engine_version,
         device=info.device,
+        device_name=info.device_name,
+        gpus=info.gpus,
     )
 
 

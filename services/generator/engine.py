@@ -302,6 +302,8 @@ class VllmEngine:
             engine_version=_engine_version(),
             device=device,
             weight_shapes=_weight_shapes(folder),
+            device_name="" if device == "cpu" else current_platform.get_device_name(),
+            gpus=0 if device == "cpu" else settings.workers,
         )
         return _Running(llm, tokenizer, stop_ids, info)
 

@@ -88,6 +88,7 @@ class EngineInfo:
     """Identity and limits of a running engine.
 
     ``copies`` of the model share the work, each with the whole model and all adapters (data parallelism).
+    ``device_name`` is what the driver calls the GPU, and ``gpus`` are those of all copies; "" and 0 on a CPU.
     ``weight_shapes`` are the base model's weights by name, shape (out, in), as far as its
     safetensors headers tell; empty if the weights have another format.
     """
@@ -105,6 +106,8 @@ class EngineInfo:
     engine_version: str
     device: str
     weight_shapes: Mapping[str, tuple[int, ...]]
+    device_name: str = ""
+    gpus: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,11 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class GeneratorInfo:
-    """Identity of the model that the generator serves."""
+    """Identity of the model that the generator serves.
+
+    ``device`` is "cpu", "cuda" or "remote"; ``device_name`` and ``gpus`` (of one engine) are empty and 0
+    where there is no GPU, or a generator of before says nothing.
+    """
 
     model: str
     revision: str
@@ -89,6 +93,8 @@ class GeneratorInfo:
     max_lora_rank: int
     engine_version: str
     device: str
+    device_name: str = ""
+    gpus: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +233,10 @@ class TrainingRequest:
 
 @dataclass(frozen=True, slots=True)
 class TrainingStatus:
-    """State of a job: queued, running, succeeded, failed or cancelled."""
+    """State of a job: queued, running, succeeded, failed or cancelled.
+
+    ``device`` ("cpu" or "cuda"), ``device_name`` and ``workers`` say what it runs on, once it does.
+    """
 
     job_id: str
     state: str
@@ -242,6 +251,9 @@ class TrainingStatus:
     error_code: str = ""
     error_message: str = ""
     duration_s: float = 0.0
+    device: str = ""
+    device_name: str = ""
+    workers: int = 0
 
 
 class Trainer(Protocol):

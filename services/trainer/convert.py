@@ -72,6 +72,9 @@ def job_to_pb(job: Job) -> pb.TrainingJob:
                 learning_rate=p.learning_rate,
                 tokens_per_s=p.tokens_per_s,
                 time_left_s=p.time_left_s,
+                device=p.device,
+                device_name=p.device_name,
+                workers=p.workers,
             )
         )
     if job.adapter is not None:

@@ -5,7 +5,7 @@ import secrets
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from services.common.settings import ServiceSettings
@@ -64,6 +64,18 @@ class TrainerSettings(ServiceSettings):
         "none", description="nf4: the base in 4 bits while training (QLoRA); needs bitsandbytes."
     )
 
+    @field_validator("state_dir")
+    @classmethod
+    def _whole_path(cls, path: Path) -> Path:
+        """Workers are started in other folders, and Ray takes a relative path for a broken URI."""
+        return path.absolute()
+
+    @field_validator("artifacts_uri")
+    @classmethod
+    def _whole_uri(cls, uri: str) -> str:
+        scheme, _, path = uri.rpartition("://")
+        return uri if scheme not in ("", "file") else f"{scheme}{'://' * bool(scheme)}{Path(path).absolute()}"
+
     @property
     def compute(self) -> Compute:
         """How jobs are computed."""
@@ -87,10 +99,26 @@ class TrainerSettings(ServiceSettings):
 
     @model_validator(mode="after")
     def _computable(self) -> "TrainerSettings":
+        """Refuses what would have no effect: whoever sets it believes that it has one."""
         if self.backend == "local" and self.workers > 1:
             raise ValueError(
                 f"VALIGN_TRAINER_WORKERS is {self.workers} and VALIGN_TRAINER_BACKEND is local, which is one "
                 "process; set it to torchrun or ray"
+            )
+        if self.backend == "local" and self.sharding != "ddp":
+            raise ValueError(
+                f"VALIGN_TRAINER_SHARDING is {self.sharding} and VALIGN_TRAINER_BACKEND is local, which is "
+                "one process and shards nothing; set it to torchrun or ray, or leave the sharding out"
+            )
+        if self.backend != "ray" and self.ray_address:
+            raise ValueError(
+                f"VALIGN_TRAINER_RAY_ADDRESS is {self.ray_address} and VALIGN_TRAINER_BACKEND is "
+                f"{self.backend}, which asks no Ray cluster; set it to ray, or leave the address out"
+            )
+        if self.backend != "ray" and self.min_workers > 1:
+            raise ValueError(
+                f"VALIGN_TRAINER_MIN_WORKERS is {self.min_workers} and VALIGN_TRAINER_BACKEND is "
+                f"{self.backend}, which never goes on with fewer workers; set it to ray, or leave it out"
             )
         if self.min_workers > self.workers:
             raise ValueError(

@@ -108,8 +108,8 @@ class JobState(StrEnum):
 class Progress:
     """One point of a job's curve; ``loss`` is in nats a token, ``tokens_per_s`` without padding.
 
-    ``tokens`` counts from the job's begin; ``device`` is where it runs, "cpu" or "cuda"; ``workers`` share
-    each batch.
+    ``tokens`` counts from the job's begin; ``device`` is where it runs, "cpu" or "cuda", and ``device_name``
+    what the driver calls that GPU; ``workers`` share each batch.
     """
 
     step: int
@@ -122,6 +122,7 @@ class Progress:
     tokens: int = 0
     device: str = ""
     workers: int = 1
+    device_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

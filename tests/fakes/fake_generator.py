@@ -132,6 +132,8 @@ class FakeGenerator(pb_grpc.GeneratorServiceServicer):
     refuse_items: set[str] = field(default_factory=set)
     """Items that come back with NOT_READY; once each."""
     describe_s: float = 0.0
+    device: tuple[str, str, int] = ("cpu", "", 0)
+    """Kind, the driver's name, and how many."""
     """Seconds that saying who it is takes."""
     load_s: float = 0.0
     """Seconds that loading an adapter takes."""
@@ -168,7 +170,9 @@ class FakeGenerator(pb_grpc.GeneratorServiceServicer):
             max_lora_rank=64,
             max_loras=self.slots,
             engine_version="fake",
-            device="cpu",
+            device=self.device[0],
+            device_name=self.device[1],
+            gpus=self.device[2],
         )
 
     async def Generate(

@@ -31,6 +31,8 @@ class FakeTrainer(pb_grpc.TrainerServiceServicer):
 
     steps: int = 4
     step_s: float = 0.0
+    device: tuple[str, str, int] = ("cpu", "", 1)
+    """Kind, the driver's name, and how many workers."""
     fail_with: tuple[str, str] | None = None
     fail_arm: str = ""
     """Only jobs with this in their adapter's name fail."""
@@ -86,6 +88,9 @@ class FakeTrainer(pb_grpc.TrainerServiceServicer):
                     loss=1 / step,
                     learning_rate=1e-5,
                     tokens_per_s=100.0,
+                    device=self.device[0],
+                    device_name=self.device[1],
+                    workers=self.device[2],
                 )
             )
         job.state.duration_s = self.steps * self.step_s

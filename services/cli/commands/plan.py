@@ -10,16 +10,24 @@ from services.cli.api import Json
 from services.cli.commands.assets import send_tasks
 from services.cli.commands.common import JsonOption, UrlOption, connect
 from services.cli.commands.runs import find_study
-from services.cli.documents import read_text
-from services.cli.errors import CliError, about_document
+from services.cli.documents import StudyDocument, load_study, read_text
+from services.cli.errors import CliError, UnreachableError, about_document
 from services.cli.output import console, print_json, say, table
+from services.cli.planner import plan_here
 
 DOES_NOT_FIT = 4
 
-HELP = """Estimate tokens, training steps, seconds and memory of a run; nothing is started.
+HELP = """Estimate tokens, training steps, seconds and memory of a run.
 
-Exits with 4 if something does not fit. What is not given is taken from the services that run, from past runs
-of their model, or is not estimated; the plan says which.
+Nothing is started. Exits with 4 if something does not fit, and says the remedy.
+
+What is not given is taken from the services that run, from past runs of their
+model on the same hardware, or is not estimated; the plan says which.
+
+Where no orchestrator answers, a plan with --shape or --model-config is made on
+this machine: without what serves, and without past runs.
+
+The options ask "what if": a run has the settings that they name.
 
 Examples:
 
@@ -27,8 +35,14 @@ valign plan demo
 
 valign plan study.yaml --shape 8b --device h100
 
-valign plan study.yaml --model-config ./model/config.json --device-memory-gib 44.5 --gpus 2
+valign plan study.yaml --shape 70b --device h100 --gpus 4
+--training-gpus 4 --sharding fsdp2
+
+valign plan study.yaml --model-config ./model --device-memory-gib 44.5
+--max-model-len 1024 --max-loras 1
 """
+
+_GENERATOR, _TRAINER, _SPEED = "Generator", "Trainer", "What is known better"
 
 
 def register(app: typer.Typer) -> None:
@@ -55,37 +69,155 @@ def plan(
     device_memory_gib: Annotated[
         float | None, typer.Option(help="Memory of one device in GiB, instead of the named device's.")
     ] = None,
-    gpus: Annotated[int, typer.Option(help="GPUs of one engine.", min=1)] = 1,
-    replicas: Annotated[int, typer.Option(help="Engines that share the completions.", min=1)] = 1,
-    training_gpus: Annotated[int, typer.Option(help="GPUs of one training job.", min=1)] = 1,
+    gpus: Annotated[
+        int | None,
+        typer.Option(
+            help="GPUs that share each layer: VALIGN_GENERATOR_TENSOR_PARALLEL_SIZE.",
+            metavar="N",
+            rich_help_panel=_GENERATOR,
+        ),
+    ] = None,
+    pipeline_gpus: Annotated[
+        int | None,
+        typer.Option(
+            help="GPUs that share the stack of layers: VALIGN_GENERATOR_PIPELINE_PARALLEL_SIZE.",
+            metavar="N",
+            rich_help_panel=_GENERATOR,
+        ),
+    ] = None,
+    copies: Annotated[
+        int | None,
+        typer.Option(
+            help="Copies of the model in one engine: VALIGN_GENERATOR_DATA_PARALLEL_SIZE.",
+            metavar="N",
+            rich_help_panel=_GENERATOR,
+        ),
+    ] = None,
+    replicas: Annotated[
+        int | None,
+        typer.Option(
+            help="Engines that share the completions (VALIGN_ORCHESTRATOR_GENERATOR_TARGET names them).",
+            metavar="N",
+            rich_help_panel=_GENERATOR,
+        ),
+    ] = None,
+    gpu_memory_utilization: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of a GPU's memory for the engine, 0.9 by default"
+            ": VALIGN_GENERATOR_GPU_MEMORY_UTILIZATION.",
+            metavar="N",
+            rich_help_panel=_GENERATOR,
+        ),
+    ] = None,
+    max_model_len: Annotated[
+        int | None,
+        typer.Option(
+            help="Longest prompt plus completion in tokens; lower it, and the cache has room for more"
+            " sequences: VALIGN_GENERATOR_MAX_MODEL_LEN.",
+            metavar="N",
+            rich_help_panel=_GENERATOR,
+        ),
+    ] = None,
+    max_num_seqs: Annotated[
+        int | None,
+        typer.Option(
+            help="Most sequences in one engine step, 256 by default: VALIGN_GENERATOR_MAX_NUM_SEQS.",
+            metavar="N",
+            rich_help_panel=_GENERATOR,
+        ),
+    ] = None,
+    max_loras: Annotated[
+        int | None,
+        typer.Option(
+            help="Adapters that one engine step can mix, 2 by default: each takes memory"
+            ": VALIGN_GENERATOR_MAX_LORAS.",
+            metavar="N",
+            rich_help_panel=_GENERATOR,
+        ),
+    ] = None,
+    max_lora_rank: Annotated[
+        int | None,
+        typer.Option(
+            help="Largest rank of an adapter, lora.rank of the study at the least"
+            ": VALIGN_GENERATOR_MAX_LORA_RANK.",
+            metavar="N",
+            rich_help_panel=_GENERATOR,
+        ),
+    ] = None,
+    training_gpus: Annotated[
+        int | None,
+        typer.Option(
+            help="GPUs of one training job, training.batch_size of the study at the most"
+            ": VALIGN_TRAINER_WORKERS.",
+            metavar="N",
+            rich_help_panel=_TRAINER,
+        ),
+    ] = None,
     sharding: Annotated[
-        str, typer.Option(help="none, or full: training GPUs share the base's weights.")
-    ] = "none",
+        str,
+        typer.Option(
+            help="ddp: each training GPU has the whole base. fsdp2: they share its weights"
+            " (VALIGN_TRAINER_SHARDING).",
+            metavar="KIND",
+            rich_help_panel=_TRAINER,
+        ),
+    ] = "",
     checkpointing: Annotated[
-        bool, typer.Option("--checkpointing", help="Activations are computed again instead of kept.")
+        bool,
+        typer.Option(
+            "--checkpointing",
+            help="Activations are computed again instead of kept: VALIGN_TRAINER_GRADIENT_CHECKPOINTING.",
+            rich_help_panel=_TRAINER,
+        ),
     ] = False,
     training_bits: Annotated[
-        int | None, typer.Option(help="Bits of a base weight while training: 4, 16 or 32.")
+        int | None,
+        typer.Option(
+            help="Bits of a base weight while training: 4 (VALIGN_TRAINER_QUANTIZATION=nf4), or 16 or 32"
+            " (training.dtype of the study).",
+            metavar="N",
+            rich_help_panel=_TRAINER,
+        ),
     ] = None,
-    completion_tokens: Annotated[float | None, typer.Option(help="Mean tokens of a completion.")] = None,
+    completion_tokens: Annotated[
+        float | None, typer.Option(help="Mean tokens of a completion.", metavar="N", rich_help_panel=_SPEED)
+    ] = None,
     tokens_per_s: Annotated[
-        float | None, typer.Option(help="Completion tokens a second, over all engines.")
+        float | None,
+        typer.Option(help="Completion tokens a second of all engines.", metavar="N", rich_help_panel=_SPEED),
     ] = None,
-    scores_per_s: Annotated[float | None, typer.Option(help="Scored continuations a second.")] = None,
-    embeddings_per_s: Annotated[float | None, typer.Option(help="Embedded texts a second.")] = None,
-    examples_per_s: Annotated[float | None, typer.Option(help="Training examples a second.")] = None,
+    scores_per_s: Annotated[
+        float | None, typer.Option(help="Scored continuations a second.", metavar="N", rich_help_panel=_SPEED)
+    ] = None,
+    embeddings_per_s: Annotated[
+        float | None, typer.Option(help="Embedded texts a second.", metavar="N", rich_help_panel=_SPEED)
+    ] = None,
+    examples_per_s: Annotated[
+        float | None, typer.Option(help="Training examples a second.", metavar="N", rich_help_panel=_SPEED)
+    ] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Ask no orchestrator: plan on this machine.")
+    ] = False,
     url: UrlOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Estimate tokens, training steps, seconds and memory of a run; nothing is started."""
+    """See ``HELP``."""
     options: Json = {
         "shape": shape,
         "config": _config(model_config),
-        "parameters": parameters,
+        "parameters": parameters or None,
         "device": device,
         "device_memory_gib": device_memory_gib,
         "gpus": gpus,
+        "pipeline_gpus": pipeline_gpus,
+        "copies": copies,
         "replicas": replicas,
+        "gpu_memory_utilization": gpu_memory_utilization,
+        "max_model_len": max_model_len,
+        "max_num_seqs": max_num_seqs,
+        "max_loras": max_loras,
+        "max_lora_rank": max_lora_rank,
         "training_gpus": training_gpus,
         "sharding": sharding,
         "checkpointing": checkpointing,
@@ -96,18 +228,45 @@ def plan(
         "embeddings_per_s": embeddings_per_s,
         "trained_examples_per_s": examples_per_s,
     }
+    # What is left out stays out: the plan takes it from what serves.
     asked = {name: value for name, value in options.items() if value not in (None, "")}
-    with connect(url) as api:
-        document = find_study(api, study)
-        send_tasks(api, document)
-        with about_document(document.name, document.text):
-            found: Json = api.post_json("/plans", {"study": document.text, **asked})
+    if offline:
+        found = _here(study, asked)
+    else:
+        try:
+            found = _asked(url, study, asked)
+        except UnreachableError as error:
+            if not shape and model_config is None:
+                error.remedy += " Or plan without one: say --shape or --model-config, or --offline."
+                raise
+            say(f"{error.message} The plan is made on this machine.", err=True)
+            found = _here(study, asked)
     if as_json:
         print_json(found)
     else:
         _print(found)
     if not found["fits"]:
         raise SystemExit(DOES_NOT_FIT)
+
+
+def _asked(url: str, study: str, asked: Json) -> Json:
+    """The orchestrator's plan."""
+    with connect(url) as api:
+        document = find_study(api, study)
+        send_tasks(api, document)
+        with about_document(document.name, document.text):
+            found: Json = api.post_json("/plans", {"study": document.text, **asked})
+            return found
+
+
+def _here(study: str, asked: Json) -> Json:
+    """This machine's plan. A name that is no file is that of a shipped study."""
+    path = Path(study)
+    if not path.is_file() and not path.suffix and "/" not in study:
+        return plan_here(asked, study, {})
+    document: StudyDocument = load_study(path)
+    with about_document(document.name, document.text):
+        return plan_here({"study": document.text, **asked}, "", document.tasks)
 
 
 def _config(path: Path | None) -> Any:

@@ -24,6 +24,8 @@ def generator_info(reply: pb.DescribeResponse) -> GeneratorInfo:
         max_lora_rank=reply.max_lora_rank,
         engine_version=reply.engine_version,
         device=reply.device,
+        device_name=reply.device_name,
+        gpus=reply.gpus,
     )
 
 

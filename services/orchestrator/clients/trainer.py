@@ -190,4 +190,7 @@ def _status(job: pb.TrainingJob) -> TrainingStatus:
         error_code=job.error_code,
         error_message=job.error_message,
         duration_s=job.duration_s,
+        device=progress.device,
+        device_name=progress.device_name,
+        workers=progress.workers,
     )

@@ -10,11 +10,13 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from services.orchestrator.loop.context import RunContext
+from services.orchestrator.planning.hardware import GENERATED_ON, hardware_of
+from services.orchestrator.planning.pace import pace_here
 from services.orchestrator.planning.past import Past, past_of
 from services.orchestrator.planning.plan import figures_of, work_of
 from services.orchestrator.planning.reading import read_given
 from services.orchestrator.planning.rows import Work
-from services.orchestrator.planning.speed import Speeds, measured_speeds
+from services.orchestrator.planning.speed import Speeds
 from services.orchestrator.planning.tokens import TokenFigures, expected, together
 from services.orchestrator.ports import RunStore
 
@@ -74,10 +76,11 @@ def works_of(
 def _plan(ctx: RunContext, store: RunStore, model_fingerprint: str) -> dict[str, Any]:
     past = past_of(store, model_fingerprint)
     figures = figures_of(ctx.resolved, past)
+    speeds, used = pace_here(past, hardware_of(store.get_value(ctx.run_id, GENERATED_ON)))
     given = read_given(ctx.artifacts, ctx.study, second_encoder=ctx.services.second_embedder is not None)
     works = work_of(ctx.resolved, given, figures)
     stages = dict.fromkeys(work.stage for work in works)
-    known = Known(figures, measured_speeds(past.used), gpus_of(past.used))
+    known = Known(figures, speeds, gpus_of(used))
     return {
         "slots": {stage: sum(work.completions for work in works if work.stage == stage) for stage in stages},
         "stages": {

@@ -10,6 +10,7 @@ from services.orchestrator.loop.endpoint import check_endpoint
 from services.orchestrator.loop.planned import keep_plan
 from services.orchestrator.loop.rulers import check_ruler
 from services.orchestrator.loop.value_space import check_evaluator
+from services.orchestrator.planning.hardware import GENERATED_ON
 from services.orchestrator.ports import EncoderInfo
 from services.orchestrator.study import (
     check_served,
@@ -60,6 +61,7 @@ async def prepare(ctx: RunContext) -> dict[str, Any]:
     if second is not None:
         served["second_embedder"] = second.fingerprint
     await ctx.put_value(SERVED, served)
+    await ctx.put_value(GENERATED_ON, {"device": model.device, "name": model.device_name, "gpus": model.gpus})
     await keep_plan(ctx, model.fingerprint)
     return {
         "identity": identity,

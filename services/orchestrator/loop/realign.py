@@ -19,6 +19,7 @@ from services.orchestrator.loop.pairs import Pair
 from services.orchestrator.loop.quantify import PairTable, differences, weigh
 from services.orchestrator.loop.swap import load, name_prefix, unload_others
 from services.orchestrator.loop.value_space import note_weighing, value_distances
+from services.orchestrator.planning.hardware import TRAINED_ON
 from services.orchestrator.ports import AdapterRef, TrainingExample, TrainingRequest, TrainingStatus
 
 
@@ -90,6 +91,8 @@ async def train(ctx: RunContext, request: TrainingRequest, iteration: int, arm: 
         raise PreconditionError(f"the training job of {what} was cancelled in the trainer")
     if last.adapter is None:
         raise InternalError(f"training job {job_id[:8]} succeeded without an adapter")
+    gpus = last.workers if last.device == "cuda" else 0
+    await ctx.put_value(TRAINED_ON, {"device": last.device, "name": last.device_name, "gpus": gpus})
     return {
         "job_id": job_id,
         "adapter": asdict(last.adapter),

@@ -1,5 +1,6 @@
 """Devices by name: memory, arithmetic and bandwidth as their makers' data sheets state them."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -21,6 +22,19 @@ class Device:
     memory_gib: float
     tflops: float = 0.0
     gb_s: float = 0.0
+
+    def is_called(self, driver_name: str) -> bool:
+        """Whether a driver's name is that of this device: "NVIDIA A100-SXM4-80GB" is a100-80."""
+        words = _words(driver_name)
+        # A part of a GPU is no GPU of that name.
+        return _DRIVER_WORDS.get(self.name, _words(self.name)) <= words and "mig" not in words
+
+
+_DRIVER_WORDS = {"a100-40": {"a100", "40gb"}, "a100-80": {"a100", "80gb"}}
+
+
+def _words(name: str) -> set[str]:
+    return {word for word in re.split(r"[^a-z0-9]+", name.lower()) if word}
 
 
 DEVICES: Mapping[str, Device] = {

@@ -36,7 +36,13 @@ class PlanRequest(_Part):
     device_memory_gib: Annotated[float, Field(ge=0.001, le=100_000)] | None = Field(
         None, description="Memory of one device in GiB, instead of the named device's."
     )
-    gpus: _Count = Field(1, description="GPUs of one engine: its tensor parallelism.")
+    gpus: _Count = Field(1, description="GPUs that share each layer: the engine's tensor parallelism.")
+    pipeline_gpus: _Count = Field(
+        1, description="GPUs, or groups of `gpus`, that share the stack of layers: its pipeline parallelism."
+    )
+    copies: _Count = Field(
+        1, description="Copies of the model in one engine, each on GPUs of its own: its data parallelism."
+    )
     replicas: _Count = Field(1, description="Engines that share the completions.")
     gpu_memory_utilization: Annotated[float, Field(ge=0.01, le=1)] = Field(
         0.9, description="Share of a GPU's memory for the engine."
@@ -50,8 +56,10 @@ class PlanRequest(_Part):
         None, description="Largest adapter rank that the engine takes; the generator's own, or 64."
     )
     training_gpus: _Count = Field(1, description="GPUs of one training job.")
-    sharding: Literal["none", "full"] = Field(
-        "none", description="full: the base's weights are divided among the training GPUs."
+    sharding: Literal["none", "full", "ddp", "fsdp2"] = Field(
+        "none",
+        description="fsdp2 (or full): the base's weights are divided among the training GPUs. ddp (or none):"
+        " each has them all.",
     )
     checkpointing: bool = Field(False, description="Activations are computed again instead of kept.")
     training_bits: Literal[4, 16, 32] | None = Field(

@@ -10,10 +10,10 @@ from services.orchestrator.planning.tokens import TokenFigures
 from services.orchestrator.study import ResolvedStudy
 
 _REMEDIES = {
-    "generation": "share it among more GPUs (tensor_parallel_size), or lower max_model_len, max_loras or"
-    " max_lora_rank",
+    "generation": "share it among more GPUs (tensor_parallel_size, pipeline_parallel_size), lower"
+    " max_model_len, max_loras or max_lora_rank, or raise gpu_memory_utilization",
     "training": "lower training.batch_size or training.max_length, compute activations again (gradient"
-    " checkpointing), divide the weights among more GPUs, or load the base in 4 bits",
+    " checkpointing), divide the weights among more GPUs (sharding fsdp2), or load the base in 4 bits",
 }
 
 
@@ -37,6 +37,7 @@ def misfits(
     return [
         *_memory(needs),
         *_division(serving, shape),
+        *_workers(resolved, training),
         *_lengths(resolved, works, figures, serving),
         *_rank(resolved, serving, training),
         *_limits(budget),
@@ -57,6 +58,27 @@ def _division(serving: Serving, shape: ModelShape | None) -> Iterator[str]:
         yield (
             f"{shape.heads} attention heads cannot be shared by {serving.gpus} GPUs: take a number that"
             " divides them"
+        )
+    if shape is not None and serving.pipeline_gpus > shape.layers:
+        yield (
+            f"{shape.layers} layers cannot be shared by a pipeline of {serving.pipeline_gpus}: take a shorter"
+            " one"
+        )
+
+
+def _workers(resolved: ResolvedStudy, training: Training) -> Iterator[str]:
+    if resolved.study.measure_only:
+        return
+    idle = training.gpus - training.batch_size
+    if idle > 0:
+        yield (
+            f"{idle} of {training.gpus} GPUs of a training job would have no example: training.batch_size is"
+            f" {training.batch_size}, over all of them; take {training.batch_size} GPUs, or raise it"
+        )
+    if training.sharding == "fsdp2" and training.bytes_a_weight < 1:
+        yield (
+            "the trainer does not divide a base in 4 bits: take sharding ddp, where each GPU has the whole of"
+            " it, or leave the 4 bits out"
         )
 
 

@@ -13,14 +13,20 @@ GIB = 2**30
 ENGINE_ALLOWANCE_GIB = 2.0
 TRAINING_ALLOWANCE_GIB = 1.5
 
-Sharding = Literal["none", "full"]
+Sharding = Literal["ddp", "fsdp2"]
 
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """How the generator's engine is started; its settings have these names."""
+    """How the generator's engine is started; its settings have these names.
+
+    ``gpus`` share each layer, ``pipeline_gpus`` of such groups the stack of layers, and the engine has
+    ``copies`` of all that: tensor, pipeline and data parallelism.
+    """
 
     gpus: int = 1
+    pipeline_gpus: int = 1
+    copies: int = 1
     gpu_memory_utilization: float = 0.9
     max_model_len: int = 2048
     max_num_seqs: int = 256
@@ -28,6 +34,11 @@ class Serving:
     max_lora_rank: int = 64
     lora_targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
     bytes_a_weight: float = 2.0
+
+    @property
+    def all_gpus(self) -> int:
+        """GPUs of the engine."""
+        return self.gpus * self.pipeline_gpus * self.copies
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +53,7 @@ class Training:
         rank, targets: of the adapter.
         bytes_a_weight: 2 for bfloat16, 4 for float32, about 0.56 for four bits with their scales.
         bytes_an_activation: 2 for bfloat16, 4 for float32.
-        sharding: "full": the base's weights are divided among the GPUs (FSDP); "none": each has them all.
+        sharding: "fsdp2": the base's weights are divided among the GPUs; "ddp": each has them all.
         checkpointing: activations are computed again in the backward pass, layer by layer.
     """
 
@@ -54,7 +65,7 @@ class Training:
     targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
     bytes_a_weight: float = 2.0
     bytes_an_activation: float = 2.0
-    sharding: Sharding = "none"
+    sharding: Sharding = "ddp"
     checkpointing: bool = False
 
 
@@ -85,28 +96,30 @@ class Need:
 def generation_memory(shape: ModelShape, serving: Serving, device_gib: float | None) -> Need:
     """The engine on each of its GPUs: weights, adapter slots, and a cache for one sequence at the least.
 
-    A key-value head is never divided, so that more GPUs than heads each keep one.
+    A key-value head is never divided, so that more GPUs than heads each keep one. Of a pipeline's stages the
+    largest counts. The sequences are those of all copies.
     """
     gpus = serving.gpus
-    sequence = _sequence_gib(shape, serving)
-    slots = shape.lora_weights(serving.max_lora_rank, serving.lora_targets) * serving.max_loras
+    stage = -(-shape.layers // serving.pipeline_gpus) / shape.layers
+    sequence = _sequence_gib(shape, serving) * stage
+    slots = stage * shape.lora_weights(serving.max_lora_rank, serving.lora_targets) * serving.max_loras
     parts = {
-        "weights": shape.weights * serving.bytes_a_weight / gpus / GIB,
+        "weights": _stage_weights(shape, serving) * serving.bytes_a_weight / gpus / GIB,
         "adapter slots": slots * 2 / gpus / GIB,
         "allowance": ENGINE_ALLOWANCE_GIB,
         "cache of one sequence": sequence,
     }
     if device_gib is None:
-        return Need("generation", gpus, parts, None)
+        return Need("generation", serving.all_gpus, parts, None)
     usable = device_gib * serving.gpu_memory_utilization
     rest = usable - sum(parts.values()) + sequence
-    return Need("generation", gpus, parts, usable, max(0, int(rest / sequence)))
+    return Need("generation", serving.all_gpus, parts, usable, max(0, int(rest / sequence)) * serving.copies)
 
 
 def training_memory(shape: ModelShape, training: Training, device_gib: float | None) -> Need:
     """A LoRA job on each of its GPUs: frozen weights, the adapter with AdamW's state, what the backward pass
     keeps, and the logits of the answers."""
-    shards = training.gpus if training.sharding == "full" else 1
+    shards = training.gpus if training.sharding == "fsdp2" else 1
     examples = -(-training.batch_size // training.gpus)
     tokens = examples * training.tokens
     adapter = shape.lora_weights(training.rank, training.targets)
@@ -144,6 +157,15 @@ def layer_activation_bytes(shape: ModelShape, width: float, mask_bytes: float = 
     adapted = (3 * shape.hidden + query) * (width + mask_bytes)
     feed_forward = 3 * shape.intermediate * shape.active_experts * width
     return norms + attention + adapted + feed_forward
+
+
+def _stage_weights(shape: ModelShape, serving: Serving) -> float:
+    """Weights of the largest stage of the pipeline: its layers, and the input's or the output's embedding."""
+    if serving.pipeline_gpus == 1:
+        return shape.weights
+    embedding = shape.vocabulary * shape.hidden
+    layers = shape.weights - embedding * (1 if shape.tied else 2)
+    return layers * -(-shape.layers // serving.pipeline_gpus) / shape.layers + embedding
 
 
 def _activations(shape: ModelShape, training: Training, tokens: int) -> float:

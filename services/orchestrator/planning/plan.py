@@ -1,7 +1,7 @@
 """A plan: counts, tokens, seconds and memory of one study, and what of it does not fit. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 from services.orchestrator.planning.devices import Device, device_of
 from services.orchestrator.planning.document import (
@@ -11,11 +11,11 @@ from services.orchestrator.planning.document import (
     Plan,
     PlanRequest,
     SecondsBody,
-    SpeedBody,
     StagePlan,
 )
 from services.orchestrator.planning.fitting import misfits, room
 from services.orchestrator.planning.memory import Need, Serving, Training, generation_memory, training_memory
+from services.orchestrator.planning.pace import Pace, choose_pace
 from services.orchestrator.planning.past import Past
 from services.orchestrator.planning.rows import Work, summed
 from services.orchestrator.planning.shape import ModelShape, named_shape, shape_of
@@ -25,8 +25,6 @@ from services.orchestrator.planning.speed import (
     Seconds,
     Speeds,
     data_sheet_speeds,
-    first_known,
-    measured_speeds,
     seconds_of,
 )
 from services.orchestrator.planning.tokens import Quantities, TokenFigures, at_most, expected, together
@@ -39,10 +37,11 @@ _BITS = {4: 0.5625, 16: 2.0, 32: 4.0}
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What the generator that serves says of itself; zeros where it is away."""
+    """What the generator that serves says of itself; zeros, and no device, where it is away."""
 
     max_model_len: int = 0
     max_lora_rank: int = 0
+    device: str = ""
 
 
 def figures_of(resolved: ResolvedStudy, past: Past, completion_tokens: float | None = None) -> TokenFigures:
@@ -75,11 +74,16 @@ def make_plan(
     shape, device = _shape(request), device_of(request.device, request.device_memory_gib)
     serving, training = _serving(request, resolved, served), _training(request, resolved, works, figures)
     needs = _needs(shape, device, serving, training, likely)
-    speeds, sources = _speeds(request, past, shape, device, serving, training, likely, needs)
+    sheet = Speeds()
+    if shape is not None and device is not None:
+        sheet = data_sheet_speeds(shape, device, serving, training, likely, room(needs), request.replicas)
+    pace = choose_pace(request, past, device, serving, training, served.device, sheet)
+    speeds = pace.speeds
     seconds = seconds_of(likely, speeds)
-    gpu_s = None if device is None else round(_gpu_seconds(seconds, request), 1)
+    gpu_s = None if device is None else round(_gpu_seconds(seconds, serving, request), 1)
     budget = tuple(_budget(resolved, likely, seconds, gpu_s))
     problems = misfits(resolved, works, figures, serving, training, needs, shape, budget)
+    assumed = _assumptions(figures, past, shape, device, pace, _unsaid(request, served, serving))
     return Plan(
         study=resolved.study.name,
         model=shape.name if shape else "",
@@ -93,9 +97,9 @@ def make_plan(
         stages=tuple(_stages(works, figures, speeds)),
         memory=tuple(_memory(need) for need in needs),
         budget=budget,
-        speeds=sources,
+        speeds=pace.sources,
         past_runs=past.runs,
-        assumptions=tuple(_assumptions(figures, past, shape, device, sources)),
+        assumptions=tuple(assumed),
     )
 
 
@@ -111,6 +115,8 @@ def _shape(request: PlanRequest) -> ModelShape | None:
 def _serving(request: PlanRequest, resolved: ResolvedStudy, served: Served) -> Serving:
     return Serving(
         gpus=request.gpus,
+        pipeline_gpus=request.pipeline_gpus,
+        copies=request.copies,
         gpu_memory_utilization=request.gpu_memory_utilization,
         max_model_len=request.max_model_len or served.max_model_len or Serving().max_model_len,
         max_num_seqs=request.max_num_seqs,
@@ -141,7 +147,7 @@ def _training(
         targets=study.lora.target_modules,
         bytes_a_weight=wide if request.training_bits is None else _BITS[request.training_bits],
         bytes_an_activation=wide,
-        sharding=request.sharding,
+        sharding="fsdp2" if request.sharding in ("full", "fsdp2") else "ddp",
         checkpointing=request.checkpointing,
     )
 
@@ -162,39 +168,11 @@ def _needs(
     return found
 
 
-def _speeds(
-    request: PlanRequest,
-    past: Past,
-    shape: ModelShape | None,
-    device: Device | None,
-    serving: Serving,
-    training: Training,
-    likely: Quantities,
-    needs: Sequence[Need],
-) -> tuple[Speeds, tuple[SpeedBody, ...]]:
-    given = Speeds(**{field.name: getattr(request, field.name) for field in fields(Speeds)})
-    measured = measured_speeds(past.used)
-    sheet = Speeds()
-    if shape is not None and device is not None:
-        sheet = data_sheet_speeds(shape, device, serving, training, likely, room(needs), request.replicas)
-    found = first_known(given, measured, sheet)
-    sources = []
-    for field in fields(Speeds):
-        value = getattr(found, field.name)
-        if value is None:
-            continue
-        for source, speeds in (("given", given), ("past runs", measured), ("data sheet", sheet)):
-            if getattr(speeds, field.name) is not None:
-                sources.append(SpeedBody(what=field.name, per_s=round(value, 3), source=source))
-                break
-    return found, tuple(sources)
-
-
-def _gpu_seconds(seconds: Seconds, request: PlanRequest) -> float:
+def _gpu_seconds(seconds: Seconds, serving: Serving, request: PlanRequest) -> float:
     generating = (seconds.generation or 0.0) + (seconds.scoring or 0.0)
     # The embedder has one GPU, if any.
     return (
-        generating * request.gpus * request.replicas
+        generating * serving.all_gpus * request.replicas
         + (seconds.training or 0.0) * request.training_gpus
         + (seconds.embedding or 0.0)
     )
@@ -216,6 +194,16 @@ def _stages(works: Sequence[Work], figures: TokenFigures, speeds: Speeds) -> lis
             )
         )
     return found
+
+
+def _unsaid(request: PlanRequest, served: Served, serving: Serving) -> list[str]:
+    """Limits of the engine that neither the request nor a generator tells."""
+    names = ("max_model_len", "max_lora_rank")
+    return [
+        f"{name} is taken to be {getattr(serving, name)}"
+        for name in names
+        if not getattr(request, name) and not getattr(served, name)
+    ]
 
 
 def _memory(need: Need) -> MemoryPlan:
@@ -255,7 +243,8 @@ def _assumptions(
     past: Past,
     shape: ModelShape | None,
     device: Device | None,
-    sources: Sequence[SpeedBody],
+    pace: Pace,
+    unsaid: Sequence[str],
 ) -> list[str]:
     found = [
         "All iterations are used, and every topic gives as many pairs as were asked for.",
@@ -272,7 +261,10 @@ def _assumptions(
         found.append("Memory is not estimated: name a shape, or give the model's config.json.")
     elif device is None:
         found.append("No device was named, so that nothing is said to fit or not to fit.")
-    if any(source.source == "data sheet" for source in sources):
+    if unsaid:
+        found.append(f"No generator says otherwise, so that {' and '.join(unsaid)}.")
+    found += pace.notes
+    if any(source.source == "data sheet" for source in pace.sources):
         found.append(
             f"Speeds from a data sheet take {GENERATION_EFFICIENCY:.0%} of it for generation and"
             f" {TRAINING_EFFICIENCY:.0%} for training; they were never measured."

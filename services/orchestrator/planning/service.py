@@ -1,7 +1,6 @@
 """The planner: reads the study, looks up what serves and what past runs of that model used, and plans."""
 
 import asyncio
-import json
 from collections.abc import Sequence
 
 from services.common.artifacts import ArtifactStore
@@ -12,9 +11,9 @@ from services.orchestrator.looks import Probe, ServiceFacts
 from services.orchestrator.planning.document import Plan, PlanRequest
 from services.orchestrator.planning.past import past_of
 from services.orchestrator.planning.plan import Served, make_plan
-from services.orchestrator.planning.reading import read_given
+from services.orchestrator.planning.reading import read_given, resolved_study
 from services.orchestrator.ports import RunStore
-from services.orchestrator.study import ResolvedStudy, Study, resolve
+from services.orchestrator.study import ResolvedStudy
 
 _NOTHING = ServiceFacts(serving=False)
 
@@ -42,7 +41,7 @@ class Planner:
         InvalidInputError: the request, its study, or a shape or device in it is wrong.
         """
         request = await asyncio.to_thread(parse_document, text, PlanRequest)
-        resolved = await asyncio.to_thread(_resolved, request)
+        resolved = await asyncio.to_thread(resolved_study, request)
         await self._assets.require(resolved.as_json())
         generator, second = await asyncio.gather(self._look("generator"), self._look("second_embedder"))
         return await asyncio.to_thread(self._planned, request, resolved, generator, second)
@@ -51,7 +50,7 @@ class Planner:
         self, request: PlanRequest, resolved: ResolvedStudy, generator: ServiceFacts, second: ServiceFacts
     ) -> Plan:
         given = read_given(self._artifacts, resolved.study, second_encoder=second.serving)
-        served = Served(generator.max_model_len, generator.max_lora_rank)
+        served = Served(generator.max_model_len, generator.max_lora_rank, generator.device)
         return make_plan(request, resolved, given, past_of(self._store, generator.fingerprint), served)
 
     async def _look(self, name: str) -> ServiceFacts:
@@ -63,9 +62,3 @@ class Planner:
                 return await probe.look()
         except (ValignError, TimeoutError):
             return _NOTHING
-
-
-def _resolved(request: PlanRequest) -> ResolvedStudy:
-    # Text keeps its lines, so that an error can point into it.
-    study = request.study if isinstance(request.study, str) else json.dumps(request.study)
-    return resolve(parse_document(study, Study))

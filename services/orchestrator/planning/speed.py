@@ -86,24 +86,30 @@ def data_sheet_speeds(
     """A first guess from arithmetic and bandwidth alone, by the roofline; never measured.
 
     A step of the engine reads all weights once and gives each of ``sequences`` a token; it takes as long
-    as the slower of reading and computing. ``quantities`` tell how many prompt tokens come with a completion
-    token; ``replicas`` engines do that side by side.
+    as the slower of reading and computing. In a pipeline the sequences are shared by as many groups as it has
+    stages, and each stage reads its weights for every group. ``quantities`` tell how many prompt tokens come
+    with a completion token; ``replicas`` engines, and the copies in each, do that side by side. Workers of a
+    training job that no example is left for add nothing.
     """
     if not device.tflops or not device.gb_s or sequences < 1:
         return Speeds()
     flops, bandwidth = device.tflops * 1e12, device.gb_s * 1e9
-    batch = min(sequences, serving.max_num_seqs)
-    read_s = shape.weights * serving.bytes_a_weight / (bandwidth * serving.gpus * GENERATION_EFFICIENCY)
-    each_s = _OPERATIONS_READ * shape.active_weights / (flops * serving.gpus * GENERATION_EFFICIENCY)
+    gpus = serving.gpus * serving.pipeline_gpus
+    batch = max(1, min(sequences // serving.copies, serving.max_num_seqs)) / serving.pipeline_gpus
+    read_s = shape.weights * serving.bytes_a_weight / (bandwidth * gpus * GENERATION_EFFICIENCY)
+    each_s = _OPERATIONS_READ * shape.active_weights / (flops * gpus * GENERATION_EFFICIENCY)
     token_s = max(read_s, batch * each_s) / batch
-    prefill_s = _OPERATIONS_READ * shape.active_weights / (flops * serving.gpus * PREFILL_EFFICIENCY)
+    prefill_s = _OPERATIONS_READ * shape.active_weights / (flops * gpus * PREFILL_EFFICIENCY)
+    engines = replicas * serving.copies
     prompts = quantities.prompt_tokens / max(1, quantities.completion_tokens)
     scored = quantities.scored_tokens / max(1, quantities.scores)
     trained = quantities.trained_tokens / max(1, quantities.trained_examples)
-    step_s = _OPERATIONS_TRAINED * shape.active_weights / (flops * training.gpus * TRAINING_EFFICIENCY)
+    # The step ends with the worker that has most examples.
+    busy = training.batch_size / -(-training.batch_size // training.gpus)
+    step_s = _OPERATIONS_TRAINED * shape.active_weights / (flops * busy * TRAINING_EFFICIENCY)
     return Speeds(
-        completion_tokens_per_s=replicas / (token_s + prompts * prefill_s),
-        scores_per_s=replicas / (scored * prefill_s) if scored else None,
+        completion_tokens_per_s=engines / (token_s + prompts * prefill_s),
+        scores_per_s=engines / (scored * prefill_s) if scored else None,
         trained_examples_per_s=1 / (trained * step_s) if trained else None,
     )
 

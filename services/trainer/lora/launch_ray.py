@@ -6,6 +6,7 @@ are the same for one process and for many.
 """
 
 import socket
+from collections.abc import Mapping
 from typing import Any
 
 import ray
@@ -13,7 +14,7 @@ import torch.distributed as dist
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
-from services.common.errors import NotReadyError
+from services.common.errors import NotReadyError, PreconditionError
 from services.trainer.compute import Compute
 from services.trainer.lora.worker import Order, run_worker
 from services.trainer.lora.world import World
@@ -27,6 +28,7 @@ def launch(order: Order) -> None:
 
     Raises:
         NotReadyError: no Ray cluster answers.
+        PreconditionError: the cluster of the job's own will never have room for its fewest workers.
         TrainingFailedError: workers were lost ``max_restarts`` times and once more.
     """
     compute = order.compute
@@ -34,6 +36,8 @@ def launch(order: Order) -> None:
     try:
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         cuda = compute.device == "cuda" or (compute.device == "auto" and resources.get("GPU", 0) > 0)
+        if not compute.ray_address:
+            check_room(compute.min_workers, resources, "GPU" if cuda else "CPU")
         elastic = compute.min_workers < compute.workers
         workers: Any = (compute.min_workers, compute.workers) if elastic else compute.workers
         trainer = TorchTrainer(
@@ -53,6 +57,20 @@ def launch(order: Order) -> None:
         trainer.fit()
     finally:
         ray.shutdown()
+
+
+def check_room(fewest: int, resources: Mapping[str, float], unit: str) -> None:
+    """PreconditionError if a cluster of this machine alone has less than a CPU, or GPU, a worker.
+
+    No machine will join it, and Ray Train would wait for one without an end.
+    """
+    room = int(resources.get(unit, 0))
+    if fewest > room:
+        raise PreconditionError(
+            f"the job needs {fewest} workers at the fewest (VALIGN_TRAINER_MIN_WORKERS), each a {unit}, and"
+            f" the Ray cluster of this machine has {room}; lower it, or name a larger cluster in"
+            " VALIGN_TRAINER_RAY_ADDRESS"
+        )
 
 
 def _connect(compute: Compute) -> None:

@@ -296,6 +296,7 @@ def _progress(
         tokens=position.tokens,
         device=device,
         workers=workers,
+        device_name=torch.cuda.get_device_name() if device == "cuda" else "",
     )
 
 

@@ -62,6 +62,7 @@ async def test_describe_running_engine_names_model_and_limits(service: Service) 
     response = await service.stub.Describe(pb.DescribeRequest(), timeout=5)
     assert (response.model, response.fingerprint, response.max_model_len) == ("fake-model", "f" * 64, 64)
     assert (response.max_lora_rank, response.max_loras, response.device) == (16, 2, "cpu")
+    assert (response.device_name, response.gpus) == ("", 0)
 
 
 async def test_generate_10000_prompts_each_answered_once(service: Service) -> None:

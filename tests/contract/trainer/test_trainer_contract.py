@@ -108,6 +108,7 @@ async def test_start_watch_get_of_a_job_give_one_adapter_to_all(
     assert first[-1] == second[-1]
     job = first[-1]
     assert (job.state, job.error_message) == (pb.TRAINING_STATE_SUCCEEDED, "")
+    assert (job.progress.device, job.progress.device_name, job.progress.workers) == ("cpu", "", 1)
     assert [j.progress.step for j in first if j.HasField("progress")][-1] == 6
     assert job.progress.total_steps == 6
     assert job.progress.epoch == 3.0

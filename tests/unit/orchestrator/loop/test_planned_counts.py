@@ -3,6 +3,7 @@
 import pytest
 
 from services.orchestrator.loop.tally import USED
+from services.orchestrator.planning.hardware import GENERATED_ON, TRAINED_ON
 from services.orchestrator.planning.tokens import TokenFigures, at_most, expected, together
 from services.orchestrator.planning.work import Assumed, Given, count_work
 from services.orchestrator.study import Study, resolve
@@ -72,3 +73,11 @@ async def test_planned_counts_every_first_draw_is_usable_equal_what_the_run_aske
     for stage in ("quantify", "realign", "judge", "controls", "verdict"):
         most = plan[stage][0].embeddings if stage in plan else 0
         assert used.get(stage, {}).get("embeddings", 0) <= most, (stage, "embeddings")
+
+
+async def test_run_keeps_what_it_ran_on_for_the_next_plan(world) -> None:
+    world.fakes.generator.device = world.fakes.trainer.device = ("cuda", "NVIDIA L4", 2)
+    await ran(world, study_json(principles=10, iterations=1))
+    kept = {"device": "cuda", "name": "NVIDIA L4", "gpus": 2}
+    assert world.store.get_value("r-1", GENERATED_ON) == kept
+    assert world.store.get_value("r-1", TRAINED_ON) == kept

@@ -11,7 +11,7 @@ class DescribeRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class DescribeResponse(_message.Message):
-    __slots__ = ("model", "revision", "fingerprint", "max_model_len", "max_lora_rank", "max_loras", "has_chat_template", "engine_version", "device")
+    __slots__ = ("model", "revision", "fingerprint", "max_model_len", "max_lora_rank", "max_loras", "has_chat_template", "engine_version", "device", "device_name", "gpus")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
@@ -21,6 +21,8 @@ class DescribeResponse(_message.Message):
     HAS_CHAT_TEMPLATE_FIELD_NUMBER: _ClassVar[int]
     ENGINE_VERSION_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_NAME_FIELD_NUMBER: _ClassVar[int]
+    GPUS_FIELD_NUMBER: _ClassVar[int]
     model: str
     revision: str
     fingerprint: str
@@ -30,7 +32,9 @@ class DescribeResponse(_message.Message):
     has_chat_template: bool
     engine_version: str
     device: str
-    def __init__(self, model: _Optional[str] = ..., revision: _Optional[str] = ..., fingerprint: _Optional[str] = ..., max_model_len: _Optional[int] = ..., max_lora_rank: _Optional[int] = ..., max_loras: _Optional[int] = ..., has_chat_template: _Optional[bool] = ..., engine_version: _Optional[str] = ..., device: _Optional[str] = ...) -> None: ...
+    device_name: str
+    gpus: int
+    def __init__(self, model: _Optional[str] = ..., revision: _Optional[str] = ..., fingerprint: _Optional[str] = ..., max_model_len: _Optional[int] = ..., max_lora_rank: _Optional[int] = ..., max_loras: _Optional[int] = ..., has_chat_template: _Optional[bool] = ..., engine_version: _Optional[str] = ..., device: _Optional[str] = ..., device_name: _Optional[str] = ..., gpus: _Optional[int] = ...) -> None: ...
 
 class Message(_message.Message):
     __slots__ = ("role", "content")

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+services/common/pb/trainer/v1/trainer.proto\x12\x11valign.trainer.v1\"(\n\x07Message\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t\"V\n\x07\x45xample\x12,\n\x08messages\x18\x01 \x03(\x0b\x32\x1a.valign.trainer.v1.Message\x12\x0e\n\x06\x61nswer\x18\x02 \x01(\t\x12\r\n\x05group\x18\x03 \x01(\t\"P\n\x08LoraSpec\x12\x0c\n\x04rank\x18\x01 \x01(\r\x12\r\n\x05\x61lpha\x18\x02 \x01(\x01\x12\x0f\n\x07\x64ropout\x18\x03 \x01(\x01\x12\x16\n\x0etarget_modules\x18\x04 \x03(\t\"\xc7\x05\n\x0cTrainingSpec\x12\x12\n\nbase_model\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\t\x12\x18\n\x10\x62\x61se_fingerprint\x18\x03 \x01(\t\x12,\n\x08\x65xamples\x18\x04 \x03(\x0b\x32\x1a.valign.trainer.v1.Example\x12\x14\n\x0c\x65xamples_uri\x18\x05 \x01(\t\x12\x17\n\x0f\x65xamples_sha256\x18\x06 \x01(\t\x12H\n\rgroup_weights\x18\x07 \x03(\x0b\x32\x31.valign.trainer.v1.TrainingSpec.GroupWeightsEntry\x12)\n\x04lora\x18\x08 \x01(\x0b\x32\x1b.valign.trainer.v1.LoraSpec\x12\x0e\n\x06\x65pochs\x18\t \x01(\r\x12\x12\n\nbatch_size\x18\n \x01(\r\x12\x15\n\rlearning_rate\x18\x0b \x01(\x01\x12\x12\n\nadam_beta1\x18\x0c \x01(\x01\x12\x12\n\nadam_beta2\x18\r \x01(\x01\x12\x14\n\x0cweight_decay\x18\x0e \x01(\x01\x12\x13\n\x0blr_schedule\x18\x0f \x01(\t\x12\x14\n\x0cwarmup_steps\x18\x10 \x01(\r\x12\x15\n\rmax_grad_norm\x18\x11 \x01(\x01\x12\x12\n\nmax_length\x18\x12 \x01(\r\x12\x0c\n\x04seed\x18\x13 \x01(\x04\x12\r\n\x05\x64type\x18\x14 \x01(\t\x12\x18\n\x10init_adapter_uri\x18\x15 \x01(\t\x12\x1b\n\x13init_adapter_sha256\x18\x16 \x01(\t\x12\x1b\n\x13\x61\x64\x61pter_name_prefix\x18\x17 \x01(\t\x12\x10\n\x08\x63\x61naries\x18\x18 \x01(\r\x12\x1e\n\x16\x63heckpoint_every_steps\x18\x19 \x01(\r\x1a\x33\n\x11GroupWeightsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"l\n\x14StartTrainingRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12-\n\x04spec\x18\x02 \x01(\x0b\x32\x1f.valign.trainer.v1.TrainingSpec\x12\x15\n\rrestart_ended\x18\x03 \x01(\x08\"V\n\x15StartTrainingResponse\x12+\n\x03job\x18\x01 \x01(\x0b\x32\x1e.valign.trainer.v1.TrainingJob\x12\x10\n\x08\x61ttached\x18\x02 \x01(\x08\"\x8c\x01\n\x08Progress\x12\x0c\n\x04step\x18\x01 \x01(\r\x12\x13\n\x0btotal_steps\x18\x02 \x01(\r\x12\r\n\x05\x65poch\x18\x03 \x01(\x01\x12\x0c\n\x04loss\x18\x04 \x01(\x01\x12\x15\n\rlearning_rate\x18\x05 \x01(\x01\x12\x14\n\x0ctokens_per_s\x18\x06 \x01(\x01\x12\x13\n\x0btime_left_s\x18\x07 \x01(\x01\";\n\x0eTrainedAdapter\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uri\x18\x02 \x01(\t\x12\x0e\n\x06sha256\x18\x03 \x01(\t\"\x82\x02\n\x0bTrainingJob\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12/\n\x05state\x18\x02 \x01(\x0e\x32 .valign.trainer.v1.TrainingState\x12-\n\x08progress\x18\x03 \x01(\x0b\x32\x1b.valign.trainer.v1.Progress\x12\x32\n\x07\x61\x64\x61pter\x18\x04 \x01(\x0b\x32!.valign.trainer.v1.TrainedAdapter\x12\x12\n\nerror_code\x18\x05 \x01(\t\x12\x15\n\rerror_message\x18\x06 \x01(\t\x12\x12\n\nduration_s\x18\x07 \x01(\x01\x12\x10\n\x08\x61ttempts\x18\x08 \x01(\r\"&\n\x14WatchTrainingRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"D\n\x15WatchTrainingResponse\x12+\n\x03job\x18\x01 \x01(\x0b\x32\x1e.valign.trainer.v1.TrainingJob\"$\n\x12GetTrainingRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"B\n\x13GetTrainingResponse\x12+\n\x03job\x18\x01 \x01(\x0b\x32\x1e.valign.trainer.v1.TrainingJob\"\'\n\x15\x43\x61ncelTrainingRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"E\n\x16\x43\x61ncelTrainingResponse\x12+\n\x03job\x18\x01 \x01(\x0b\x32\x1e.valign.trainer.v1.TrainingJob*\xbd\x01\n\rTrainingState\x12\x1e\n\x1aTRAINING_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15TRAINING_STATE_QUEUED\x10\x01\x12\x1a\n\x16TRAINING_STATE_RUNNING\x10\x02\x12\x1c\n\x18TRAINING_STATE_SUCCEEDED\x10\x03\x12\x19\n\x15TRAINING_STATE_FAILED\x10\x04\x12\x1c\n\x18TRAINING_STATE_CANCELLED\x10\x05\x32\x9f\x03\n\x0eTrainerService\x12\x62\n\rStartTraining\x12\'.valign.trainer.v1.StartTrainingRequest\x1a(.valign.trainer.v1.StartTrainingResponse\x12\x64\n\rWatchTraining\x12\'.valign.trainer.v1.WatchTrainingRequest\x1a(.valign.trainer.v1.WatchTrainingResponse0\x01\x12\\\n\x0bGetTraining\x12%.valign.trainer.v1.GetTrainingRequest\x1a&.valign.trainer.v1.GetTrainingResponse\x12\x65\n\x0e\x43\x61ncelTraining\x12(.valign.trainer.v1.CancelTrainingRequest\x1a).valign.trainer.v1.CancelTrainingResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n+services/common/pb/trainer/v1/trainer.proto\x12\x11valign.trainer.v1\"(\n\x07Message\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\t\"V\n\x07\x45xample\x12,\n\x08messages\x18\x01 \x03(\x0b\x32\x1a.valign.trainer.v1.Message\x12\x0e\n\x06\x61nswer\x18\x02 \x01(\t\x12\r\n\x05group\x18\x03 \x01(\t\"P\n\x08LoraSpec\x12\x0c\n\x04rank\x18\x01 \x01(\r\x12\r\n\x05\x61lpha\x18\x02 \x01(\x01\x12\x0f\n\x07\x64ropout\x18\x03 \x01(\x01\x12\x16\n\x0etarget_modules\x18\x04 \x03(\t\"\xc7\x05\n\x0cTrainingSpec\x12\x12\n\nbase_model\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\t\x12\x18\n\x10\x62\x61se_fingerprint\x18\x03 \x01(\t\x12,\n\x08\x65xamples\x18\x04 \x03(\x0b\x32\x1a.valign.trainer.v1.Example\x12\x14\n\x0c\x65xamples_uri\x18\x05 \x01(\t\x12\x17\n\x0f\x65xamples_sha256\x18\x06 \x01(\t\x12H\n\rgroup_weights\x18\x07 \x03(\x0b\x32\x31.valign.trainer.v1.TrainingSpec.GroupWeightsEntry\x12)\n\x04lora\x18\x08 \x01(\x0b\x32\x1b.valign.trainer.v1.LoraSpec\x12\x0e\n\x06\x65pochs\x18\t \x01(\r\x12\x12\n\nbatch_size\x18\n \x01(\r\x12\x15\n\rlearning_rate\x18\x0b \x01(\x01\x12\x12\n\nadam_beta1\x18\x0c \x01(\x01\x12\x12\n\nadam_beta2\x18\r \x01(\x01\x12\x14\n\x0cweight_decay\x18\x0e \x01(\x01\x12\x13\n\x0blr_schedule\x18\x0f \x01(\t\x12\x14\n\x0cwarmup_steps\x18\x10 \x01(\r\x12\x15\n\rmax_grad_norm\x18\x11 \x01(\x01\x12\x12\n\nmax_length\x18\x12 \x01(\r\x12\x0c\n\x04seed\x18\x13 \x01(\x04\x12\r\n\x05\x64type\x18\x14 \x01(\t\x12\x18\n\x10init_adapter_uri\x18\x15 \x01(\t\x12\x1b\n\x13init_adapter_sha256\x18\x16 \x01(\t\x12\x1b\n\x13\x61\x64\x61pter_name_prefix\x18\x17 \x01(\t\x12\x10\n\x08\x63\x61naries\x18\x18 \x01(\r\x12\x1e\n\x16\x63heckpoint_every_steps\x18\x19 \x01(\r\x1a\x33\n\x11GroupWeightsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"l\n\x14StartTrainingRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12-\n\x04spec\x18\x02 \x01(\x0b\x32\x1f.valign.trainer.v1.TrainingSpec\x12\x15\n\rrestart_ended\x18\x03 \x01(\x08\"V\n\x15StartTrainingResponse\x12+\n\x03job\x18\x01 \x01(\x0b\x32\x1e.valign.trainer.v1.TrainingJob\x12\x10\n\x08\x61ttached\x18\x02 \x01(\x08\"\xc2\x01\n\x08Progress\x12\x0c\n\x04step\x18\x01 \x01(\r\x12\x13\n\x0btotal_steps\x18\x02 \x01(\r\x12\r\n\x05\x65poch\x18\x03 \x01(\x01\x12\x0c\n\x04loss\x18\x04 \x01(\x01\x12\x15\n\rlearning_rate\x18\x05 \x01(\x01\x12\x14\n\x0ctokens_per_s\x18\x06 \x01(\x01\x12\x13\n\x0btime_left_s\x18\x07 \x01(\x01\x12\x0e\n\x06\x64\x65vice\x18\x08 \x01(\t\x12\x13\n\x0b\x64\x65vice_name\x18\t \x01(\t\x12\x0f\n\x07workers\x18\n \x01(\r\";\n\x0eTrainedAdapter\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uri\x18\x02 \x01(\t\x12\x0e\n\x06sha256\x18\x03 \x01(\t\"\x82\x02\n\x0bTrainingJob\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12/\n\x05state\x18\x02 \x01(\x0e\x32 .valign.trainer.v1.TrainingState\x12-\n\x08progress\x18\x03 \x01(\x0b\x32\x1b.valign.trainer.v1.Progress\x12\x32\n\x07\x61\x64\x61pter\x18\x04 \x01(\x0b\x32!.valign.trainer.v1.TrainedAdapter\x12\x12\n\nerror_code\x18\x05 \x01(\t\x12\x15\n\rerror_message\x18\x06 \x01(\t\x12\x12\n\nduration_s\x18\x07 \x01(\x01\x12\x10\n\x08\x61ttempts\x18\x08 \x01(\r\"&\n\x14WatchTrainingRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"D\n\x15WatchTrainingResponse\x12+\n\x03job\x18\x01 \x01(\x0b\x32\x1e.valign.trainer.v1.TrainingJob\"$\n\x12GetTrainingRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"B\n\x13GetTrainingResponse\x12+\n\x03job\x18\x01 \x01(\x0b\x32\x1e.valign.trainer.v1.TrainingJob\"\'\n\x15\x43\x61ncelTrainingRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"E\n\x16\x43\x61ncelTrainingResponse\x12+\n\x03job\x18\x01 \x01(\x0b\x32\x1e.valign.trainer.v1.TrainingJob*\xbd\x01\n\rTrainingState\x12\x1e\n\x1aTRAINING_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15TRAINING_STATE_QUEUED\x10\x01\x12\x1a\n\x16TRAINING_STATE_RUNNING\x10\x02\x12\x1c\n\x18TRAINING_STATE_SUCCEEDED\x10\x03\x12\x19\n\x15TRAINING_STATE_FAILED\x10\x04\x12\x1c\n\x18TRAINING_STATE_CANCELLED\x10\x05\x32\x9f\x03\n\x0eTrainerService\x12\x62\n\rStartTraining\x12\'.valign.trainer.v1.StartTrainingRequest\x1a(.valign.trainer.v1.StartTrainingResponse\x12\x64\n\rWatchTraining\x12\'.valign.trainer.v1.WatchTrainingRequest\x1a(.valign.trainer.v1.WatchTrainingResponse0\x01\x12\\\n\x0bGetTraining\x12%.valign.trainer.v1.GetTrainingRequest\x1a&.valign.trainer.v1.GetTrainingResponse\x12\x65\n\x0e\x43\x61ncelTraining\x12(.valign.trainer.v1.CancelTrainingRequest\x1a).valign.trainer.v1.CancelTrainingResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,8 +33,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_TRAININGSPEC_GROUPWEIGHTSENTRY']._loaded_options = None
   _globals['_TRAININGSPEC_GROUPWEIGHTSENTRY']._serialized_options = b'8\001'
-  _globals['_TRAININGSTATE']._serialized_start=1984
-  _globals['_TRAININGSTATE']._serialized_end=2173
+  _globals['_TRAININGSTATE']._serialized_start=2038
+  _globals['_TRAININGSTATE']._serialized_end=2227
   _globals['_MESSAGE']._serialized_start=66
   _globals['_MESSAGE']._serialized_end=106
   _globals['_EXAMPLE']._serialized_start=108
@@ -50,23 +50,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STARTTRAININGRESPONSE']._serialized_start=1102
   _globals['_STARTTRAININGRESPONSE']._serialized_end=1188
   _globals['_PROGRESS']._serialized_start=1191
-  _globals['_PROGRESS']._serialized_end=1331
-  _globals['_TRAINEDADAPTER']._serialized_start=1333
-  _globals['_TRAINEDADAPTER']._serialized_end=1392
-  _globals['_TRAININGJOB']._serialized_start=1395
-  _globals['_TRAININGJOB']._serialized_end=1653
-  _globals['_WATCHTRAININGREQUEST']._serialized_start=1655
-  _globals['_WATCHTRAININGREQUEST']._serialized_end=1693
-  _globals['_WATCHTRAININGRESPONSE']._serialized_start=1695
-  _globals['_WATCHTRAININGRESPONSE']._serialized_end=1763
-  _globals['_GETTRAININGREQUEST']._serialized_start=1765
-  _globals['_GETTRAININGREQUEST']._serialized_end=1801
-  _globals['_GETTRAININGRESPONSE']._serialized_start=1803
-  _globals['_GETTRAININGRESPONSE']._serialized_end=1869
-  _globals['_CANCELTRAININGREQUEST']._serialized_start=1871
-  _globals['_CANCELTRAININGREQUEST']._serialized_end=1910
-  _globals['_CANCELTRAININGRESPONSE']._serialized_start=1912
-  _globals['_CANCELTRAININGRESPONSE']._serialized_end=1981
-  _globals['_TRAINERSERVICE']._serialized_start=2176
-  _globals['_TRAINERSERVICE']._serialized_end=2591
+  _globals['_PROGRESS']._serialized_end=1385
+  _globals['_TRAINEDADAPTER']._serialized_start=1387
+  _globals['_TRAINEDADAPTER']._serialized_end=1446
+  _globals['_TRAININGJOB']._serialized_start=1449
+  _globals['_TRAININGJOB']._serialized_end=1707
+  _globals['_WATCHTRAININGREQUEST']._serialized_start=1709
+  _globals['_WATCHTRAININGREQUEST']._serialized_end=1747
+  _globals['_WATCHTRAININGRESPONSE']._serialized_start=1749
+  _globals['_WATCHTRAININGRESPONSE']._serialized_end=1817
+  _globals['_GETTRAININGREQUEST']._serialized_start=1819
+  _globals['_GETTRAININGREQUEST']._serialized_end=1855
+  _globals['_GETTRAININGRESPONSE']._serialized_start=1857
+  _globals['_GETTRAININGRESPONSE']._serialized_end=1923
+  _globals['_CANCELTRAININGREQUEST']._serialized_start=1925
+  _globals['_CANCELTRAININGREQUEST']._serialized_end=1964
+  _globals['_CANCELTRAININGRESPONSE']._serialized_start=1966
+  _globals['_CANCELTRAININGRESPONSE']._serialized_end=2035
+  _globals['_TRAINERSERVICE']._serialized_start=2230
+  _globals['_TRAINERSERVICE']._serialized_end=2645
 # @@protoc_insertion_point(module_scope)

@@ -132,7 +132,7 @@ class StartTrainingResponse(_message.Message):
     def __init__(self, job: _Optional[_Union[TrainingJob, _Mapping]] = ..., attached: _Optional[bool] = ...) -> None: ...
 
 class Progress(_message.Message):
-    __slots__ = ("step", "total_steps", "epoch", "loss", "learning_rate", "tokens_per_s", "time_left_s")
+    __slots__ = ("step", "total_steps", "epoch", "loss", "learning_rate", "tokens_per_s", "time_left_s", "device", "device_name", "workers")
     STEP_FIELD_NUMBER: _ClassVar[int]
     TOTAL_STEPS_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -140,6 +140,9 @@ class Progress(_message.Message):
     LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
     TOKENS_PER_S_FIELD_NUMBER: _ClassVar[int]
     TIME_LEFT_S_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_NAME_FIELD_NUMBER: _ClassVar[int]
+    WORKERS_FIELD_NUMBER: _ClassVar[int]
     step: int
     total_steps: int
     epoch: float
@@ -147,7 +150,10 @@ class Progress(_message.Message):
     learning_rate: float
     tokens_per_s: float
     time_left_s: float
-    def __init__(self, step: _Optional[int] = ..., total_steps: _Optional[int] = ..., epoch: _Optional[float] = ..., loss: _Optional[float] = ..., learning_rate: _Optional[float] = ..., tokens_per_s: _Optional[float] = ..., time_left_s: _Optional[float] = ...) -> None: ...
+    device: str
+    device_name: str
+    workers: int
+    def __init__(self, step: _Optional[int] = ..., total_steps: _Optional[int] = ..., epoch: _Optional[float] = ..., loss: _Optional[float] = ..., learning_rate: _Optional[float] = ..., tokens_per_s: _Optional[float] = ..., time_left_s: _Optional[float] = ..., device: _Optional[str] = ..., device_name: _Optional[str] = ..., workers: _Optional[int] = ...) -> None: ...
 
 class TrainedAdapter(_message.Message):
     __slots__ = ("name", "uri", "sha256")
