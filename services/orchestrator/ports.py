@@ -80,11 +80,7 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class GeneratorInfo:
-    """Identity of the model that the generator serves.
-
-    ``device`` is "cpu", "cuda" or "remote"; ``device_name`` and ``gpus`` (of one engine) are empty and 0
-    where there is no GPU, or a generator of before says nothing.
-    """
+    """Identity of the model that the generator serves; ``gpus`` are those of one engine, 0 if unknown."""
 
     model: str
     revision: str
@@ -185,13 +181,8 @@ class EncoderInfo:
 
 @dataclass(frozen=True, slots=True)
 class Embeddings:
-    """Rows in the order of the texts, (n, dimension), float32.
-
-    Attributes:
-        truncated: indices of texts that were cut.
-        fingerprint: of the encoder whose rows these are.
-        cached: texts whose rows were known; the others were computed.
-    """
+    """Rows in the order of the texts, (n, dimension), float32; indices of truncated texts; whose rows; how
+    many of them were known."""
 
     rows: NDArray[np.float32]
     truncated: tuple[int, ...] = ()

@@ -36,7 +36,7 @@ MODELS = {
 CUDA_ALONE = re.compile(
     r"(nvidia|cuda)-[a-z0-9-]+|vllm|torch-c-dlpack-ext|torch(audio|codec|vision)|flashinfer-python|tilelang|nvtx"
     r"|humming-kernels|quack-kernels|tokenspeed-(mla|triton)|fastsafetensors|instanttensor|pynvvideocodec"
-    r"|nccl-extensions|nccl4py|ml-dtypes|z3-solver|bitsandbytes"
+    r"|nccl-extensions|nccl4py|ml-dtypes|z3-solver"
 )
 
 
