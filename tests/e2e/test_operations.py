@@ -222,7 +222,7 @@ def test_dead_generator_fails_the_run_and_a_retry_ends_it(installation: Installa
 
 
 def test_stuck_run_is_shown_paused_and_resumed(installation: Installation) -> None:
-    run_id = installation.create_run(principles=8, iterations=1)
+    run_id = installation.create_run(principles=8, iterations=4)
     until(lambda: installation.run(run_id)["stage"] == "realign")
     assert "uncover_originals" in installation.recipe("stuck", RUN=run_id)
     installation.recipe("pause", RUN=run_id)

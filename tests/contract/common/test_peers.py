@@ -76,6 +76,18 @@ async def _served(settings: ServiceSettings, add: Any) -> AsyncIterator[str]:
 
 
 async def _code(target: str, method: MethodDescriptor, files: Any) -> grpc.StatusCode:
+    """The server's word.
+
+    A stream that is refused while it is still written to ends in an INTERNAL of gRPC's own now and then,
+    before the word has come: it is asked again.
+    """
+    for _ in range(5):
+        if (code := await _code_once(target, method, files)) is not grpc.StatusCode.INTERNAL:
+            break
+    return code
+
+
+async def _code_once(target: str, method: MethodDescriptor, files: Any) -> grpc.StatusCode:
     async with open_channel(target, channel_credentials(files)) as channel:
         kind = f"{'stream' if method.client_streaming else 'unary'}_"
         kind += "stream" if method.server_streaming else "unary"

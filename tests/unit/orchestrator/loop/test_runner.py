@@ -398,11 +398,11 @@ async def test_cancel_of_a_paused_run_that_cannot_be_connected_any_more_stops_no
     connect = world.connect
     refused = []
 
-    def once(study, on_waiting):
+    def once(study, on_waiting, served):
         if not refused:
             refused.append(study)
             raise InvalidInputError("that host may not be called")
-        return connect(study, on_waiting)
+        return connect(study, on_waiting, served)
 
     world.connect = once
     world.store.request_cancel("r-1")
