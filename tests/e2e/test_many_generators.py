@@ -61,10 +61,15 @@ class Process(Service):
                 start_new_session=True,
             )
 
+    def send(self, sign: signal.Signals) -> None:
+        """To it and all that it has started."""
+        assert self.process is not None
+        os.killpg(self.process.pid, sign)
+
     def kill(self) -> None:
         assert self.process is not None
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+            self.send(signal.SIGKILL)
         self.process.wait(30)
 
 
@@ -191,10 +196,20 @@ async def test_run_one_killed_generating_one_killed_swapping_ends_with_everythin
     async with fleet.running() as process:
         run_id = await process.create_run({**STUDY, "principles_per_topic": PRINCIPLES})
 
-        async def generated() -> bool:
+        async def caught() -> bool:
+            """Frozen in its work: it has given answers, what it sent is read, and something is left to do."""
             text = (await process.http.get("/metrics")).text
-            in_flight = value(text, IN_FLIGHT, replica=first.target)
-            return in_flight > 1 and value(text, ITEMS, replica=first.target, outcome="done") > 0
+            if not value(text, ITEMS, replica=first.target, outcome="done"):
+                return False
+            if not value(text, IN_FLIGHT, replica=first.target):
+                return False
+            first.send(signal.SIGSTOP)
+            await asyncio.sleep(0.3)
+            text = (await process.http.get("/metrics")).text
+            if value(text, IN_FLIGHT, replica=first.target):
+                return True
+            first.send(signal.SIGCONT)
+            return False
 
         async def trained() -> bool:
             told = fleet.told(run_id)
@@ -202,7 +217,7 @@ async def test_run_one_killed_generating_one_killed_swapping_ends_with_everythin
             return ("training.progress", "succeeded") in told
 
         # Killed while it generates: it had given answers, and had been asked for more.
-        await until(generated)
+        await until(caught)
         first.kill()
         done = await counted(process, first, "done")
 
