@@ -15,9 +15,9 @@ _CLOSED = """
 set -eu
 for volume in "$1/var/lib/valign" "$1/tmp"; do mount --bind "$volume" "$volume"; done
 mount -o remount,bind,ro /
-mount -t tmpfs -o size=64m tmpfs /dev/shm
+mount -t tmpfs -o "size=$2" tmpfs /dev/shm
 cd "$1/var/lib/valign"
-shift
+shift 2
 exec "$@"
 """
 
@@ -38,7 +38,9 @@ def command_of(built: Built, settings: Mapping[str, str], entrypoint: list[str])
         user = [f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--no-new-privs"]
         command = ["setpriv", *user, "--bounding-set=-all", *command]
     if can_close_the_root():
-        command = ["unshare", "--mount", "sh", "-c", _CLOSED, "sh", str(built.root), *command]
+        # Container engines give 64 MiB; the guide says to give the generator more.
+        shared = "1g" if built.entrypoint[-1] == "services.generator" else "64m"
+        command = ["unshare", "--mount", "sh", "-c", _CLOSED, "sh", str(built.root), shared, *command]
     return command
 
 
