@@ -18,6 +18,8 @@ from pathlib import Path, PurePosixPath
 from tests.images.dockerfile import ROOT, Dockerfile, Instruction, Stage, is_ignored, read_dockerfile
 
 USER = 10001
+ESSENTIAL = ("lscpu",)
+"""Programs of the base image that are called: vLLM asks for the CPU's cores by lscpu (util-linux)."""
 _PLACES = ("build", "opt/valign", "var/lib/valign")
 _MOVED = re.compile(rf"(?<![\w./-])/(?=(?:{'|'.join(_PLACES)})(?![\w.-]))")
 _OF_THE_MACHINE = ("apt-get ", "groupadd ")
@@ -94,8 +96,9 @@ class Builder:
         environment = {
             name: self._moved(value) for name, value in self._file.environment(self._target).items()
         }
-        # The programs of this machine are none of the image's: a compiler, above all.
-        environment["PATH"] = environment["PATH"].partition(":")[0]
+        # The programs of this machine are none of the image's: a compiler, above all. But the base has those
+        # of Debian's essential packages too, and of these the services call some.
+        environment["PATH"] = f"{environment['PATH'].partition(':')[0]}:{self._essential()}"
         environment["TMPDIR"] = str(self._root / "tmp")
         return Built(
             self._root,
@@ -103,6 +106,16 @@ class Builder:
             self._file.last(self._target, "ENTRYPOINT").words(),
             self._left_out,
         )
+
+    def _essential(self) -> Path:
+        """A folder with the programs of essential packages that are called."""
+        folder = self._root / "essential"
+        folder.mkdir()
+        for name in ESSENTIAL:
+            program = shutil.which(name)
+            assert program is not None, f"this machine has no {name}; install Debian's util-linux"
+            (folder / name).symlink_to(program)
+        return folder
 
     def _carry_out(self, stage: Stage) -> None:
         if stage.name in self._done:
