@@ -11,8 +11,31 @@ from services.orchestrator.clients.discovery import Discovery
 from services.orchestrator.clients.fleet.fleet import Fleet
 from services.orchestrator.clients.fleet.generator import FleetGenerator
 from services.orchestrator.clients.patience import Patience
+from services.orchestrator.domain.prompts import Message, Prompt
+from services.orchestrator.ports import AdapterRef, Completion, GenerationItem, Sampling
 from tests.fakes.fake_generator import FakeGenerator
 from tests.fakes.fake_services import FakeServices
+
+ADAPTER = AdapterRef("r-1-i1-00000000", "1" * 64, "file:///adapters/one")
+
+
+def items(count: int, characters: int = 20) -> list[GenerationItem]:
+    """That many, of prompts as long."""
+    prompt = Prompt((Message("user", "P3 ".ljust(characters, "x")),))
+    return [GenerationItem(f"t/{n}/0", prompt, Sampling(0.7, 0.95, 96, seed=n)) for n in range(count)]
+
+
+async def collect(client: FleetGenerator, count: int, adapter: str = "") -> list[Completion]:
+    """What comes of ``items(count)``: each once, or AssertionError."""
+    found = [completion async for completion in client.generate(items(count), adapter)]
+    assert sorted(one.key for one in found) == sorted(item.key for item in items(count))
+    return found
+
+
+def slow(generators: "Generators", latency_s: float = 0.005) -> None:
+    """One item at a time, in so many seconds."""
+    for server in generators.servers:
+        server.generator.latency_s, server.generator.concurrency = latency_s, 1
 
 
 @dataclass

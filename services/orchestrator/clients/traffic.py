@@ -32,16 +32,11 @@ class GrpcTraffic:
         request = pb.SampleTrafficRequest(route=route, rate=rate)
         with translated(self.target):
             call = self._stub.SampleTraffic(request, timeout=MAX_STREAM_S)
-        replies = aiter(call)
-        try:
-            while True:
-                with translated(self.target):
-                    reply = await anext(replies, None)
-                if reply is None:
-                    break
-                yield _exchange(reply)
-        finally:
-            call.cancel()
+            try:
+                async for reply in call:
+                    yield _exchange(reply)
+            finally:
+                call.cancel()
         raise NotReadyError(f"the generator at {self.target} ended the stream")
 
 

@@ -36,10 +36,9 @@ class Services:
 SERVED = "served"
 """Name of a run's value: fingerprints of the models that it began with, by service."""
 Connect = Callable[[Study, Callable[[str, str], None], Mapping[str, str]], Services]
-"""Makes a run's services: its study, who is told of waiting, and the fingerprints of the models that it began
-with, by service (empty if it has yet to begin)."""
 """Makes the services for one run of a study; the function is told (service, reason) when a call has to
-wait. A study that names an endpoint gets that as its generator."""
+wait, and the mapping is what the run began with (``SERVED``; empty if it has yet to begin). A study that
+names an endpoint gets that as its generator."""
 
 
 @dataclass(slots=True)

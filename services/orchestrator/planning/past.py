@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from services.orchestrator.listing import Page
+from services.orchestrator.loop.context import SERVED
 from services.orchestrator.loop.tally import COUNTS, SECONDS, USED
 from services.orchestrator.planning.hardware import GENERATED_ON, TRAINED_ON, Hardware, hardware_of
 from services.orchestrator.ports import RunStatus, RunStore
@@ -72,7 +73,7 @@ def past_of(store: RunStore, model_fingerprint: str) -> Past:
     slots = 0
     drawn = 0.0
     for run in found:
-        served = store.get_value(run.run_id, "served") or {}
+        served = store.get_value(run.run_id, SERVED) or {}
         used = store.get_value(run.run_id, USED)
         planned = store.get_value(run.run_id, "planned")
         if served.get("generator") != model_fingerprint or not used or not planned:

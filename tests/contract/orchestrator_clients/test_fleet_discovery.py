@@ -15,11 +15,9 @@ from services.orchestrator.clients.fleet.fleet import Fleet, FleetReplicas
 from services.orchestrator.clients.fleet.generator import FleetGenerator
 from services.orchestrator.clients.fleet.probe import FleetProbe
 from services.orchestrator.clients.patience import Patience
-from services.orchestrator.domain.prompts import Message, Prompt
-from services.orchestrator.ports import AdapterRef, GenerationItem, Sampling
 from tests.fakes.fake_services import FakeServices
+from tests.fakes.fleets import ADAPTER, items
 
-ADAPTER = AdapterRef("r-1-i1-00000000", "1" * 64, "file:///adapters/one")
 NAME = "dns:///generators.test:50051"
 
 
@@ -67,11 +65,6 @@ async def until(condition: object) -> None:
             await asyncio.sleep(0.01)
 
 
-def asked_of(count: int) -> list[GenerationItem]:
-    prompt = Prompt((Message("user", "P1 x"),))
-    return [GenerationItem(f"t/{n}/0", prompt, Sampling(0.7, 0.95, 96, seed=n)) for n in range(count)]
-
-
 async def test_name_gains_and_loses_addresses_the_fleet_follows(servers: dict[str, FakeServices]) -> None:
     names = Names("10.0.0.1")
     async with following(names, {target: one.target for target, one in servers.items()}) as fleet:
@@ -92,7 +85,7 @@ async def test_replica_joins_in_the_middle_gets_work_and_one_that_leaves_finishe
     names = Names("10.0.0.1", "10.0.0.2")
     async with following(names, {target: one.target for target, one in servers.items()}) as fleet:
         client, seen = FleetGenerator(fleet, Patience(5, 5), window=8), 0
-        async for _ in client.generate(asked_of(300)):
+        async for _ in client.generate(items(300)):
             seen += 1
             if seen == 40:
                 names.hosts = ["10.0.0.2", "10.0.0.3"]

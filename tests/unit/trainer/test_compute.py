@@ -60,9 +60,9 @@ def test_relative_folders_become_whole_ones_that_ray_takes(
     assert settings.artifacts_uri == str(tmp_path / "store")
     assert TrainerSettings().artifacts_uri == str(tmp_path / ".valign/artifacts")
     # What Ray Train does with the storage path of a job, and could not with a relative one.
-    files, path = FileSystem.from_uri(str(settings.state_dir / "jobs/a/work/ray"))
+    files, path = FileSystem.from_uri(str(settings.state_dir / "jobs/a/ray"))
     assert isinstance(files, LocalFileSystem)
-    assert path == str(tmp_path / ".valign/trainer/jobs/a/work/ray")
+    assert path == str(tmp_path / ".valign/trainer/jobs/a/ray")
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,8 @@ replica.
 
 import asyncio
 import heapq
-import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 import structlog
@@ -21,6 +19,7 @@ from services.common.rpc.client import as_stream_error, translated
 from services.common.rpc.fence import epoch_metadata
 from services.orchestrator.clients.fleet.fleet import Fleet
 from services.orchestrator.clients.fleet.member import Member, State
+from services.orchestrator.clients.fleet.pause import Pause, pause_after
 from services.orchestrator.clients.patience import Waiter
 
 log = structlog.get_logger(__name__)
@@ -126,15 +125,6 @@ class Lane(Generic[Item]):
                 yield request
 
 
-@dataclass(frozen=True, slots=True)
-class _Bench:
-    """A replica that is left alone: how often it has failed in a row, until when, and its last word."""
-
-    failures: int
-    until: float
-    error: ValignError
-
-
 class Dispatch(Generic[Item]):
     """One call.
 
@@ -171,7 +161,7 @@ class Dispatch(Generic[Item]):
         self._finishing: set[Lane[Item]] = set()
         self._cut: set[Lane[Item]] = set()
         self._said: asyncio.Queue[tuple[Lane[Item] | None, Any]] = asyncio.Queue()
-        self._benched: dict[Member, _Bench] = {}
+        self._benched: dict[Member, Pause] = {}
 
     async def replies(self) -> AsyncGenerator[Any, None]:
         """One reply for each item, in the order in which they come.
@@ -259,11 +249,13 @@ class Dispatch(Generic[Item]):
         """Leave a replica alone for a while, longer each time that it fails without an answer in between."""
         if error.code is ErrorCode.NOT_FOUND:
             self._fitness.lost(member)
-        failures = self._benched[member].failures + 1 if member in self._benched else 1
-        pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** (failures - 1))
-        self._benched[member] = _Bench(failures, time.monotonic() + pause_s, error)
-        # A little later than that, so that it may work again when it is asked about.
-        asyncio.get_running_loop().call_later(pause_s + 0.01, self._said.put_nowait, (None, None))
+        self._benched[member] = pause_after(
+            self._benched.get(member),
+            error,
+            lambda: self._said.put_nowait((None, None)),
+            first_s=_FIRST_PAUSE_S,
+            longest_s=_LONGEST_PAUSE_S,
+        )
         if suspect and error.code in (ErrorCode.NOT_READY, ErrorCode.TIMEOUT):
             self._fleet.suspect(member, error)
 
@@ -290,12 +282,11 @@ class Dispatch(Generic[Item]):
         """Give what waits to whoever may work, each item to the one that has the least."""
         if not self._pending:
             return
-        now = time.monotonic()
         free: list[tuple[int, int, Member]] = []
         room: dict[Member, int] = {}
         for place, member in enumerate(self._fleet.serving):
             benched = self._benched.get(member)
-            if (benched and benched.until > now) or not self._fitness.fits(member):
+            if (benched and not benched.over) or not self._fitness.fits(member):
                 continue
             if (left := self._room(member)) > 0:
                 room[member] = left

@@ -6,10 +6,8 @@ work for it, and gets none of that adapter's work until it has proven it.
 """
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import structlog
@@ -25,6 +23,7 @@ from services.orchestrator.clients import generator_wire as wire
 from services.orchestrator.clients.fleet.dispatch import Dispatch, Fitness
 from services.orchestrator.clients.fleet.fleet import Fleet
 from services.orchestrator.clients.fleet.member import Member, check_one_model
+from services.orchestrator.clients.fleet.pause import Pause, pause_after
 from services.orchestrator.clients.patience import OnWaiting, Patience, Waiter, no_one_told
 from services.orchestrator.ports import (
     AdapterRef,
@@ -46,16 +45,6 @@ DEFAULT_WINDOW = 256
 _AWAY = frozenset({ErrorCode.NOT_READY, ErrorCode.TIMEOUT})
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Unfilled:
-    """A replica that could not take an adapter for now: how often in a row, until when it is left alone, and
-    why."""
-
-    failures: int
-    until: float
-    error: ValignError
 
 
 class FleetGenerator:
@@ -86,7 +75,7 @@ class FleetGenerator:
         self._unloaded: set[str] = set()
         self._refused: dict[tuple[Member, int, str], ValignError] = {}
         self._filling: dict[tuple[Member, str], asyncio.Task[None]] = {}
-        self._unfilled: dict[tuple[Member, str], _Unfilled] = {}
+        self._unfilled: dict[tuple[Member, str], Pause] = {}
 
     async def describe(self) -> GeneratorInfo:
         """Identity of the model. PreconditionError: the replicas serve different ones, and this is the first
@@ -226,7 +215,7 @@ class FleetGenerator:
     def _fill(self, member: Member, adapter: AdapterRef) -> None:
         key = (member, adapter.name)
         before = self._unfilled.get(key)
-        if key in self._filling or (before is not None and before.until > time.monotonic()):
+        if key in self._filling or (before is not None and not before.over):
             return
 
         async def fill() -> None:
@@ -239,15 +228,10 @@ class FleetGenerator:
                 log.info("replica.filled", target=member.target, adapter=adapter.name)
                 self._fleet.tell()
                 return
-            failures = before.failures + 1 if before is not None else 1
-            pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** (failures - 1))
-            self._unfilled[key] = _Unfilled(failures, time.monotonic() + pause_s, said)
-            log.info(
-                "replica.not_filled", target=member.target, adapter=adapter.name, reason=said.message,
-                again_in_s=pause_s,
-            )  # fmt: skip
-            # A little later than that, so that it may be tried again when it is asked about.
-            asyncio.get_running_loop().call_later(pause_s + 0.01, self._fleet.tell)
+            self._unfilled[key] = pause_after(
+                before, said, self._fleet.tell, first_s=_FIRST_PAUSE_S, longest_s=_LONGEST_PAUSE_S
+            )
+            log.info("replica.not_filled", target=member.target, adapter=adapter.name, reason=said.message)
 
         self._filling[key] = asyncio.create_task(fill())
 
