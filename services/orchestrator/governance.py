@@ -1,17 +1,17 @@
 """Looking after reference sets: what changed between two versions, and whose review is overdue."""
 
 import asyncio
-from collections.abc import Mapping
 from datetime import UTC, date, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from services.common.errors import PreconditionError
 from services.orchestrator import catalogue
 from services.orchestrator.documents import MAX_DOCUMENT_BYTES, parse_document
 from services.orchestrator.domain.reference import ReferenceSet
 from services.orchestrator.domain.reference_diff import Change, ReferenceDiff, diff_reference_sets
-from services.orchestrator.ports import RunStore
+from services.orchestrator.ports import RunRecord, RunStore
 from services.orchestrator.schemas import ReferenceSetDocument, Slug
 
 
@@ -82,7 +82,9 @@ class Governance:
     async def diff(self, text: str | bytes) -> ReferenceDiffBody:
         """Compare the two versions that the request (YAML or JSON) names."""
         request = await asyncio.to_thread(parse_document, text, ReferenceDiffRequest)
-        old, new = await asyncio.gather(self._find(request.old), self._find(request.new))
+        # One after the other: what is told of two faults is always the first.
+        old = await self._find(request.old)
+        new = await self._find(request.new)
         found = diff_reference_sets(old, new)
         return _body(old, new, found)
 
@@ -91,14 +93,20 @@ class Governance:
             return await asyncio.to_thread(catalogue.load_reference_set, source.id)
         if source.run_id is not None:
             run = await asyncio.to_thread(self._store.get_run, source.run_id)
-            return _of_run(run.study)
+            return _of_run(run)
         document = await asyncio.to_thread(parse_document, source.document or "", ReferenceSetDocument)
         return document.to_domain()
 
 
-def _of_run(study: Mapping[str, Any]) -> ReferenceSet:
-    # A run stores its set in full.
-    return ReferenceSetDocument.model_validate(study["reference_set"]).to_domain()
+def _of_run(run: RunRecord) -> ReferenceSet:
+    """A run stores its set in full. PreconditionError if this version cannot read it."""
+    try:
+        return ReferenceSetDocument.model_validate(run.study["reference_set"]).to_domain()
+    except (KeyError, ValidationError) as error:
+        raise PreconditionError(
+            f"the reference set of run {run.run_id} cannot be read by this version of valign: "
+            "give the set's id or its document instead"
+        ) from error
 
 
 def _body(old: ReferenceSet, new: ReferenceSet, found: ReferenceDiff) -> ReferenceDiffBody:

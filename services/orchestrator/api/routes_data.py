@@ -60,7 +60,7 @@ def router(application: Application) -> APIRouter:
         tags=["data"],
         summary="Compare two versions of a reference set",
         operation_id="diffReferenceSets",
-        responses=problems(ErrorCode.INVALID_INPUT, ErrorCode.NOT_FOUND),
+        responses=problems(ErrorCode.INVALID_INPUT, ErrorCode.NOT_FOUND, ErrorCode.PRECONDITION),
         openapi_extra=REFERENCE_DIFF_BODY,
     )
     async def diff_reference_sets(request: Request) -> ReferenceDiffBody:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import httpx
@@ -64,6 +65,18 @@ async def test_diff_with_a_run_uses_the_set_as_the_run_had_it(url: str, here: Wo
         found = (await client.post("/v1/reference-sets/diff", json=body)).json()
     assert (found["principles"], found["topics"], found["governance"]) == ([], [], [])
     assert found["measures_differently"] is False
+
+
+@pytest.mark.parametrize("stored", [{"name": "old"}, {"name": "old", "reference_set": {"id": "x"}}])
+async def test_diff_with_a_run_whose_set_this_version_cannot_read_says_so(
+    url: str, here: World, stored: dict[str, Any]
+) -> None:
+    here.store.create_run("r-old", "old", stored)
+    body = {"old": {"run_id": "r-old"}, "new": {"document": "/"}}
+    async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+        answer = await client.post("/v1/reference-sets/diff", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (412, "PRECONDITION")
+    assert "run r-old cannot be read by this version" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(

@@ -35,8 +35,8 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
             system.until_stage(run_id, "realign")
             # Spans that a killed process has not sent are lost; this is about those that it has.
             time.sleep(0.7)
-            killed_ns = time.time_ns()
             system.services["orchestrator"].kill()
+            killed_ns = time.time_ns()
             system.services["orchestrator"].start()
             system.services["orchestrator"].wait_ready()
             ended = system.until_ended(run_id)

@@ -39,9 +39,11 @@ def test_log_lines_of_a_run_s_calls_carry_its_id_and_trace(story: Story, service
 
 def test_log_lines_of_a_job_carry_the_run_that_asked_for_it(story: Story) -> None:
     jobs = [line for line in lines(story, "trainer") if line["event"] in ("job.started", "job.ended")]
-    assert jobs
-    assert {line["run_id"] for line in jobs} == {story.run_id}
-    assert {line["trace_id"] for line in jobs} == {run_trace_id(story.run_id)}
+    # Another module's run may have had jobs in the same trainer before.
+    assert all(line["run_id"] for line in jobs)
+    of_run = [line for line in jobs if line["run_id"] == story.run_id]
+    assert {line["event"] for line in of_run} == {"job.started", "job.ended"}
+    assert {line["trace_id"] for line in of_run} == {run_trace_id(story.run_id)}
 
 
 def test_log_lines_of_a_request_carry_the_id_that_the_caller_gave(story: Story) -> None:

@@ -11,6 +11,8 @@ from tests.fakes.collector import SeenSpan
 from tests.integration.observability.conftest import Story
 
 SERVER, CLIENT = 2, 3
+# Spans are sent each 0.2 s, on a machine that has other work.
+UNSENT_NS = 1_500_000_000
 
 
 @pytest.fixture(scope="session")
@@ -51,8 +53,13 @@ def test_trace_of_a_run_that_was_resumed_has_every_step_once(trace: list[SeenSpa
     assert len(known) == len(trace)
     orphans = [span for span in trace if span.parent_id and span.parent_id not in known]
     assert all(span.start_ns < story.killed_ns for span in orphans), orphans
-    assert {span.kind for span in orphans if span.service == "valign-orchestrator"} <= {CLIENT}
-    assert len({span.parent_id for span in orphans}) <= 4
+    # Its own calls lie below the step that it had open; those of others below its calls of the last moment.
+    ours = [span for span in orphans if span.service == "valign-orchestrator"]
+    assert {span.kind for span in ours} <= {CLIENT}
+    assert len({span.parent_id for span in ours}) <= 1, ours
+    theirs = [span for span in orphans if span not in ours]
+    assert {span.kind for span in theirs} <= {SERVER}
+    assert all(span.end_ns > story.killed_ns - UNSENT_NS for span in theirs), theirs
     starts = Counter(span.name for span in trace if span.name.startswith("step "))
     assert set(starts.values()) == {1}, starts
     # Both processes took part: steps before the kill, and steps after it.
