@@ -11,7 +11,7 @@ export PYTHON VALIGN_VENV VALIGN_BUILD
 export DO_NOT_TRACK := 1
 export VLLM_NO_USAGE_STATS := 1
 
-.PHONY: help setup tools models demo test test-fast chaos stack stack-check images images-check images-lock k8s-check k8s-rules check fmt proto proto-check proto-release openapi client bench up clean
+.PHONY: help setup tools models demo test test-fast chaos stack stack-check images images-push images-check images-lock k8s-check k8s-rules check fmt proto proto-check proto-release openapi client bench up clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -102,14 +102,24 @@ REVISION := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 REGISTRY := valign
 VARIANT := cpu
 
+EMBEDDER_VARIANT := cpu
+IMAGES := embedder:$(EMBEDDER_VARIANT) trainer:$(VARIANT) generator:$(VARIANT)
+
+engine_answers = [ -n "$(ENGINE)" ] && $(ENGINE) info >/dev/null 2>&1 || \
+  { echo "images: no container engine answers here; 'make images-check' needs none" >&2; exit 1; }
+
 images: ## Build the four images (REGISTRY=…, VARIANT=cpu or cuda, BUILD_ARGS=…) with docker or podman
-	@[ -n "$(ENGINE)" ] && $(ENGINE) info >/dev/null 2>&1 || \
-	  { echo "images: no container engine answers here; 'make images-check' needs none" >&2; exit 1; }
+	@$(engine_answers)
 	$(ENGINE) build -f services/orchestrator/Dockerfile -t $(REGISTRY)/orchestrator:$(VERSION) \
 	  --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) $(BUILD_ARGS) .
-	@set -e; for name in embedder trainer generator; do (set -x; $(ENGINE) build -f services/$$name/Dockerfile \
-	  --target $(VARIANT) -t $(REGISTRY)/$$name:$(VERSION)-$(VARIANT) \
+	@set -e; for image in $(IMAGES); do name=$${image%:*}; variant=$${image#*:}; (set -x; \
+	  $(ENGINE) build -f services/$$name/Dockerfile --target $$variant -t $(REGISTRY)/$$name:$(VERSION)-$$variant \
 	  --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) $(BUILD_ARGS) .); done
+
+images-push: ## Push what 'make images' built with the same REGISTRY and VARIANT
+	@$(engine_answers)
+	@set -e; for image in orchestrator:$(VERSION) $(subst :,:$(VERSION)-,$(IMAGES)); do (set -x; \
+	  $(ENGINE) push $(REGISTRY)/$$image); done
 
 images-check: models ## Carry out every Dockerfile without an engine: it starts, and what is not in it
 	$(BIN)/python -m pytest tests/images --all-images --durations=5

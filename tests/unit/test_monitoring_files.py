@@ -122,6 +122,13 @@ def test_runbooks_have_no_section_without_an_alert() -> None:
     assert len(sections) == len(set(sections))
 
 
+def test_runbooks_name_panels_that_there_are() -> None:
+    titles = {panel["title"] for path in DASHBOARDS for panel in json.loads(path.read_text())["panels"]}
+    named = re.findall(r"(?<![*\w])\*([A-Z][^*\n]+)\*(?!\*)", RUNBOOKS.read_text())
+    assert len(named) > 5
+    assert set(named) <= titles
+
+
 def test_runbooks_name_commands_and_links_that_there_are() -> None:
     from typer.main import get_command
 
