@@ -226,7 +226,8 @@ class TrainingRequest:
 class TrainingStatus:
     """State of a job: queued, running, succeeded, failed or cancelled.
 
-    ``device`` ("cpu" or "cuda"), ``device_name`` and ``workers`` say what it runs on, once it does.
+    ``device`` ("cpu" or "cuda"), ``device_name`` and ``workers`` say what it runs on, once it does. A job
+    begun anew has another ``create_time_ns``. ``cpu_s``, ``gpu_s``: of its processes that have ended.
     """
 
     job_id: str
@@ -245,6 +246,9 @@ class TrainingStatus:
     device: str = ""
     device_name: str = ""
     workers: int = 0
+    create_time_ns: int = 0
+    cpu_s: float = 0.0
+    gpu_s: float = 0.0
 
 
 class Trainer(Protocol):
@@ -260,7 +264,7 @@ class Trainer(Protocol):
         ...
 
     def watch(self, job_id: str) -> AsyncIterator[TrainingStatus]: ...
-    async def cancel(self, job_id: str) -> None: ...
+    async def cancel(self, job_id: str) -> TrainingStatus | None: ...
 
 
 class RunStore(Protocol):

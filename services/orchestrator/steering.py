@@ -54,16 +54,16 @@ class Steering:
         """
         run = await asyncio.to_thread(self._store.get_run, run_id)
         study = with_budget(run.study, budget) if budget else None
-        stopped = await asyncio.to_thread(self._store.get_value, run_id, STOPPED)
-        if run.status.ended and stopped and not from_step:
-            await self._require_larger(run, stopped, study or run.study)
-            from_step = stopped["step"]
-        if run.status is RunStatus.SUCCEEDED and not from_step:
-            raise PreconditionError(
-                f"run {run_id} has succeeded: name the step to repeat it from, for example 'verdict'"
-            )
         if run.status.ended:
             steps = await asyncio.to_thread(self._steps.steps, run)
+            stopped = await asyncio.to_thread(self._store.get_value, run_id, STOPPED)
+            if stopped and not from_step and (budget or _ended_by_budget(run, steps, stopped)):
+                _require_larger(run, stopped, study or run.study)
+                from_step = stopped["step"]
+            if run.status is RunStatus.SUCCEEDED and not from_step:
+                raise PreconditionError(
+                    f"run {run_id} has succeeded: name the step to repeat it from, for example 'verdict'"
+                )
             from_step = _where(run, steps, from_step)
         opened = await asyncio.to_thread(
             self._store.retry_run, run_id, from_step, seen=run, max_queued=self._max_queued_runs, study=study
@@ -75,19 +75,26 @@ class Steering:
         run = await asyncio.to_thread(self._store.get_run, run_id)
         return await asyncio.to_thread(self._steps.steps, run)
 
-    async def _require_larger(
-        self, run: RunRecord, stopped: Mapping[str, Any], study: Mapping[str, Any]
-    ) -> None:
-        limit = study.get("budget", {}).get(stopped["limit"])
-        if limit is not None and limit <= stopped["allowed"]:
-            raise PreconditionError(
-                f"the budget has ended run {run.run_id}: budget.{stopped['limit']} is {limit:,.0f}, of which"
-                f" {stopped['used']:,.0f} are used; retry it with a larger {stopped['limit']}"
-            )
-
     async def _told(self, run: RunRecord) -> RunRecord:
         await self._queue.enqueue(run.run_id)
         return run
+
+
+def _ended_by_budget(run: RunRecord, steps: list[StepRecord], stopped: Mapping[str, Any]) -> bool:
+    """A run that the budget has stopped may go on to its end and fail there, or be cancelled: then that is
+    what ended it."""
+    if run.status is RunStatus.SUCCEEDED:
+        return True
+    return run.status is RunStatus.FAILED and bool(steps) and steps[-1].name == stopped["step"]
+
+
+def _require_larger(run: RunRecord, stopped: Mapping[str, Any], study: Mapping[str, Any]) -> None:
+    limit = study.get("budget", {}).get(stopped["limit"])
+    if limit is not None and limit <= stopped["allowed"]:
+        raise PreconditionError(
+            f"the budget has ended run {run.run_id}: budget.{stopped['limit']} is {limit:,.0f}, of which"
+            f" {stopped['used']:,.0f} are used; retry it with a larger {stopped['limit']}"
+        )
 
 
 def _where(run: RunRecord, steps: list[StepRecord], from_step: str) -> str:

@@ -60,6 +60,9 @@ def job_to_pb(job: Job) -> pb.TrainingJob:
         error_message=job.error_message,
         duration_s=job.duration_s,
         attempts=job.attempts,
+        create_time_ns=job.created_ns,
+        cpu_s=job.cpu_s,
+        gpu_s=job.gpu_s,
     )
     if job.progress is not None:
         p = job.progress

@@ -94,8 +94,11 @@ class JobRunner:
         job = Job(job_id, spec.sha256, time.time_ns())
         try:
             if known is not None:
-                # What stopped for want of space or of a cluster goes on from its last checkpoint.
+                # What stopped for want of space or of a cluster goes on from its last checkpoint, and is the
+                # same job with what it has cost.
                 keep_work = known.error_code == ErrorCode.NOT_READY
+                if keep_work:
+                    job = replace(known, state=JobState.QUEUED, error_code="", error_message="", deaths=0)
                 self._store.folder(job_id).drop_results(keep_work=keep_work)
             self._store.create(job, spec)
             note_origin(self._store.folder(job_id))

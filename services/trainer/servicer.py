@@ -34,7 +34,7 @@ class TrainerServicer(trainer_pb2_grpc.TrainerServiceServicer):
         """The job's state, then every change until it has ended."""
         async for job in self._runner.watch(request.job_id):
             yield pb.WatchTrainingResponse(job=job_to_pb(job))
-        # Whoever follows a job to its end pays for it.
+        # Whoever follows a job to its end is told what it cost, also if somebody was told before.
         usage.account().add(job.cpu_s, job.gpu_s)
 
     async def GetTraining(

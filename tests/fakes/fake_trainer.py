@@ -4,11 +4,13 @@ import asyncio
 import hashlib
 import json
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from services.common import usage
 from services.common.artifacts import ArtifactStore
 from services.common.errors import ConflictError, NotFoundError
 from services.common.pb.trainer.v1 import trainer_pb2 as pb
@@ -33,6 +35,8 @@ class FakeTrainer(pb_grpc.TrainerServiceServicer):
     step_s: float = 0.0
     device: tuple[str, str, int] = ("cpu", "", 1)
     """Kind, the driver's name, and how many workers."""
+    costs: tuple[float, float] = (0.0, 0.0)
+    """CPU and GPU seconds of a job, once it has ended."""
     fail_with: tuple[str, str] | None = None
     fail_arm: str = ""
     """Only jobs with this in their adapter's name fail."""
@@ -54,7 +58,9 @@ class FakeTrainer(pb_grpc.TrainerServiceServicer):
                 self.attached += 1
                 return pb.StartTrainingResponse(job=job.state, attached=True)
             self.restarted += 1
-        state = pb.TrainingJob(job_id=request.job_id, state=pb.TRAINING_STATE_RUNNING)
+        state = pb.TrainingJob(
+            job_id=request.job_id, state=pb.TRAINING_STATE_RUNNING, create_time_ns=time.time_ns()
+        )
         job = self.jobs[request.job_id] = Job(request.spec, state)
         job.task = asyncio.create_task(self._train(job))
         return pb.StartTrainingResponse(job=state)
@@ -65,6 +71,7 @@ class FakeTrainer(pb_grpc.TrainerServiceServicer):
             yield pb.WatchTrainingResponse(job=job.state)
             await asyncio.sleep(max(0.005, self.step_s / 2))
         yield pb.WatchTrainingResponse(job=job.state)
+        usage.account().add(job.state.cpu_s, job.state.gpu_s)
 
     async def GetTraining(self, request: pb.GetTrainingRequest, context: Any) -> pb.GetTrainingResponse:
         return pb.GetTrainingResponse(job=self._job(request.job_id).state)
@@ -73,6 +80,7 @@ class FakeTrainer(pb_grpc.TrainerServiceServicer):
         job = self._job(request.job_id)
         if job.state.state == pb.TRAINING_STATE_RUNNING:
             job.state.state = pb.TRAINING_STATE_CANCELLED
+            self._bill(job)
             if job.task is not None:
                 job.task.cancel()
         return pb.CancelTrainingResponse(job=job.state)
@@ -94,6 +102,7 @@ class FakeTrainer(pb_grpc.TrainerServiceServicer):
                 )
             )
         job.state.duration_s = self.steps * self.step_s
+        self._bill(job)
         if self.fail_with and self.fail_arm in job.spec.adapter_name_prefix:
             job.state.error_code, job.state.error_message = self.fail_with
             job.state.state = pb.TRAINING_STATE_FAILED
@@ -105,6 +114,9 @@ class FakeTrainer(pb_grpc.TrainerServiceServicer):
             adapter = _published(self.artifacts, job.spec.adapter_name_prefix, sha256)
         job.state.adapter.CopyFrom(adapter)
         job.state.state = pb.TRAINING_STATE_SUCCEEDED
+
+    def _bill(self, job: Job) -> None:
+        job.state.cpu_s, job.state.gpu_s = self.costs
 
     def _job(self, job_id: str) -> Job:
         try:

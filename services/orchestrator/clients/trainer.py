@@ -97,10 +97,10 @@ class GrpcTrainer:
             if not ended:
                 await waiter.pause(_stream_ended(job_id))
 
-    async def cancel(self, job_id: str) -> None:
-        """Kill the job; one that is unknown or has ended is no error."""
+    async def cancel(self, job_id: str) -> TrainingStatus | None:
+        """Kill the job and return how far it came; one that has ended is no error. None: it is unknown."""
         try:
-            await self._stub.CancelTraining(
+            reply = await self._stub.CancelTraining(
                 pb.CancelTrainingRequest(job_id=job_id),
                 timeout=self._patience.call_s,
                 metadata=epoch_metadata(),
@@ -109,6 +109,8 @@ class GrpcTrainer:
             known = as_valign_error(error)
             if known.code is not ErrorCode.NOT_FOUND:
                 raise known from error
+            return None
+        return _status(reply.job)
 
     def _spec(self, request: TrainingRequest) -> pb.TrainingSpec:
         lora, training = request.lora, request.training
@@ -193,4 +195,7 @@ def _status(job: pb.TrainingJob) -> TrainingStatus:
         device=progress.device,
         device_name=progress.device_name,
         workers=progress.workers,
+        create_time_ns=job.create_time_ns,
+        cpu_s=job.cpu_s,
+        gpu_s=job.gpu_s,
     )

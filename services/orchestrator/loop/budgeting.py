@@ -72,17 +72,17 @@ class Purse:
             found = await self._decide(wanted, ending, only_measured)
             if found is None:
                 return None
-            ctx = self._ctx
-            if await ctx.get_value(STOPPED) is None:
-                # The first decision that stops is the one that a retry goes back to.
-                await ctx.put_value(
-                    STOPPED, {"step": f"budget_{name}", "left_out": left_out, **asdict(found)}
-                )
-            ctx.journal.emit("budget.reached", before=name, left_out=left_out, **asdict(found))
+            self._ctx.journal.emit("budget.reached", before=name, left_out=left_out, **asdict(found))
             return asdict(found)
 
         told = await self._steps.run(f"budget_{name}", stage, decide)
-        return None if told is None else Reached(**told)
+        if told is None:
+            return None
+        # After the step: a retry from a later one forgets what has stopped the run, and replays this one.
+        if await self._ctx.get_value(STOPPED) is None:
+            # The first decision that stops is the one that a retry goes back to.
+            await self._ctx.put_value(STOPPED, {"step": f"budget_{name}", "left_out": left_out, **told})
+        return Reached(**told)
 
     async def _decide(self, wanted: frozenset[str], ending: bool, only_measured: bool) -> Reached | None:
         ctx, finished = self._ctx, self._steps.finished

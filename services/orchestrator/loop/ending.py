@@ -67,12 +67,19 @@ def end_run(
 
 
 async def _stop_training(ctx: RunContext) -> None:
-    """A job that has ended, or was never known, is left as it is."""
+    """No job of the run goes on; how far it came is counted. One that has ended, or was never known, is left
+    as it is."""
     job_id = await ctx.get_value("training_job")
     if not job_id:
         return
     try:
         async with asyncio.timeout(_CANCEL_TRAINING_S):
-            await ctx.services.trainer.cancel(job_id)
+            status = await ctx.services.trainer.cancel(job_id)
     except (ValignError, TimeoutError) as error:
         log.warning("training.not_cancelled", run_id=ctx.run_id, job_id=job_id, error=repr(error))
+        return
+    if status is not None:
+        # What its processes cost is known once they have ended.
+        ctx.tally.stage = ctx.tally.stage or "realign"
+        observing.follow_training(ctx, status)
+        await ctx.keep_tally()

@@ -11,7 +11,27 @@ from services.common.usage import Usage
 from services.orchestrator.loop import metrics
 from services.orchestrator.loop.clock import Spent as Spent
 from services.orchestrator.loop.context import RunContext
-from services.orchestrator.ports import RunRecord, RunStatus
+from services.orchestrator.ports import RunRecord, RunStatus, TrainingStatus
+
+TRAINER = "trainer"
+"""A step that joins a job is told all that the job cost, whoever was told before; what the run used is
+counted by ``follow_training``."""
+
+
+def follow_training(ctx: RunContext, status: TrainingStatus, examples: int | None = None) -> None:
+    """Count a job as far as it has come, in what the run has used and in the metrics."""
+    _told(
+        metrics.study_label(ctx.study.name),
+        ctx.tally.stage,
+        TRAINER,
+        ctx.tally.follow_training(status, examples),
+    )
+
+
+def _told(study: str, stage: str, service: str, spent: Usage) -> None:
+    metrics.CPU_SECONDS.labels(study, stage, service).inc(spent.cpu_s)
+    if spent.gpu_s:
+        metrics.GPU_SECONDS.labels(study, stage, service).inc(spent.gpu_s)
 
 
 class StepSeen:
@@ -29,8 +49,9 @@ class StepSeen:
         parts = service.split(".")
         name = parts[1] if len(parts) > 2 else service
         self._spent.setdefault(name, Usage()).add(spent.cpu_s, spent.gpu_s)
-        # At once, so that it is counted also if this process dies before the step's end.
-        self._ctx.tally.add(cpu_s=spent.cpu_s, gpu_s=spent.gpu_s)
+        if name != TRAINER:
+            # At once, so that it is counted also if this process dies before the step's end.
+            self._ctx.tally.add(cpu_s=spent.cpu_s, gpu_s=spent.gpu_s)
 
     def spent(self) -> Spent:
         """What its calls have cost."""
@@ -46,9 +67,8 @@ class StepSeen:
         for kind, seconds in external_s.items():
             metrics.EXTERNAL_SECONDS.labels(kind).inc(seconds)
         for service, one in self._spent.items():
-            metrics.CPU_SECONDS.labels(study, self._stage, service).inc(one.cpu_s)
-            if one.gpu_s:
-                metrics.GPU_SECONDS.labels(study, self._stage, service).inc(one.gpu_s)
+            if service != TRAINER:
+                _told(study, self._stage, service, one)
         if code:
             tracing.mark_error(self._span, code)
 

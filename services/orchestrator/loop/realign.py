@@ -15,6 +15,7 @@ from services.orchestrator.loop import metrics
 from services.orchestrator.loop.context import RunContext
 from services.orchestrator.loop.draws import Settled, Slot, draw_arm
 from services.orchestrator.loop.journal import StageProgress
+from services.orchestrator.loop.observing import follow_training
 from services.orchestrator.loop.pairs import Pair
 from services.orchestrator.loop.quantify import PairTable, differences, weigh
 from services.orchestrator.loop.swap import load, name_prefix, unload_others
@@ -117,14 +118,7 @@ def _count(ctx: RunContext, request: TrainingRequest, status: TrainingStatus) ->
     """Count what the job has done until now: it may fail, be cancelled, or outlive this process."""
     whole = len(request.examples) * int(request.training["epochs"])
     done = status.step / status.total_steps if status.total_steps else 0.0
-    ctx.tally.follow_training(
-        status.job_id,
-        ctx.attempt,
-        state=status.state,
-        step=status.step,
-        examples=whole if status.state == "succeeded" else round(whole * done),
-        duration_s=status.duration_s,
-    )
+    follow_training(ctx, status, whole if status.state == "succeeded" else round(whole * done))
 
 
 def _tell(ctx: RunContext, status: TrainingStatus, iteration: int, arm: str) -> None:

@@ -10,6 +10,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from services.common.usage import Usage
+from services.orchestrator.ports import TrainingStatus
+
 USED = "used"
 COUNTS = (
     "completions",
@@ -52,24 +55,37 @@ class Tally:
             if value:
                 sums[name] = sums.get(name, 0) + value
 
-    def follow_training(
-        self, job_id: str, attempt: int, *, state: str, step: int, examples: int, duration_s: float
-    ) -> None:
-        """Count a job as far as it has come, each part of it once however often the run joins it.
+    def follow_training(self, status: TrainingStatus, examples: int | None = None) -> Usage:
+        """Count a job as far as it has come, each part of it once however often the run joins it. Returns the
+        CPU and GPU seconds that are new.
 
-        A job that had not succeeded is begun anew by the next attempt of the run, and counts again. One that
-        goes back within an attempt, to its last checkpoint, counts what it does again.
+        Whether a job was begun anew, and counts again, is the trainer's word: it has another time of
+        creation. One that goes back to its last checkpoint counts what it does again. ``examples`` None:
+        not known.
         """
-        now = {"step": step, "examples": examples, "duration_s": duration_s}
-        before = self._jobs.get(job_id, {"attempt": attempt, "state": state, **dict.fromkeys(now, 0)})
+        before = self._jobs.get(status.job_id, {})
         if before is None:
-            return
-        anew = attempt > before["attempt"] and before["state"] != "succeeded"
-        more = {name: max(0, value - (0 if anew else before[name])) for name, value in now.items()}
+            return Usage()
+        # Earlier versions have noted no time.
+        anew = before.get("create_time_ns", status.create_time_ns) != status.create_time_ns
+        known = {} if anew else before
+        now = {
+            "step": status.step,
+            "examples": known.get("examples", 0) if examples is None else examples,
+            "duration_s": status.duration_s,
+            "cpu_s": status.cpu_s,
+            "gpu_s": status.gpu_s,
+        }
+        more = {name: max(0, value - known.get(name, 0)) for name, value in now.items()}
         self.add(
-            training_steps=more["step"], trained_examples=more["examples"], training_s=more["duration_s"]
+            training_steps=more["step"],
+            trained_examples=more["examples"],
+            training_s=more["duration_s"],
+            cpu_s=more["cpu_s"],
+            gpu_s=more["gpu_s"],
         )
-        self._jobs[job_id] = {"attempt": attempt, "state": state, **now}
+        self._jobs[status.job_id] = {"create_time_ns": status.create_time_ns, **now}
+        return Usage(more["cpu_s"], more["gpu_s"])
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:

@@ -7,7 +7,7 @@ import pytest
 
 from services.orchestrator.access.scopes import OPEN_OPERATIONS, SCOPE_OF_OPERATION
 from services.orchestrator.web.files import web_files
-from tests.contract.orchestrator.test_access import Served
+from tests.fakes.access import Served
 
 __all__ = ["served"]
 

@@ -113,8 +113,11 @@ async def test_watch_job_ends_with_its_adapter(client: GrpcTrainer) -> None:
 async def test_cancel_job_ends_cancelled_and_unknown_is_no_error(
     client: GrpcTrainer, fakes: FakeServices
 ) -> None:
-    fakes.trainer.step_s = 30
+    fakes.trainer.step_s, fakes.trainer.costs = 30, (2.0, 60.0)
     job_id = await client.start(request())
-    await client.cancel(job_id)
+    told = await client.cancel(job_id)
+    assert told is not None
+    assert (told.job_id, told.state, told.cpu_s, told.gpu_s) == (job_id, "cancelled", 2.0, 60.0)
+    assert told.create_time_ns > 0
     assert [status.state async for status in client.watch(job_id)] == ["cancelled"]
-    await client.cancel("0" * 64)
+    assert await client.cancel("0" * 64) is None

@@ -21,6 +21,7 @@ from services.common.errors import (
     PreconditionError,
 )
 from services.common.rpc.server import Health
+from services.trainer.convert import job_to_pb
 from services.trainer.jobs import JobRunner
 from services.trainer.settings import TrainerSettings
 from services.trainer.store import EXIT_NO_SPACE, JobStore, Outcome
@@ -316,6 +317,22 @@ async def test_start_with_restart_ended_after_no_space_goes_on_from_the_checkpoi
         runner.start("job", make_spec(), restart_ended=True)
         done = await ended(runner)
         assert (done.state, done.deaths) == (JobState.SUCCEEDED, 0)
+        # The same job: whoever counts what it did and cost goes on counting.
+        assert (done.created_ns, done.attempts) == (failed.created_ns, 2)
+        assert done.duration_s > failed.duration_s
+        assert done.cpu_s >= failed.cpu_s
+
+
+async def test_start_with_restart_ended_after_a_failure_is_another_life_of_the_job(tmp_path: Path) -> None:
+    outcome = json.dumps(asdict(Outcome(error_code="INTERNAL", error_message="out of memory")))
+    async with running(tmp_path, f"echo '{outcome}' > outcome.json", SUCCEED) as runner:
+        runner.start("job", make_spec())
+        failed = await ended(runner)
+        assert failed.state is JobState.FAILED
+        runner.start("job", make_spec(), restart_ended=True)
+        done = await ended(runner)
+    assert done.created_ns > failed.created_ns
+    assert job_to_pb(done).create_time_ns == done.created_ns
 
 
 async def test_start_with_restart_ended_trains_again_what_is_gone_from_the_store(tmp_path: Path) -> None:

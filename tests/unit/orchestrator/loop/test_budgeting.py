@@ -15,8 +15,8 @@ from services.orchestrator.loop.workflow import realign_model
 from services.orchestrator.planning.rows import Work
 from services.orchestrator.planning.speed import Speeds
 from services.orchestrator.ports import RunStatus
+from tests.fakes.runners import create, ended, launched, until
 from tests.fakes.studies import other_set, study_json
-from tests.unit.orchestrator.loop.test_runner import ended, launched, until
 
 CONTROLS = {"arms": {"training_seeds": 2, "controls": ["shuffled"]}}
 # Two topics of ten: 6 train, 2 validation, 2 test each; 15 steps a training at the default batch and epochs.
@@ -27,9 +27,7 @@ TOKENS = 22
 
 def total(world) -> dict[str, float]:
     stages = world.store.get_value("r-1", USED)["stages"]
-    return {
-        name: sum(part.get(name, 0) for part in stages.values()) for name in ("training_steps", "completions")
-    }
+    return {name: sum(part.get(name, 0) for part in stages.values()) for name in (*COUNTS, *SECONDS)}
 
 
 async def free(world, **changes: Any) -> dict[str, dict[str, float]]:
@@ -322,6 +320,48 @@ async def test_run_cancelled_while_it_trains_counts_the_steps_until_then(world) 
     assert world.store.get_run("r-1").status is RunStatus.CANCELLED
     (job,) = world.fakes.trainer.jobs.values()
     assert 3 < total(world)["training_steps"] <= job.state.progress.step
+
+
+async def test_run_cancelled_while_it_trains_counts_what_its_processes_cost(world) -> None:
+    trainer = world.fakes.trainer
+    trainer.steps, trainer.step_s, trainer.costs = 1000, 0.01, (5.0, 100.0)
+    ctx = world.context(study_json(iterations=1))
+    running = asyncio.create_task(world.run(ctx))
+    await until(lambda: ctx.tally.total()["training_steps"] > 3)
+    ctx.cancelled.set()
+    await running
+    assert (total(world)["cpu_s"], total(world)["gpu_s"]) == (5.0, 100.0)
+
+
+async def test_retry_that_joins_a_job_pays_for_none_of_it_again(world) -> None:
+    world.fakes.trainer.steps, world.fakes.trainer.costs = STEPS, (5.0, 100.0)
+    create(world)
+    async with launched(world):
+        await until(ended(world, "r-1"))
+        first = total(world)
+        assert first["gpu_s"] > 0
+        jobs = len(world.fakes.trainer.jobs)
+        world.store.retry_run("r-1", "train_1")
+        await until(ended(world, "r-1"))
+    assert (world.fakes.trainer.attached > 0, len(world.fakes.trainer.jobs)) == (True, jobs)
+    again = total(world)
+    names = ("training_steps", "trained_examples", "cpu_s", "gpu_s")
+    assert [again[name] for name in names] == [first[name] for name in names]
+
+
+async def test_retry_from_a_step_after_the_budget_ended_the_run_tells_of_the_budget_again(world) -> None:
+    world.fakes.trainer.steps = STEPS
+    study = study_json(iterations=2, budget={"max_training_steps": STEPS})
+    world.store.create_run("r-1", study["name"], study)
+    async with launched(world):
+        await until(ended(world, "r-1"))
+        first = world.report()
+        assert first.cost.budget is not None
+        world.store.retry_run("r-1", "verdict")
+        assert world.store.get_value("r-1", STOPPED) is None
+        await until(ended(world, "r-1"))
+    assert (world.report().stop_reason, world.report().cost.budget) == ("budget", first.cost.budget)
+    assert world.store.get_value("r-1", STOPPED)["step"] == "budget_train_2"
 
 
 async def test_failed_control_arm_counts_against_the_steps(world) -> None:

@@ -166,7 +166,7 @@ class TrainedAdapter(_message.Message):
     def __init__(self, name: _Optional[str] = ..., uri: _Optional[str] = ..., sha256: _Optional[str] = ...) -> None: ...
 
 class TrainingJob(_message.Message):
-    __slots__ = ("job_id", "state", "progress", "adapter", "error_code", "error_message", "duration_s", "attempts")
+    __slots__ = ("job_id", "state", "progress", "adapter", "error_code", "error_message", "duration_s", "attempts", "create_time_ns", "cpu_s", "gpu_s")
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
@@ -175,6 +175,9 @@ class TrainingJob(_message.Message):
     ERROR_MESSAGE_FIELD_NUMBER: _ClassVar[int]
     DURATION_S_FIELD_NUMBER: _ClassVar[int]
     ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_NS_FIELD_NUMBER: _ClassVar[int]
+    CPU_S_FIELD_NUMBER: _ClassVar[int]
+    GPU_S_FIELD_NUMBER: _ClassVar[int]
     job_id: str
     state: TrainingState
     progress: Progress
@@ -183,7 +186,10 @@ class TrainingJob(_message.Message):
     error_message: str
     duration_s: float
     attempts: int
-    def __init__(self, job_id: _Optional[str] = ..., state: _Optional[_Union[TrainingState, str]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., adapter: _Optional[_Union[TrainedAdapter, _Mapping]] = ..., error_code: _Optional[str] = ..., error_message: _Optional[str] = ..., duration_s: _Optional[float] = ..., attempts: _Optional[int] = ...) -> None: ...
+    create_time_ns: int
+    cpu_s: float
+    gpu_s: float
+    def __init__(self, job_id: _Optional[str] = ..., state: _Optional[_Union[TrainingState, str]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., adapter: _Optional[_Union[TrainedAdapter, _Mapping]] = ..., error_code: _Optional[str] = ..., error_message: _Optional[str] = ..., duration_s: _Optional[float] = ..., attempts: _Optional[int] = ..., create_time_ns: _Optional[int] = ..., cpu_s: _Optional[float] = ..., gpu_s: _Optional[float] = ...) -> None: ...
 
 class WatchTrainingRequest(_message.Message):
     __slots__ = ("job_id",)
