@@ -2,7 +2,7 @@
 
 A folder may be copied while others write to it. A file that was there when the folder was listed may be gone
 when its turn comes, and with ``may_go`` that is no error. The copy is as good as one taken a moment later,
-when the file was not listed at all: a store deletes nothing that is in use. What goes from the artifact store
+when the file was not listed at all: nothing that is in use is deleted. What goes from the artifact store
 is what a killed writer left, of which nothing speaks, and the files of pruned adapters, which are marked in
 the database before. So the copy of a database that is older than that mark may speak of an adapter whose
 files are not in the copy, or only in part: ``check`` calls it missing after the restore, as it does with

@@ -17,6 +17,8 @@ from services.orchestrator.maintenance.references import check
 from services.orchestrator.settings import OrchestratorSettings
 from services.orchestrator.store import SqlRunStore
 from services.orchestrator.store.engine import open_engine
+from services.orchestrator.store.registry import SqlRegistry
+from tests.fakes.registry import new_adapter
 
 
 def _settings(home: Path) -> OrchestratorSettings:
@@ -77,6 +79,41 @@ def test_back_up_passes_over_an_artifact_that_goes_meanwhile_and_check_tells(
     assert [(f.kind, f.reference.owner) for f in check(engine, artifacts)[1]] == [("missing", "run r-1")]
     engine.dispose()
     assert artifacts.get_bytes(artifacts.uri("runs/r-1/other")) == b"other"
+
+
+def test_back_up_while_an_adapter_is_pruned_is_one_that_check_tells_of_and_pruning_heals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, artifacts = _installation(tmp_path / "home")
+    made = tmp_path / "made"
+    made.mkdir()
+    (made / "a.json").write_bytes(b"{}")
+    (made / "b.json").write_bytes(b"{}")
+    adapter = artifacts.put_folder("adapters/old", made, {})
+    engine = open_engine(settings.database)
+    SqlRegistry(engine).register(new_adapter("old", sha256=adapter.sha256, uri=adapter.uri, run_id="r-0"))
+    copy = shutil.copy2
+
+    def copy2(source: Path, target: Path, **options: Any) -> None:
+        copy(source, target, **options)
+        if SqlRegistry(engine).claim_pruning("old", "old", 1):
+            artifacts.delete(adapter.uri)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copy2", copy2)
+        back_up(settings, tmp_path / "backup")
+    assert [path.name for path in (tmp_path / "backup" / "artifacts" / "adapters" / "old").iterdir()] == [
+        "a.json"
+    ]
+    engine.dispose()
+    shutil.rmtree(tmp_path / "home")
+    restore(settings, tmp_path / "backup")
+    engine = open_engine(settings.database)
+    sound, findings = check(engine, artifacts)
+    assert (sound, [(f.kind, f.reference.owner) for f in findings]) == (1, [("missing", "adapter old")])
+    assert SqlRegistry(engine).claim_pruning("old", "old", 1)
+    assert check(engine, artifacts) == (1, [])
+    engine.dispose()
 
 
 def test_main_backup_onto_a_full_disk_ends_with_status_1_and_leaves_nothing(
