@@ -9,12 +9,26 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
+from services.common.artifact_root import local_folder
+from services.common.errors import InvalidInputError
 from services.common.redact import is_secret_name, redact, redact_keys
+
+
+def _artifact_root(root: str) -> str:
+    try:
+        local_folder(root)
+    except InvalidInputError as error:
+        raise ValueError(error.message) from None
+    return root
+
+
+ArtifactRoot = Annotated[str, AfterValidator(_artifact_root)]
+"""Root of the artifact store: a folder or an fsspec URI; half a URI is refused."""
 
 
 class ServiceSettings(BaseSettings):

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from services.common.settings import ServiceSettings, is_loopback
+from services.common.settings import ArtifactRoot, ServiceSettings, is_loopback
 
 # The ranks that vLLM has kernels for.
 # The environment carries text, which a Literal of numbers does not take.
@@ -76,7 +76,7 @@ class GeneratorSettings(ServiceSettings):
         True, description="Serve vLLM's own metrics beside ours: queue, KV cache, latencies."
     )
 
-    artifacts: str = Field(
+    artifacts: ArtifactRoot = Field(
         "./artifacts", description="Root URI of the artifact store that adapters come from."
     )
     adapter_cache: Path | None = Field(

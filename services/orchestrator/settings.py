@@ -11,7 +11,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from services.common.errors import InvalidInputError
-from services.common.settings import ServiceSettings, is_loopback
+from services.common.settings import ArtifactRoot, ServiceSettings, is_loopback
 from services.orchestrator.access.limits import parse_rate
 from services.orchestrator.clients.discovery import parse_targets
 
@@ -35,7 +35,7 @@ class OrchestratorSettings(ServiceSettings):
         description="URL of DBOS's records of the workflows. Empty: beside the runs, in PostgreSQL's schema"
         ' "dbos" of the same database, or in an SQLite file next to the other.',
     )
-    artifacts: str = Field(
+    artifacts: ArtifactRoot = Field(
         "", description="Root of the artifact store: a folder or an fsspec URI. Empty: in the home folder."
     )
     generator_target: str = Field(

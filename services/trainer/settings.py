@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from services.common.settings import ServiceSettings
+from services.common.settings import ArtifactRoot, ServiceSettings
 from services.trainer.compute import Backend, Compute, Quantization, Sharding
 
 
@@ -24,7 +24,7 @@ class TrainerSettings(ServiceSettings):
     state_dir: Path = Field(
         Path(".valign/trainer"), description="Folder of jobs and checkpoints; survives a restart."
     )
-    artifacts_uri: str = Field(
+    artifacts_uri: ArtifactRoot = Field(
         ".valign/artifacts", description="Root of the artifact store: a folder or an fsspec URI."
     )
     threads: int = Field(0, description="CPU threads of each process of a job; 0 for one a core.", ge=0)
@@ -129,5 +129,10 @@ class TrainerSettings(ServiceSettings):
             raise ValueError(
                 "VALIGN_TRAINER_QUANTIZATION=nf4 goes with VALIGN_TRAINER_SHARDING=ddp; fsdp2 shards plain "
                 "weights"
+            )
+        if self.sharding != "ddp" and self.workers == 1:
+            raise ValueError(
+                f"VALIGN_TRAINER_SHARDING is {self.sharding} and VALIGN_TRAINER_WORKERS is 1: one worker has "
+                "the whole base model anyhow; set the workers to 2 or more, or the sharding to ddp"
             )
         return self

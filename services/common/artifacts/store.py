@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
 
+from services.common.artifact_root import local_folder
 from services.common.artifacts.failures import reading, writing
 from services.common.artifacts.local import INCOMPLETE, LocalFiles
 from services.common.artifacts.manifest import MANIFEST_NAME, MAX_MANIFEST_BYTES, Manifest
@@ -53,13 +54,13 @@ class ArtifactStore:
 
     Args:
         root_uri: a local path or an fsspec URI (``file:///data/artifacts``, ``s3://bucket/prefix``).
+            InvalidInputError: it is half a URI (``file:/data``).
     """
 
     def __init__(self, root_uri: str) -> None:
-        local = "://" not in root_uri or root_uri.startswith("file://")
+        root = local_folder(root_uri)
         self._files: _Files
-        if local:
-            root = Path(root_uri.removeprefix("file://")).absolute()
+        if root is not None:
             self._files = LocalFiles(root)
             self.root_uri = f"file://{root}"
         else:

@@ -11,6 +11,11 @@ from services.orchestrator.planning.past import Measured, Past, summed_use
 from services.orchestrator.planning.speed import Speeds, first_known, measured_speeds
 
 _SERVING = {"gpus", "pipeline_gpus", "copies"}
+# What a run must have used to tell of it, and the speeds that it then tells.
+_TELLS = {
+    "Generation": ("generation_s", ("completion_tokens_per_s", "scores_per_s", "embeddings_per_s")),
+    "Training": ("training_s", ("trained_examples_per_s",)),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +48,8 @@ def choose_pace(
     )
     job = replace(job, gpus=training.gpus if device or "training_gpus" in said else None)
     notes: list[str] = []
-    generated = _matching("Generation", past, lambda run: run.generated_on, engine, "generation_s", notes)
-    trained = _matching("Training", past, lambda run: run.trained_on, job, "training_s", notes)
+    generated = _matching("Generation", past, lambda run: run.generated_on, engine, given, notes)
+    trained = _matching("Training", past, lambda run: run.trained_on, job, given, notes)
     measured = replace(
         measured_speeds(summed_use(generated)),
         trained_examples_per_s=measured_speeds(summed_use(trained)).trained_examples_per_s,
@@ -86,16 +91,28 @@ def _matching(
     past: Past,
     on: Callable[[Measured], Hardware],
     asked: Asked,
-    seconds: str,
+    given: Speeds,
     notes: list[str],
 ) -> Sequence[Measured]:
-    """The runs whose hardware is what is asked about, all of the newest such run's kind; says which."""
+    """The runs whose hardware is what is asked about, all of the newest such run's kind.
+
+    Says which, unless the request gives every speed that they could tell.
+    """
+    seconds, names = _TELLS[what]
     able = [run for run in past.measured if run.used.get(seconds)]
     met = [run for run in able if asked.met_by(on(run))]
     taken = [run for run in met if on(run).like(on(met[0]))]
+    told = measured_speeds(summed_use(taken or able))
+    if all(getattr(told, name) is None or getattr(given, name) is not None for name in names):
+        return taken
     if taken:
-        notes.append(f"{what}: {_runs(len(taken))} on {on(taken[0])} tell how fast it is.")
-    elif able:
+        tell = "tells" if len(taken) == 1 else "tell"
+        notes.append(f"{what}: {_runs(len(taken))} on {on(taken[0])} {tell} how fast it is.")
+    elif len(able) == 1:
+        notes.append(
+            f"{what}: {_runs(1)}, on {on(able[0])}, does not tell how fast {asked} is, and is not taken."
+        )
+    else:
         notes.append(
             f"{what}: {_runs(len(able))}, the newest on {on(able[0])}, do not tell how fast {asked} is, and"
             " are not taken."

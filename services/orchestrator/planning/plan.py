@@ -83,7 +83,8 @@ def make_plan(
     gpu_s = None if device is None else round(_gpu_seconds(seconds, serving, request), 1)
     budget = tuple(_budget(resolved, likely, seconds, gpu_s))
     problems = misfits(resolved, works, figures, serving, training, needs, shape, budget)
-    assumed = _assumptions(figures, past, shape, device, pace, _unsaid(request, served, serving))
+    lengths = [_length(request, past, figures), _draws(past, figures)]
+    assumed = _assumptions(figures, lengths, shape, device, pace, _unsaid(request, served, serving))
     return Plan(
         study=resolved.study.name,
         model=shape.name if shape else "",
@@ -206,6 +207,27 @@ def _unsaid(request: PlanRequest, served: Served, serving: Serving) -> list[str]
     ]
 
 
+def _length(request: PlanRequest, past: Past, figures: TokenFigures) -> str:
+    """How long a completion is taken to be, and who says so: the request before past runs."""
+    asked = request.completion_tokens
+    known = past.completion_tokens if asked is None else asked
+    if known is None or figures.completion_tokens is None:
+        return "Every completion is as long as the study allows: no past run of this model tells more."
+    told = "the request" if asked is not None else _runs(past)
+    if known > figures.completion_tokens:
+        told += f": {known:.0f}, of which the study allows no more"
+    return f"A completion has {figures.completion_tokens:.0f} tokens ({told})."
+
+
+def _draws(past: Past, figures: TokenFigures) -> str:
+    told = _runs(past) if past.slots else "no past run of this model tells more"
+    return f"A slot takes {figures.draws_per_slot:.2f} draws ({told})."
+
+
+def _runs(past: Past) -> str:
+    return f"{past.runs} past run{'s' * (past.runs > 1)}"
+
+
 def _memory(need: Need) -> MemoryPlan:
     return MemoryPlan(
         what="generation" if need.what == "generation" else "training",
@@ -240,7 +262,7 @@ def _budget(
 
 def _assumptions(
     figures: TokenFigures,
-    past: Past,
+    lengths: Sequence[str],
     shape: ModelShape | None,
     device: Device | None,
     pace: Pace,
@@ -251,12 +273,7 @@ def _assumptions(
         f"A prompt has a token for every {figures.chars_per_token:g} characters, and"
         f" {figures.tokens_a_turn:g} more a turn.",
     ]
-    if figures.completion_tokens is None:
-        found.append("Every completion is as long as the study allows: no past run of this model tells more.")
-    else:
-        told = f"{past.runs} past runs" if past.runs else "the request"
-        found.append(f"A completion has {figures.completion_tokens:.0f} tokens ({told}).")
-    found.append(f"A slot takes {figures.draws_per_slot:.2f} draws.")
+    found += lengths
     if shape is None:
         found.append("Memory is not estimated: name a shape, or give the model's config.json.")
     elif device is None:

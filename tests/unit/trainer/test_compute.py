@@ -29,6 +29,12 @@ def test_compute_of_the_settings_survives_a_command_line() -> None:
         ({"backend": "ray", "quantization": "nf4", "sharding": "fsdp2"}, "SHARDING=ddp"),
         ({"ray_address": "http://head:8265"}, "pattern"),
         ({"sharding": "fsdp2"}, "SHARDING is fsdp2 and VALIGN_TRAINER_BACKEND is local"),
+        (
+            {"backend": "torchrun", "sharding": "fsdp2"},
+            "SHARDING is fsdp2 and VALIGN_TRAINER_WORKERS is 1: .*to 2 or more, or the sharding to ddp",
+        ),
+        ({"backend": "ray", "sharding": "fsdp2"}, "SHARDING is fsdp2 and VALIGN_TRAINER_WORKERS is 1"),
+        ({"artifacts_uri": "file:/srv/store"}, "write file:///srv/store, or /srv/store"),
         ({"ray_address": "head:6379"}, "RAY_ADDRESS is head:6379 and VALIGN_TRAINER_BACKEND is local"),
         (
             {"backend": "torchrun", "workers": 2, "ray_address": "head:6379"},
@@ -43,6 +49,11 @@ def test_compute_of_the_settings_survives_a_command_line() -> None:
 def test_settings_that_do_not_go_together_are_refused(changes: dict[str, Any], match: str) -> None:
     with pytest.raises(ValidationError, match=match):
         TrainerSettings(**changes)
+
+
+def test_settings_of_a_ray_job_that_shards_may_go_on_with_one_worker() -> None:
+    settings = TrainerSettings(backend="ray", workers=2, min_workers=1, sharding="fsdp2")
+    assert settings.compute == Compute(backend="ray", workers=2, sharding="fsdp2")
 
 
 def test_child_environment_sends_no_usage_reports() -> None:

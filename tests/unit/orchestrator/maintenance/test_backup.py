@@ -1,8 +1,11 @@
 """Backup, restore and check of an installation on SQLite and a local folder."""
 
+import errno
 import json
 import re
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +17,8 @@ from services.orchestrator.maintenance.references import check
 from services.orchestrator.settings import OrchestratorSettings
 from services.orchestrator.store import SqlRunStore
 from services.orchestrator.store.engine import open_engine
+from services.orchestrator.store.registry import SqlRegistry
+from tests.fakes.registry import new_adapter
 
 
 def _settings(home: Path) -> OrchestratorSettings:
@@ -46,6 +51,114 @@ def test_back_up_then_restore_elsewhere_gives_the_same_state(tmp_path: Path) -> 
     store.close()
     copied = tmp_path / "other" / "artifacts" / "runs" / "r-1" / "rows.npz"
     assert copied.read_bytes() == b"rows"
+
+
+def _pruned_after_the_database(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
+    """The file goes after the artifacts were listed."""
+    copy = shutil.copy2
+
+    def copy2(source: Path, target: Path, **options: Any) -> None:
+        file.unlink(missing_ok=True)
+        copy(source, target, **options)
+
+    monkeypatch.setattr(shutil, "copy2", copy2)
+
+
+def test_back_up_passes_over_an_artifact_that_goes_meanwhile_and_check_tells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, artifacts = _installation(tmp_path / "home")
+    artifacts.put_bytes("runs/r-1/other", b"other")
+    _pruned_after_the_database(monkeypatch, tmp_path / "home" / "artifacts" / "runs" / "r-1" / "rows.npz")
+    back_up(settings, tmp_path / "backup")
+    monkeypatch.undo()
+    # What was recorded by place is looked for at the same place.
+    shutil.rmtree(tmp_path / "home")
+    restore(settings, tmp_path / "backup")
+    engine = open_engine(settings.database)
+    assert [(f.kind, f.reference.owner) for f in check(engine, artifacts)[1]] == [("missing", "run r-1")]
+    engine.dispose()
+    assert artifacts.get_bytes(artifacts.uri("runs/r-1/other")) == b"other"
+
+
+def test_back_up_while_an_adapter_is_pruned_is_one_that_check_tells_of_and_pruning_heals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, artifacts = _installation(tmp_path / "home")
+    made = tmp_path / "made"
+    made.mkdir()
+    (made / "a.json").write_bytes(b"{}")
+    (made / "b.json").write_bytes(b"{}")
+    adapter = artifacts.put_folder("adapters/old", made, {})
+    engine = open_engine(settings.database)
+    SqlRegistry(engine).register(new_adapter("old", sha256=adapter.sha256, uri=adapter.uri, run_id="r-0"))
+    copy = shutil.copy2
+
+    def copy2(source: Path, target: Path, **options: Any) -> None:
+        copy(source, target, **options)
+        if SqlRegistry(engine).claim_pruning("old", "old", 1):
+            artifacts.delete(adapter.uri)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copy2", copy2)
+        back_up(settings, tmp_path / "backup")
+    assert [path.name for path in (tmp_path / "backup" / "artifacts" / "adapters" / "old").iterdir()] == [
+        "a.json"
+    ]
+    engine.dispose()
+    shutil.rmtree(tmp_path / "home")
+    restore(settings, tmp_path / "backup")
+    engine = open_engine(settings.database)
+    sound, findings = check(engine, artifacts)
+    assert (sound, [(f.kind, f.reference.owner) for f in findings]) == (1, [("missing", "adapter old")])
+    assert SqlRegistry(engine).claim_pruning("old", "old", 1)
+    assert check(engine, artifacts) == (1, [])
+    engine.dispose()
+
+
+def test_main_backup_onto_a_full_disk_ends_with_status_1_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _installation(tmp_path / "home")
+    monkeypatch.setenv("VALIGN_ORCHESTRATOR_HOME", str(tmp_path / "home"))
+
+    def copy2(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copy2", copy2)
+        assert main(["backup", str(tmp_path / "backup")]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("OVERLOADED: ")
+    assert told.count("\n") == 1
+    assert "runs/r-1/rows.npz cannot be copied to" in told
+    assert "free some space" in told
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+    assert main(["backup", str(tmp_path / "home" / "orchestrator.db" / "x")]) == 1
+    assert re.match(r"NOT_READY: .*home cannot be copied to .*orchestrator\.db/x: ", capsys.readouterr().err)
+    assert main(["backup", str(tmp_path / "backup")]) == 0
+
+
+def test_main_restore_onto_a_full_disk_ends_with_status_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings, _ = _installation(tmp_path / "home")
+    back_up(settings, tmp_path / "backup")
+    monkeypatch.setenv("VALIGN_ORCHESTRATOR_HOME", str(tmp_path / "other"))
+
+    def copyfile(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfile", copyfile)
+    assert main(["restore", str(tmp_path / "backup")]) == 1
+    assert capsys.readouterr().err.startswith("OVERLOADED: ")
+
+
+def test_back_up_of_a_folder_that_is_named_by_a_uri_copies_it(tmp_path: Path) -> None:
+    _, artifacts = _installation(tmp_path / "home")
+    settings = OrchestratorSettings(home=tmp_path / "home", artifacts=artifacts.root_uri)
+    back_up(settings, tmp_path / "backup")
+    assert (tmp_path / "backup" / "artifacts" / "runs" / "r-1" / "rows.npz").read_bytes() == b"rows"
 
 
 def test_back_up_into_a_folder_that_exists_is_refused(tmp_path: Path) -> None:

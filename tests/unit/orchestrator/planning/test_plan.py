@@ -89,13 +89,48 @@ def test_plan_takes_past_runs_before_the_data_sheet_and_the_request_before_both(
     assert sources(found)["completion_tokens_per_s"] == (200.0, "past runs")
     assert sources(found)["scores_per_s"] == (5.0, "given")
     assert sources(found)["trained_examples_per_s"] == (0.1, "past runs")
-    assert f"Generation: 1 past run of this model on 2 x {H100}, 4 engines tell how fast it is." in (
+    assert f"Generation: 1 past run of this model on 2 x {H100}, 4 engines tells how fast it is." in (
         found.assumptions
     )
     # 1,200 slots at 1.25 draws of 20 tokens.
     assert found.stages[0].expected.completions == 1500
     assert found.stages[0].expected.completion_tokens == 30_000
     assert found.stages[0].at_most.completions == 6000
+
+
+@pytest.mark.parametrize(
+    ("past", "asked", "length", "draws"),
+    [
+        (ON_CPU, {}, "20 tokens (1 past run)", "1.25 draws (1 past run)"),
+        (ON_CPU, {"completion_tokens": 30}, "30 tokens (the request)", "1.25 draws (1 past run)"),
+        (Past(ON_CPU.measured * 2, 80, 80), {}, "20 tokens (2 past runs)", "1.00 draws (2 past runs)"),
+        (Past(), {"completion_tokens": 30}, "30 tokens (the request)", "1.00 draws (no past run"),
+        (
+            ON_CPU,
+            {"completion_tokens": 9000},
+            "96 tokens (the request: 9000, of which the study allows no more)",
+            "1.25 draws (1 past run)",
+        ),
+    ],
+)
+def test_plan_names_who_says_how_long_a_completion_is_and_how_many_draws_it_takes(
+    past: Past, asked: dict[str, Any], length: str, draws: str
+) -> None:
+    found = plan(past, **asked).assumptions
+    assert any(s.startswith(f"A completion has {length}") for s in found), found
+    assert any(s.startswith(f"A slot takes {draws}") for s in found), found
+
+
+def test_plan_with_a_speed_that_is_given_does_not_say_that_past_runs_tell_it() -> None:
+    speeds = {"completion_tokens_per_s": 7.0, "trained_examples_per_s": 3.0}
+    for asked in ({}, SHARED):
+        for past in (ON_CPU, ON_H100S):
+            found = plan(past, **asked, **speeds).assumptions
+            assert not any(s.startswith(("Generation:", "Training:")) for s in found), found
+    found = plan(Past(ON_H100S.measured * 2), **SHARED, completion_tokens_per_s=7.0).assumptions
+    assert [s for s in found if "how fast it is" in s] == [
+        f"Training: 2 past runs of this model on 4 x {H100} tell how fast it is."
+    ]
 
 
 @pytest.mark.parametrize(
