@@ -127,6 +127,8 @@ class FakeGenerator(pb_grpc.GeneratorServiceServicer):
     """By the texts' lengths; else every prompt has ten, and every completion twelve."""
     break_after: int = 0
     """A stream breaks with NOT_READY after this many completions or scores; once."""
+    last_word: ValignError | None = None
+    """What a Generate stream fails with at its end, when all it was given is answered."""
     lose_adapters_after: int = 0
     """All adapters are gone before this item of a call with an adapter; once."""
     refuse_items: set[str] = field(default_factory=set)
@@ -217,6 +219,8 @@ class FakeGenerator(pb_grpc.GeneratorServiceServicer):
                     adapter=adapter or "",
                     adapter_sha256=self.adapters.get(adapter or "", ""),
                 )
+        if self.last_word is not None:
+            raise self.last_word
 
     async def Score(
         self, requests: AsyncIterator[pb.ScoreRequest], context: Any
