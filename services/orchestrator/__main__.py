@@ -177,6 +177,7 @@ async def serve(settings: OrchestratorSettings) -> None:
         platform=platform,
         endpoints=endpoints,
         max_queued_runs=settings.max_queued_runs,
+        generator_window=settings.generator_window,
     )
     tell_runs(application.create_run)
     health = Health((SERVICE_NAME,))

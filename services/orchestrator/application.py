@@ -98,10 +98,12 @@ class Application:
         endpoints: EndpointHosts | None = None,
         max_queued_runs: int = 0,
         probe_timeout_s: float = 3.0,
+        generator_window: int = 0,
     ) -> None:
         """Nothing is opened here; the store's schema must be in place before the first call.
 
-        ``endpoints`` are the hosts that studies may name (None: any); ``max_queued_runs`` 0 is no limit.
+        ``endpoints`` are the hosts that studies may name (None: any); ``max_queued_runs`` and
+        ``generator_window`` 0 are no limit.
         """
         self._store = store
         self._queue = queue
@@ -122,7 +124,7 @@ class Application:
         self.audit_log = AuditLog(store.audit_log)
         self.idempotency = store.idempotency
         self.benchmarks = Benchmarks(self.report, artifacts, assets)
-        self.planner = Planner(store, artifacts, assets, self._probes, probe_timeout_s)
+        self.planner = Planner(store, artifacts, assets, self._probes, probe_timeout_s, generator_window)
 
     def close(self) -> None:
         """End every watch, so that a server can drain."""

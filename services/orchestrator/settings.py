@@ -74,7 +74,7 @@ class OrchestratorSettings(ServiceSettings):
     generator_window: int = Field(
         256,
         description="Most items of one call in flight on one of several replicas: what is asked again if it"
-        " dies. More than its engine computes at once (max_num_seqs) only waits there.",
+        " dies. Set it to what its engine computes at once: max_num_seqs times data_parallel_size.",
         ge=1,
         le=65536,
     )

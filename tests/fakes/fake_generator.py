@@ -127,6 +127,8 @@ class FakeGenerator(pb_grpc.GeneratorServiceServicer):
     """By the texts' lengths; else every prompt has ten, and every completion twelve."""
     break_after: int = 0
     """A stream breaks with NOT_READY after this many completions or scores; once."""
+    last_word: ValignError | None = None
+    """What a Generate stream fails with at its end, when all it was given is answered."""
     lose_adapters_after: int = 0
     """All adapters are gone before this item of a call with an adapter; once."""
     refuse_items: set[str] = field(default_factory=set)
@@ -152,11 +154,15 @@ class FakeGenerator(pb_grpc.GeneratorServiceServicer):
     """Of the base model; empty for FINGERPRINT."""
     refuse_loads: dict[str, ValignError] = field(default_factory=dict)
     """What loading an adapter (or, under "", any) fails with."""
+    loading: set[asyncio.Task[pb.LoadAdapterResponse]] = field(default_factory=set)
+    """Loads that have not ended: each goes on if its caller leaves, as the generator's do."""
     routes: dict[str, pb.Route] = field(default_factory=dict)
     route_orders: list[pb.Route] = field(default_factory=list)
 
     def restart(self) -> None:
         """Like a new process: no adapters, no routes."""
+        for task in self.loading:
+            task.cancel()
         self.adapters.clear()
         self.routes.clear()
 
@@ -217,6 +223,8 @@ class FakeGenerator(pb_grpc.GeneratorServiceServicer):
                     adapter=adapter or "",
                     adapter_sha256=self.adapters.get(adapter or "", ""),
                 )
+        if self.last_word is not None:
+            raise self.last_word
 
     async def Score(
         self, requests: AsyncIterator[pb.ScoreRequest], context: Any
@@ -247,6 +255,12 @@ class FakeGenerator(pb_grpc.GeneratorServiceServicer):
         refused = self.refuse_loads.get(request.name) or self.refuse_loads.get("")
         if refused is not None:
             raise refused
+        task = asyncio.create_task(self._load(request))
+        self.loading.add(task)
+        task.add_done_callback(self.loading.discard)
+        return await asyncio.shield(task)
+
+    async def _load(self, request: pb.LoadAdapterRequest) -> pb.LoadAdapterResponse:
         await asyncio.sleep(self.load_s)
         known = request.name in self.adapters
         if not known and len(self.adapters) >= self.slots:

@@ -34,6 +34,8 @@ from services.orchestrator.study import ResolvedStudy
 _BITS = {4: 0.5625, 16: 2.0, 32: 4.0}
 """Bytes a weight; four bits with one float16 scale for every 32 weights."""
 
+_GUESSED = ("completion_tokens_per_s", "data sheet")
+
 
 @dataclass(frozen=True, slots=True)
 class Served:
@@ -66,8 +68,12 @@ def make_plan(
     given: Given,
     past: Past = Past(),  # noqa: B008 - frozen
     served: Served = Served(),
+    window: int = 0,
 ) -> Plan:
-    """The plan. InvalidInputError: a shape, config or device that is not known."""
+    """The plan. InvalidInputError: a shape, config or device that is not known.
+
+    ``window``: most items of a call that one of several engines is given at once; 0 is no limit.
+    """
     figures = figures_of(resolved, past, request.completion_tokens)
     works = work_of(resolved, given, figures)
     likely = together(expected(work, figures) for work in works)
@@ -76,7 +82,8 @@ def make_plan(
     needs = _needs(shape, device, serving, training, likely)
     sheet = Speeds()
     if shape is not None and device is not None:
-        sheet = data_sheet_speeds(shape, device, serving, training, likely, room(needs), request.replicas)
+        held = _held(request, room(needs), window)
+        sheet = data_sheet_speeds(shape, device, serving, training, likely, held, request.replicas)
     pace = choose_pace(request, past, device, serving, training, served.device, sheet)
     speeds = pace.speeds
     seconds = seconds_of(likely, speeds)
@@ -85,6 +92,8 @@ def make_plan(
     problems = misfits(resolved, works, figures, serving, training, needs, shape, budget)
     lengths = [_length(request, past, figures), _draws(past, figures)]
     assumed = _assumptions(figures, lengths, shape, device, pace, _unsaid(request, served, serving))
+    if any((source.what, source.source) == _GUESSED for source in pace.sources):
+        assumed += _filling(request, room(needs), window)
     return Plan(
         study=resolved.study.name,
         model=shape.name if shape else "",
@@ -151,6 +160,28 @@ def _training(
         sharding="fsdp2" if request.sharding in ("full", "fsdp2") else "ddp",
         checkpointing=request.checkpointing,
     )
+
+
+def _held(request: PlanRequest, fits: int, window: int) -> int:
+    """Sequences that one engine has at once, in all its copies: an engine alone is given all there are."""
+    return min(fits, window) if window and request.replicas > 1 else fits
+
+
+def _filling(request: PlanRequest, fits: int, window: int) -> list[str]:
+    """What must be set for the engines to be as full as they are taken to be."""
+    most = min(fits, request.copies * request.max_num_seqs)
+    held = _held(request, most, window)
+    if held < most:
+        return [
+            f"An engine could compute {most} sequences at once and is given {held} of a call:"
+            " VALIGN_ORCHESTRATOR_GENERATOR_WINDOW. Set it to MAX_NUM_SEQS times the copies in an engine."
+        ]
+    if request.copies > 1:
+        return [
+            f"An engine is given {held} sequences at once: its VALIGN_GENERATOR_MAX_IN_FLIGHT is taken to"
+            " be no less."
+        ]
+    return []
 
 
 def _needs(

@@ -28,12 +28,15 @@ class Planner:
         assets: AssetLibrary,
         probes: Sequence[Probe],
         timeout_s: float,
+        window: int = 0,
     ) -> None:
+        """``window``: most items of a call that one of several generators is given at once; 0: no limit."""
         self._store = store
         self._artifacts = artifacts
         self._assets = assets
         self._probes = {probe.name: probe for probe in probes}
         self._timeout_s = timeout_s
+        self._window = window
 
     async def plan(self, text: str | bytes) -> Plan:
         """A plan of the request (YAML or JSON, see ``PlanRequest``).
@@ -51,7 +54,8 @@ class Planner:
     ) -> Plan:
         given = read_given(self._artifacts, resolved.study, second_encoder=second.serving)
         served = Served(generator.max_model_len, generator.max_lora_rank, generator.device)
-        return make_plan(request, resolved, given, past_of(self._store, generator.fingerprint), served)
+        past = past_of(self._store, generator.fingerprint)
+        return make_plan(request, resolved, given, past, served, self._window)
 
     async def _look(self, name: str) -> ServiceFacts:
         probe = self._probes.get(name)

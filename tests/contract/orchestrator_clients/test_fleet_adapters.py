@@ -1,7 +1,7 @@
 """Adapters and models over several replicas, over real gRPC: who holds what, and who gets work of it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -146,6 +146,56 @@ async def test_replica_gets_a_free_slot_is_filled_later(three: Generators) -> No
             three[0].slots = 8
     assert three[0].adapters == {ADAPTER.name: ADAPTER.sha256}
     assert three[0].asked
+
+
+async def _until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not true():
+            await asyncio.sleep(0.01)
+
+
+async def test_unload_adapter_that_a_replica_is_being_filled_with_leaves_it_nothing(
+    three: Generators,
+) -> None:
+    client = three.client()
+    await client.load_adapter(ADAPTER)
+    three[0].adapters.clear()
+    three[0].load_s = 0.3
+    await collect(client, 60, ADAPTER.name)
+    await _until(lambda: bool(three[0].loading))
+    await client.unload_adapter(ADAPTER.name)
+    assert three[0].loading
+    await _until(lambda: three[0].loads.count(ADAPTER.name) == 2 and not three[0].adapters)
+    assert await client.list_adapters() == []
+
+
+async def test_unload_and_load_while_a_replica_is_being_filled_it_holds_the_adapter(
+    three: Generators,
+) -> None:
+    client = three.client()
+    await client.load_adapter(ADAPTER)
+    three[0].adapters.clear()
+    three[0].load_s = 0.3
+    await collect(client, 60, ADAPTER.name)
+    await _until(lambda: bool(three[0].loading))
+    await client.unload_adapter(ADAPTER.name)
+    await client.load_adapter(ADAPTER)
+    assert all(server.generator.adapters == {ADAPTER.name: ADAPTER.sha256} for server in three.servers)
+
+
+async def test_list_adapters_call_is_left_while_the_only_replica_is_filled_tells_it() -> None:
+    async with generators(1) as one:
+        client = one.client()
+        await client.load_adapter(ADAPTER)
+        one[0].adapters.clear()
+        one[0].load_s = 0.3
+        asking = asyncio.create_task(collect(client, 3, ADAPTER.name))
+        await _until(lambda: bool(one[0].loading))
+        asking.cancel()
+        assert await client.list_adapters() == [(ADAPTER.name, ADAPTER.sha256)]
+        await client.unload_adapter(ADAPTER.name)
+        assert await client.list_adapters() == []
+        await _until(lambda: one[0].loads.count(ADAPTER.name) == 2 and not one[0].adapters)
 
 
 async def test_new_process_asks_for_an_adapter_that_one_replica_lacks_is_told_to_load_it(

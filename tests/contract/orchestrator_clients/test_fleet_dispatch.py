@@ -8,7 +8,9 @@ import pytest
 from services.common.errors import (
     NotFoundError,
     NotReadyError,
+    PreconditionError,
 )
+from services.orchestrator.clients.fleet.member import State
 from services.orchestrator.domain.prompts import Message, Prompt
 from services.orchestrator.ports import AdapterRef, ScoreItem
 from services.orchestrator.registry.records import Route
@@ -92,6 +94,16 @@ async def test_generate_item_refused_by_a_full_engine_goes_elsewhere(three: Gene
     assert not [one for one in found if one.error_code]
 
 
+async def test_generate_stream_that_holds_nothing_fails_for_good_call_goes_on(three: Generators) -> None:
+    slow(three, 0.02)
+    # An item that it refuses ends the stream to it early: it fails while the others have work still.
+    three[0].refuse_items = {item.key for item in items(60)}
+    three[0].last_word = PreconditionError("the engine does not like how this ends")
+    await collect(three.client(), 60)
+    assert three[0].asked
+    assert max(three.asked().values()) <= 2
+
+
 async def test_generate_refused_items_never_give_a_replica_more_than_its_window() -> None:
     async with generators(1) as one:
         slow(one, 0.01)
@@ -130,6 +142,24 @@ async def test_generate_replica_hangs_its_work_is_taken_back_after_missed_looks(
     assert sum(count - 1 for count in three.asked().values()) <= WINDOW
     assert three.fleet is not None
     assert len(three.fleet.serving) == 2
+
+
+async def test_generate_one_stall_that_many_looks_meet_cuts_nobody() -> None:
+    async with generators(2) as two:
+        slow(two, 0.02)
+        assert two.fleet is not None
+        stalled, seen = two.fleet.members[0], 0
+        async for _ in two.client().generate(items(200)):
+            seen += 1
+            if seen == 20:
+                # Its streams go on; what it says of itself comes after the deadline of a look.
+                two[0].describe_s = 60.0
+                await asyncio.gather(*(stalled.look() for _ in range(5)))
+                two[0].describe_s = 0.0
+        assert seen == 200
+        assert set(two.asked().values()) == {1}
+        assert stalled.state is State.SERVING
+        assert stalled.incarnation == 0
 
 
 async def test_generate_all_away_waits_then_not_ready_with_remedy(three: Generators) -> None:

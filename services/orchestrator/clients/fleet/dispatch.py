@@ -228,7 +228,11 @@ class Dispatch(Generic[Item]):
         if self._lanes.get(lane.member) is lane:
             del self._lanes[lane.member]
         self._finishing.discard(lane)
-        if not lane.held and error.code in _TRY_ELSEWHERE:
+        if not lane.held:
+            # All that it was given is answered or has been taken back, whatever ended it.
+            if error.code not in _TRY_ELSEWHERE:
+                log.warning("replica.stream_failed", target=lane.member.target, reason=error.message)
+            self._share_out()
             return
         if error.code not in _TRY_ELSEWHERE:
             raise error

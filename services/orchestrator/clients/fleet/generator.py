@@ -151,27 +151,21 @@ class FleetGenerator:
             await waiter.pause(errors[0] if errors else NotReadyError(self._fleet.why_none()))
 
     async def unload_adapter(self, name: str) -> None:
-        """Remove an adapter everywhere; one that is not there, or a replica that is away, is no error."""
+        """Remove an adapter everywhere; one that is not there, or a replica that is away, is no error.
+
+        A replica that is being filled with it removes it once it is loaded, which nobody waits for: a
+        generator goes on with a load whose caller leaves.
+        """
         self._wanted.pop(name, None)
         self._unloaded.add(name)
         self._unfilled = {key: one for key, one in self._unfilled.items() if key[1] != name}
-        for (_, filled), task in list(self._filling.items()):
-            if filled == name:
-                task.cancel()
-
-        async def on(member: Member) -> None:
-            try:
-                await member.unload(name)
-            except ValignError as error:
-                if error.code not in _AWAY:
-                    raise
-                self._fleet.suspect(member, error)
-
-        await asyncio.gather(*(on(member) for member in await self._serving()))
+        await asyncio.gather(*(self._unload(member, name) for member in await self._serving()))
 
     async def list_adapters(self) -> list[tuple[str, str]]:
-        """Names and sha256 of what any replica that serves holds."""
-        return sorted({pair for member in await self._looked_at() for pair in member.held.items()})
+        """Names and sha256 of what any replica that serves holds, or is being filled with."""
+        held = {pair for member in await self._looked_at() for pair in member.held.items()}
+        coming = {self._wanted[name] for _, name in self._filling if name in self._wanted}
+        return sorted(held | {(one.name, one.sha256) for one in coming})
 
     # What a call needs of a replica
 
@@ -221,6 +215,10 @@ class FleetGenerator:
         async def fill() -> None:
             try:
                 said = await self._load(member, adapter)
+                if adapter.name not in self._wanted:
+                    # Unloaded everywhere since this began. Whatever was heard of the load, it may be there.
+                    await self._take_out(member, adapter.name)
+                    return
             finally:
                 del self._filling[key]
             if isinstance(said, SwapProof):
@@ -254,6 +252,20 @@ class FleetGenerator:
                     "replica.refused", target=member.target, adapter=adapter.name, reason=error.message
                 )
             return error
+
+    async def _unload(self, member: Member, name: str) -> None:
+        try:
+            await member.unload(name)
+        except ValignError as error:
+            if error.code not in _AWAY:
+                raise
+            self._fleet.suspect(member, error)
+
+    async def _take_out(self, member: Member, name: str) -> None:
+        try:
+            await self._unload(member, name)
+        except ValignError as error:
+            log.warning("replica.left_loaded", target=member.target, adapter=name, reason=error.message)
 
     async def _make_room(self, member: Member) -> bool:
         """Unload what was unloaded everywhere else while this replica was away."""

@@ -99,7 +99,7 @@ class Member:
 
     async def look(self) -> bool:
         """Ask once how it is, and what it serves and holds; whether its state has changed."""
-        before = self.state
+        before, missed = self.state, self._missed
         try:
             request = health_pb2.HealthCheckRequest()
             answer = await call(self._health.Check, request, timeout_s=self._look_s)
@@ -107,7 +107,7 @@ class Member:
                 raise NotReadyError("it answers that it does not serve; it starts, or stops")
             await self._learn()
         except ValignError as error:
-            self._failed(error)
+            self._failed(error, missed)
         else:
             self._missed = 0
             self._become(State.SERVING, "")
@@ -122,12 +122,16 @@ class Member:
         self.info = info
         self.held = {one.name: one.sha256 for one in listed.adapters}
 
-    def _failed(self, error: ValignError) -> None:
+    def _failed(self, error: ValignError, missed: int) -> None:
+        """``missed``: what had been missed in a row when the look began."""
         if _answered(error):
             self._missed = 0
             self._become(State.DRAINING, error.message)
             return
-        self._missed += 1
+        if self._missed == missed:
+            # Looks go on beside each other, of the watch and of every call: those that one stall has stopped
+            # are missed once.
+            self._missed += 1
         # A deadline may have been missed by a machine that is busy; a refused connection says it all.
         if error.code is ErrorCode.TIMEOUT and self._missed < _LOOKS_MISSED:
             return

@@ -19,10 +19,14 @@ NOTHING, NOBODY = Past(), Served()
 
 
 def plan(
-    past: Past = NOTHING, served: Served = NOBODY, study: dict[str, Any] | None = None, **asked: Any
+    past: Past = NOTHING,
+    served: Served = NOBODY,
+    study: dict[str, Any] | None = None,
+    window: int = 0,
+    **asked: Any,
 ) -> Plan:
     resolved = resolve(Study.model_validate({"name": "s", **(study or {})}))
-    return make_plan(PlanRequest(study="", **asked), resolved, Given(), past, served)
+    return make_plan(PlanRequest(study="", **asked), resolved, Given(), past, served, window)
 
 
 def test_plan_without_shape_counts_and_says_what_it_does_not_estimate() -> None:
@@ -225,3 +229,31 @@ def test_plan_unknown_device_is_refused() -> None:
 def test_sizing_table_in_the_guide_is_the_one_that_the_code_gives() -> None:
     text = Path(GUIDE).read_text(encoding="utf-8")
     assert text.partition(BEGIN)[2].partition(END)[0] == sizing_table()
+
+
+COPIES = {"shape": "8b", "device": "h100", "copies": 4, "max_num_seqs": 64}
+
+
+def _tokens_per_s(found: Plan) -> float:
+    return next(one.per_s for one in found.speeds if one.what == "completion_tokens_per_s")
+
+
+def test_plan_copies_beyond_the_window_promises_what_dispatch_fills_and_says_so() -> None:
+    narrow, wide = (plan(window=window, replicas=2, **COPIES) for window in (64, 256))
+    assert _tokens_per_s(narrow) < _tokens_per_s(wide) == _tokens_per_s(plan(replicas=2, **COPIES))
+    assert _tokens_per_s(narrow) == _tokens_per_s(plan(replicas=2, **{**COPIES, "max_num_seqs": 16}))
+    assert any("256 sequences at once and is given 64" in said for said in narrow.assumptions)
+    assert any("GENERATOR_WINDOW" in said for said in narrow.assumptions)
+    assert not any("GENERATOR_WINDOW" in said for said in wide.assumptions)
+    assert any("given 256" in said and "MAX_IN_FLIGHT" in said for said in wide.assumptions)
+
+
+def test_plan_one_engine_is_given_everything_whatever_the_window() -> None:
+    found = plan(window=64, **COPIES)
+    assert _tokens_per_s(found) == _tokens_per_s(plan(**COPIES))
+    assert any("MAX_IN_FLIGHT" in said for said in found.assumptions)
+
+
+def test_plan_measured_speed_says_nothing_of_windows() -> None:
+    found = plan(window=64, replicas=2, completion_tokens_per_s=5.0, **COPIES)
+    assert not any("WINDOW" in said or "MAX_IN_FLIGHT" in said for said in found.assumptions)
