@@ -80,6 +80,8 @@ def restore(settings: OrchestratorSettings, folder: Path) -> dict[str, Any]:
             facts: dict[str, Any] = json.loads((folder / FACTS).read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise NotFoundError(f"{folder} is no backup: it has no {FACTS}") from None
+        except ValueError:
+            raise PreconditionError(f"{folder / FACTS} is damaged: the backup cannot be used") from None
         for name, sha256 in facts["files"].items():
             if not (folder / name).is_file() or sha256_file(folder / name) != sha256:
                 raise PreconditionError(f"{folder / name} is missing or damaged: the backup cannot be used")

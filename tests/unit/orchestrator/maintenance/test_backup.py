@@ -12,7 +12,7 @@ import pytest
 from services.common.artifacts import ArtifactStore, sha256_bytes
 from services.common.errors import ConflictError, NotFoundError, PreconditionError
 from services.orchestrator.maintenance.__main__ import main
-from services.orchestrator.maintenance.backup import back_up, restore
+from services.orchestrator.maintenance.backup import FACTS, back_up, restore
 from services.orchestrator.maintenance.references import check
 from services.orchestrator.settings import OrchestratorSettings
 from services.orchestrator.store import SqlRunStore
@@ -209,6 +209,17 @@ def test_restore_of_a_damaged_backup_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PreconditionError, match="damaged"):
         restore(_settings(tmp_path / "other"), tmp_path / "backup")
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("written", [b"", b"{", b"\xff"])
+def test_restore_of_a_backup_whose_facts_are_damaged_is_refused(tmp_path: Path, written: bytes) -> None:
+    backup = tmp_path / "backup"
+    backup.mkdir()
+    (backup / FACTS).write_bytes(written)
+    settings = _settings(tmp_path / "new")
+    with pytest.raises(PreconditionError, match="damaged"):
+        restore(settings, backup)
+    assert not (tmp_path / "new").exists()
 
 
 def test_restore_of_no_backup_is_refused(tmp_path: Path) -> None:
