@@ -2,14 +2,16 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import grpc
 import httpx
+import pytest
 from fastapi import FastAPI
 
 from services.common.pb.orchestrator.v1 import orchestrator_pb2 as pb
@@ -20,7 +22,7 @@ from services.orchestrator.access.limits import CallLimits
 from services.orchestrator.api import SERVICE_NAME, OrchestratorServicer, build_http_app
 from services.orchestrator.api.access_grpc import AccessInterceptor
 from services.orchestrator.identity import Scope, current_principal
-from tests.fakes.orchestrator import World
+from tests.fakes.orchestrator import World, world
 from tests.fakes.servers import grpc_channel, http_server
 
 RPCS = list(pb.DESCRIPTOR.services_by_name["OrchestratorService"].methods)
@@ -153,3 +155,15 @@ async def call(served: Served, method: Any, headers: dict[str, str]) -> grpc.Sta
     except grpc.aio.AioRpcError as error:
         return error.code()
     return grpc.StatusCode.OK
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[World]:
+    with world(tmp_path, max_queued_runs=3) as made:
+        yield made
+
+
+@pytest.fixture
+async def served(here: World) -> AsyncIterator[Served]:
+    async with serve(here) as made:
+        yield made

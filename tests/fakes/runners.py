@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from services.orchestrator.loop.runner import LoopConfig, LoopRunner
+from services.orchestrator.loop.tally import COUNTS, SECONDS, USED
 from tests.fakes.studies import study_json
 from tests.postgres import postgres_server, postgres_url
 
@@ -35,3 +36,9 @@ def ended(world, run_id: str) -> Callable[[], bool]:
 def create(world, run_id: str = "r-1") -> None:
     study = study_json()
     world.store.create_run(run_id, study["name"], study)
+
+
+def total(world) -> dict[str, float]:
+    """What the run r-1 has used, over its stages."""
+    stages = world.store.get_value("r-1", USED)["stages"]
+    return {name: sum(part.get(name, 0) for part in stages.values()) for name in (*COUNTS, *SECONDS)}

@@ -1,7 +1,5 @@
 """Nobody in: every route and every rpc refuses before it is dispatched, through real servers."""
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -12,20 +10,10 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from services.orchestrator.access.scopes import OPEN_OPERATIONS, SCOPE_OF_OPERATION, SCOPE_OF_RPC
 from services.orchestrator.api import SERVICE_NAME, build_http_app
 from services.orchestrator.identity import Scope
-from tests.fakes.access import RPCS, Served, ask, call, routes_of, serve
-from tests.fakes.orchestrator import World, world
+from tests.fakes.access import RPCS, Served, ask, call, here, routes_of, served
+from tests.fakes.orchestrator import World
 
-
-@pytest.fixture
-def here(tmp_path: Path) -> Iterator[World]:
-    with world(tmp_path, max_queued_runs=3) as made:
-        yield made
-
-
-@pytest.fixture
-async def served(here: World) -> AsyncIterator[Served]:
-    async with serve(here) as made:
-        yield made
+__all__ = ["here", "served"]
 
 
 def test_every_route_and_every_rpc_is_in_the_table(here: World) -> None:

@@ -1,8 +1,6 @@
 """Who is calling: principals, keys, limits, and what one caller can see of another."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import grpc
 import httpx
@@ -15,21 +13,11 @@ from services.orchestrator.access.keys import new_key
 from services.orchestrator.api import build_http_app
 from services.orchestrator.identity import Scope
 from services.orchestrator.ports import RunStatus
-from tests.fakes.access import STUDY, Served, serve
-from tests.fakes.orchestrator import World, world
+from tests.fakes.access import STUDY, Served, here, serve, served
+from tests.fakes.orchestrator import World
 from tests.fakes.servers import http_server
 
-
-@pytest.fixture
-def here(tmp_path: Path) -> Iterator[World]:
-    with world(tmp_path, max_queued_runs=3) as made:
-        yield made
-
-
-@pytest.fixture
-async def served(here: World) -> AsyncIterator[Served]:
-    async with serve(here) as made:
-        yield made
+__all__ = ["here", "served"]
 
 
 async def test_principal_is_the_callers_in_streams_that_run_at_the_same_time(served: Served) -> None:

@@ -7,11 +7,9 @@ import pytest
 
 from services.orchestrator.access.scopes import OPEN_OPERATIONS, SCOPE_OF_OPERATION
 from services.orchestrator.web.files import web_files
-from tests.fakes.access import Served
+from tests.fakes.access import Served, served
 
 __all__ = ["served"]
-
-from tests.contract.orchestrator.test_access import served
 
 VERSION = web_files().version
 

@@ -11,6 +11,7 @@ from services.common.errors import (
     OverloadedError,
     PreconditionError,
 )
+from services.orchestrator.clients.fleet.generator import FleetGenerator
 from services.orchestrator.ports import AdapterRef
 from tests.fakes.fleets import ADAPTER, Generators, collect, generators, items, slow
 
@@ -154,9 +155,7 @@ async def _until(true: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_unload_adapter_that_a_replica_is_being_filled_with_leaves_it_nothing(
-    three: Generators,
-) -> None:
+async def _unloaded_while_the_first_is_filled(three: Generators) -> FleetGenerator:
     client = three.client()
     await client.load_adapter(ADAPTER)
     three[0].adapters.clear()
@@ -164,6 +163,13 @@ async def test_unload_adapter_that_a_replica_is_being_filled_with_leaves_it_noth
     await collect(client, 60, ADAPTER.name)
     await _until(lambda: bool(three[0].loading))
     await client.unload_adapter(ADAPTER.name)
+    return client
+
+
+async def test_unload_adapter_that_a_replica_is_being_filled_with_leaves_it_nothing(
+    three: Generators,
+) -> None:
+    client = await _unloaded_while_the_first_is_filled(three)
     assert three[0].loading
     await _until(lambda: three[0].loads.count(ADAPTER.name) == 2 and not three[0].adapters)
     assert await client.list_adapters() == []
@@ -172,13 +178,7 @@ async def test_unload_adapter_that_a_replica_is_being_filled_with_leaves_it_noth
 async def test_unload_and_load_while_a_replica_is_being_filled_it_holds_the_adapter(
     three: Generators,
 ) -> None:
-    client = three.client()
-    await client.load_adapter(ADAPTER)
-    three[0].adapters.clear()
-    three[0].load_s = 0.3
-    await collect(client, 60, ADAPTER.name)
-    await _until(lambda: bool(three[0].loading))
-    await client.unload_adapter(ADAPTER.name)
+    client = await _unloaded_while_the_first_is_filled(three)
     await client.load_adapter(ADAPTER)
     assert all(server.generator.adapters == {ADAPTER.name: ADAPTER.sha256} for server in three.servers)
 
