@@ -7,6 +7,7 @@ state principles.
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import sqlite3
@@ -28,6 +29,7 @@ from services.orchestrator.store import SqlRunStore
 from tests.chaos.campaign.processes import ROOT, Service, clean_environment, free_port, serving
 from tests.chaos.orchestrators import Orchestrator, orchestrator
 from tests.e2e.test_any_model import STUDY, TEACH, TOPICS
+from tests.integration.generator.process import engine_core_pid
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -66,6 +68,11 @@ class Process(Service):
         assert self.process is not None
         os.killpg(self.process.pid, sign)
 
+    def freeze_engine(self) -> None:
+        """The generator still answers, but nothing for which it needs its model; until it is killed."""
+        assert self.process is not None
+        os.kill(engine_core_pid(self.process.pid), signal.SIGSTOP)
+
     def kill(self) -> None:
         assert self.process is not None
         with contextlib.suppress(ProcessLookupError):
@@ -86,7 +93,8 @@ class Fleet:
             "MAX_MODEL_LEN": "1024",
             "MAX_NUM_SEQS": str(WINDOW),
         }
-        self.generators = [Process("generator", folder, f"generator-{n}", generating) for n in range(3)]
+        own = [{**generating, "ADAPTER_CACHE": str(self.fetched_to(n))} for n in range(3)]
+        self.generators = [Process("generator", folder, f"generator-{n}", own[n]) for n in range(3)]
         training = {
             "STATE_DIR": str(folder / "trainer"),
             "ARTIFACTS_URI": store,
@@ -95,6 +103,10 @@ class Fleet:
         }
         self.embedder = Process("embedder", folder, "embedder", {"MODEL": str(encoder)})
         self.trainer = Process("trainer", folder, "trainer", training)
+
+    def fetched_to(self, number: int) -> Path:
+        """Where a generator puts the adapters that it is told to load."""
+        return self.folder / f"adapters-{number}"
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[Orchestrator]:
@@ -125,11 +137,11 @@ class Fleet:
         finally:
             store.close()
 
-    def told(self, run_id: str) -> set[tuple[str, str | None]]:
-        """Kinds of the events, each with the state that it tells of; quick, for whoever must not be late."""
+    def told(self, run_id: str, kind: str) -> list[dict[str, Any]]:
+        """What the events of one kind tell; quick, for whoever must not be late."""
         with contextlib.closing(sqlite3.connect(self.folder / "orchestrator.db", timeout=30)) as database:
-            query = "SELECT DISTINCT kind, json_extract(data, '$.state') FROM run_events WHERE run_id = ?"
-            return set(database.execute(query, (run_id,)))
+            query = "SELECT data FROM run_events WHERE run_id = ? AND kind = ? ORDER BY number"
+            return [json.loads(data) for (data,) in database.execute(query, (run_id, kind))]
 
     def completions(self, run_id: str) -> list[dict[str, Any]]:
         """Every stored completion."""
@@ -211,20 +223,30 @@ async def test_run_one_killed_generating_one_killed_swapping_ends_with_everythin
             first.send(signal.SIGCONT)
             return False
 
-        async def trained() -> bool:
-            told = fleet.told(run_id)
-            assert "run.failed" not in [kind for kind, _ in told], fleet.events(run_id)[-1]
-            return ("training.progress", "succeeded") in told
+        async def half_trained() -> bool:
+            assert not fleet.told(run_id, "run.failed"), fleet.events(run_id)[-1]
+            told = fleet.told(run_id, "training.progress")
+            return any(one["step"] * 2 >= one["total_steps"] > 0 for one in told)
+
+        async def loading() -> bool:
+            """All are asked at once: one has proven it, and this one has got what it is to prove."""
+            assert not fleet.told(run_id, "run.failed"), fleet.events(run_id)[-1]
+            return "adapter.loaded" in third.log.read_text() and any(
+                fleet.fetched_to(1).rglob("adapter_model.safetensors")
+            )
 
         # Killed while it generates: it had given answers, and had been asked for more.
         await until(caught)
         first.kill()
         done = await counted(process, first, "done")
 
-        # Killed while it loads: the adapter is made, and nobody has proven it yet.
-        await until(trained)
+        # Killed while it loads. Its engine stands still from before the adapter is made, so that the load of
+        # so small an adapter has no end before the kill.
+        await until(half_trained)
+        second.freeze_engine()
+        await until(loading)
+        assert not fleet.told(run_id, "adapter.loaded")
         second.kill()
-        assert "adapter.loaded" not in [kind for kind, _ in fleet.events(run_id)]
 
         ended = await process.until_ended(run_id, 300)
         assert ended["status"] == "succeeded", ended

@@ -13,6 +13,7 @@ import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -51,7 +52,9 @@ class FakeServices:
         """Cut every call and stop."""
         if self.server is not None:
             await self.server.stop(None)
-        tasks = [job.task for job in self.trainer.jobs.values() if job.task]
+        # A process that is gone does nothing more: a load that outlives its caller does not outlive it.
+        trainings = (job.task for job in self.trainer.jobs.values() if job.task)
+        tasks: list[asyncio.Task[Any]] = [*trainings, *self.generator.loading]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

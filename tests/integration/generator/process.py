@@ -58,11 +58,16 @@ class GeneratorProcess:
 
     def engine_core_pid(self, title: str = "EngineCore") -> int:
         """The process that holds the model, or the one of the engine's that bears this title."""
-        for child in psutil.Process(self.process.pid).children(recursive=True):
-            with contextlib.suppress(psutil.Error):
-                if title in " ".join(child.cmdline()):
-                    return child.pid
-        raise AssertionError(f"no process of the engine is called {title}")
+        return engine_core_pid(self.process.pid, title)
+
+
+def engine_core_pid(generator: int, title: str = "EngineCore") -> int:
+    """The process that holds a generator's model, or the one of its engine's that bears this title."""
+    for child in psutil.Process(generator).children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if title in " ".join(child.cmdline()):
+                return child.pid
+    raise AssertionError(f"no process of the engine is called {title}")
 
 
 @contextlib.contextmanager
