@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 # Tests that need no real model: their files are shared among processes, those that kill processes between two. The
 # others fill the machine by themselves.
 FAST := not gpu and not slow and not chaos
+# In the order of the folders: files with few tests last would leave one worker alone with the longest.
+PARALLEL := -q -n auto --maxprocesses=4 --dist loadfile --no-loadscope-reorder
 PROTOS := $(wildcard proto/valign/*/v1/*.proto)
 export PYTHON VALIGN_VENV VALIGN_BUILD
 # No telemetry from anything we start, and no look at a model hub for what lies on this disk.
@@ -30,13 +32,13 @@ demo: models ## Measure, realign, swap and measure again: the whole loop on real
 
 test: tools models check ## Every check and every test that runs without a GPU
 	@status=0; \
-	$(BIN)/python -m pytest -q -n auto --maxprocesses=4 --dist loadfile -m "$(FAST)" --durations=15 || status=1; \
+	$(BIN)/python -m pytest $(PARALLEL) -m "$(FAST)" --durations=15 || status=1; \
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "chaos and not slow and not gpu" --durations=5 || status=1; \
 	$(BIN)/python -m pytest -m "slow and not gpu" --durations=15 || status=1; \
 	exit $$status
 
 test-fast: setup ## Only the tests that need no real model
-	$(BIN)/python -m pytest -q -n auto --maxprocesses=4 --dist loadfile -m "$(FAST)"
+	$(BIN)/python -m pytest $(PARALLEL) -m "$(FAST)"
 
 chaos: models ## Kill every process in every stage of a run, 110 times, and compare with undisturbed runs
 	$(BIN)/python -m tests.chaos.campaign --out chaos.json
