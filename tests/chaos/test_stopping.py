@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.chaos.test_orchestrator_kill import System, free_port, until
@@ -43,6 +44,8 @@ def test_sigterm_while_the_workflows_are_locked_ends_the_process(tmp_path: Path)
     # Nothing listens there: the run waits for services, and what it records meets the lock.
     system = System(tmp_path, free_port(), free_port())
     system.start()
+    # It serves before it leads, and begins its workflows as it begins to lead.
+    until(lambda: "valign_orchestrator_leader 1.0" in httpx.get(f"{system.url}/metrics").text)
     holder = sqlite3.connect(tmp_path / "workflows.db", isolation_level=None, timeout=30)
     try:
         holder.execute("BEGIN EXCLUSIVE")
