@@ -2,8 +2,8 @@
 SHELL := /bin/bash
 VENV := $(or $(VALIGN_VENV),.venv)
 BIN := $(VENV)/bin
-# Tests that need no real model: their files are shared among processes, those that kill processes between two. The
-# others fill the machine by themselves.
+# Tests that need no real model: their files are shared among processes. Those that kill processes, or need a small
+# model only, are shared between two; one after the other those that fill the machine by themselves.
 FAST := not gpu and not slow and not chaos
 # In the order of the folders: files with few tests last would leave one worker alone with the longest.
 PARALLEL := -q -n auto --maxprocesses=4 --dist loadfile --no-loadscope-reorder
@@ -33,8 +33,8 @@ demo: models ## Measure, realign, swap and measure again: the whole loop on real
 test: tools models check ## Every check and every test that runs without a GPU
 	@status=0; \
 	$(BIN)/python -m pytest $(PARALLEL) -m "$(FAST)" --durations=15 || status=1; \
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "chaos and not slow and not gpu" --durations=5 || status=1; \
-	$(BIN)/python -m pytest -m "slow and not gpu" --durations=15 || status=1; \
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "(chaos or slow) and not alone and not gpu" --durations=10 || status=1; \
+	$(BIN)/python -m pytest -m "alone and not gpu" --durations=15 || status=1; \
 	exit $$status
 
 test-fast: setup ## Only the tests that need no real model

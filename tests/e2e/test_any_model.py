@@ -19,7 +19,7 @@ import yaml
 from services.orchestrator.report.schema import Report
 from tests.e2e.conftest import ROOT, System, running_system
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(900)]
 
 # family, chat template, steps of teaching
 MODELS = {

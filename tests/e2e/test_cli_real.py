@@ -19,7 +19,7 @@ from services.common.pb.generator.v1 import generator_pb2 as pb
 from services.common.pb.generator.v1 import generator_pb2_grpc as stubs
 from tests.e2e.conftest import ROOT, System
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(1500)]
 
 PROMPT = "State one principle that an AI system should follow."
 STUDY: dict[str, Any] = {

@@ -23,7 +23,7 @@ from services.cli.up.child import Child, ChildSpec
 from tests.e2e.conftest import ROOT
 from tests.e2e.test_cli_real import STUDY
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(900)]
 
 KEY = "sk-e2e-0123456789-do-not-tell"
 MODEL = "their-model"

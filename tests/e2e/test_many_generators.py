@@ -31,7 +31,7 @@ from tests.chaos.orchestrators import Orchestrator, orchestrator
 from tests.e2e.test_any_model import STUDY, TEACH, TOPICS
 from tests.integration.generator.process import engine_core_pid
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(900)]
 
 WINDOW = 8
 PRINCIPLES = 16

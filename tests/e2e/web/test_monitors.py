@@ -16,7 +16,7 @@ from tests.e2e.web.system import Website
 from tests.e2e.web.watching import Person
 from tests.fakes.monitors import monitor_text
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(180)]
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from tests.e2e.web.system import Website
 from tests.e2e.web.watching import Person
 from tests.fakes.review_routes import ReviewRoutes
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(120)]
 
 Opens = Callable[..., Person]
 

@@ -12,7 +12,7 @@ from playwright.sync_api import TimeoutError as BrowserTimeoutError
 from tests.e2e.web.system import Website
 from tests.e2e.web.watching import Person
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(240)]
 
 Opens = Callable[..., Person]
 Picture = Callable[[Page, str], None]

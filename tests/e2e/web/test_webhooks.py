@@ -9,7 +9,7 @@ from tests.e2e.web.watching import Person
 from tests.fakes.receiver import Answer, Receiver
 from tests.fakes.servers import http_server_in_thread
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(120)]
 
 
 def test_webhook_is_made_tried_paused_and_its_dead_letter_sent_again(person: Callable[..., Person]) -> None:

@@ -27,7 +27,7 @@ from tests.integration.generator.process import (
     stub_of,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(900)]
 
 
 @dataclass(frozen=True)

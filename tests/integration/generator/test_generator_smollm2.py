@@ -33,7 +33,7 @@ from tests.integration.generator.process import (
 )
 from tests.metric_table import listed, series
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(900)]
 
 GREEDY = "Name three colours."
 

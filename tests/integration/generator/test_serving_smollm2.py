@@ -22,7 +22,7 @@ from services.generator.serving.face import PASSED
 from tests.fakes.collector import Collector, SeenSpan
 from tests.integration.generator.process import ROOT, GeneratorProcess, generate, item, stub_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(600)]
 
 BASE = "SmolLM2-135M-Instruct"
 GREEDY = "Name three colours."

@@ -25,7 +25,7 @@ from tests.integration.trainer.workers import BF16_TOLERANCE, TOLERANCE, Bench, 
 from tests.tiny_models import make_tiny_model
 from tests.unit.trainer.specs import make_examples, make_spec
 
-pytestmark = [pytest.mark.slow, pytest.mark.chaos]
+pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.alone]
 
 
 @pytest.fixture(scope="module")
